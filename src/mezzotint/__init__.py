@@ -1,0 +1,28 @@
+"""Mezzotint: train a diffusion model on your own pictures, sample it, measure it, and read every step.
+
+import mezzotint
+model = mezzotint.load("runs/mnist")
+model.sample(64, label=7, seed=0).save("sevens.png")
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "load": "model",
+    "Model": "model",
+    "fit": "fit",
+    "Objective": "diffusion.loss",
+    "Denoiser": "diffusion.denoiser",
+    "Cond": "diffusion.denoiser",
+}
+__all__ = ["__version__", *_WHERE]
+
+
+def __getattr__(name: str) -> Any:
+    """The public names, imported when first used: `mezzotint --help` needs none of them, nor torch."""
+    if name not in _WHERE:
+        raise AttributeError(f"module 'mezzotint' has no attribute {name!r}; it has {', '.join(_WHERE)}")
+    return getattr(import_module(f"mezzotint.{_WHERE[name]}"), name)

@@ -1,0 +1,142 @@
+"""mezzotint info, mezzotint list"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def info(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE|RUN", help="a PNG or npz of samples, a model file, or a run")
+    ],
+) -> int:
+    """Says what a file is: the settings inside a PNG, or what a model file knows of itself.
+
+    Example:  mezzotint info digits-0.png
+    """
+    path = Path(file)
+    if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".gif", ".webp"):
+        return _picture(path)
+    from mezzotint import config as configuration
+    from mezzotint.checkpoint import read_header
+    from mezzotint.model import find
+
+    path = find(file)
+    header = read_header(path)
+    classes = ", ".join(header.facts.classes) or "none"
+    print(f"model     {path}\nweights   {header.weights} at step {header.step:,}")
+    print(
+        f"makes     {'pictures' if header.facts.pictures else 'points'} {'x'.join(map(str, header.facts.shape))}"
+    )
+    print(f"classes   {classes}\n")
+    print(configuration.dump(header.config), end="")
+    return 0
+
+
+def _picture(path: Path) -> int:
+    from mezzotint import plots
+    from mezzotint.errors import ModelError
+
+    try:
+        settings = plots.read_settings(path)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read as a picture; check the name ({error})") from error
+    if settings is None:
+        raise ModelError(f"{path} carries no settings; only PNGs written by mezzotint do")
+    print(json.dumps(settings, indent=1, ensure_ascii=False))
+    return 0
+
+
+def listing(
+    what: Annotated[str, typer.Argument(metavar="models|samplers|datasets|recipes")],
+    out: Annotated[Path, typer.Option("--out", help="the folder of all runs")] = Path("runs"),
+) -> int:
+    """Lists what there is: models, samplers, datasets or recipes.
+
+    Example:  mezzotint list samplers
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    match what:
+        case "models":
+            head, rows = _models(out)
+        case "samplers":
+            head, rows = _samplers()
+        case "datasets":
+            head, rows = _datasets()
+        case "recipes":
+            head, rows = _recipes()
+        case _:
+            raise typer.BadParameter(f"list models, samplers, datasets or recipes, not {what!r}")
+    table = Table(*head, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(str, row))
+    console = Console(highlight=False, markup=False)
+    console.print(table)
+    return 0
+
+
+Rows = tuple[list[str], list[tuple[Any, ...]]]
+
+
+def _models(out: Path) -> Rows:
+    from mezzotint.checkpoint import read_header
+    from mezzotint.errors import ModelError
+
+    rows: list[tuple[Any, ...]] = []
+    for path in sorted(out.glob("*/model.safetensors")):
+        try:
+            header = read_header(path)
+        except ModelError as error:
+            rows.append((path.parent.name, "damaged", "", "", str(error)))
+            continue
+        shape = "x".join(map(str, header.facts.shape))
+        rows.append(
+            (path.parent.name, header.config.data.name, shape, len(header.facts.classes), f"{header.step:,}")
+        )
+    return ["run", "data", "shape", "classes", "step"], rows
+
+
+def _samplers() -> Rows:
+    from mezzotint.diffusion.sampler import SAMPLERS
+
+    rows = [
+        (name, row.order, row.calls, "yes" if row.stochastic else "no", row.when, row.paper)
+        for name, row in SAMPLERS.items()
+    ]
+    return ["sampler", "order", "calls a step", "stochastic", "when", "paper"], rows
+
+
+def _datasets() -> Rows:
+    from mezzotint.data import KNOWN, TOYS
+
+    rows: list[tuple[Any, ...]] = [(name, "points", "made on the spot") for name in TOYS]
+    for name, known in KNOWN.items():
+        origin = f"hub {known.hub}, or --data" if known.hub else "bundled"
+        rows.append(
+            (
+                name,
+                f"pictures {known.size}x{known.size}" + (f", {known.only} alone" if known.only else ""),
+                origin,
+            )
+        )
+    rows += [("folder", "your pictures", "--data FOLDER"), ("parquet", "your pictures", "--data FILE|FOLDER")]
+    rows.append(("owner/set", "any picture set of the dataset hub", "hub"))
+    return ["name", "what", "from"], rows
+
+
+def _recipes() -> Rows:
+    from mezzotint.config import recipes
+
+    rows = []
+    for name, path in recipes().items():
+        comments = [
+            line.lstrip("# ").rstrip()
+            for line in path.read_text(encoding="utf-8").splitlines()
+            if line.startswith("#")
+        ]
+        rows.append((name, comments[0] if comments else ""))
+    return ["recipe", "what"], rows

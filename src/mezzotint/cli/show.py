@@ -1,0 +1,222 @@
+"""mezzotint show: pictures of the data, the noising, the schedule, the way back, the loss"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mezzotint.cli import options
+
+if TYPE_CHECKING:
+    pass
+
+TIMES = "0,50,100,200,400,600,800,999"
+
+show = typer.Typer(
+    help="Pictures of data, noising, schedule, denoising and loss.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+def _open(source: str, overrides: list[str] | None, data: Path | None) -> tuple[Any, Any]:
+    import torch
+
+    from mezzotint import config as configuration
+    from mezzotint.source import open_source
+
+    config = configuration.load(source, overrides or [], data__path=None if data is None else str(data))
+    return config, open_source(config, torch.device("cpu"))
+
+
+def _save(image: Any, path: Path, settings: dict[str, Any]) -> int:
+    from mezzotint import plots
+    from mezzotint.errors import RunError
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        plots.save_png(image, path, settings)
+    except OSError as error:
+        raise RunError(f"{path} cannot be written ({error}); choose another place with -o") from error
+    print(path)
+    return 0
+
+
+@show.command("data")
+def data(
+    source: options.Source,
+    overrides: options.Overrides = None,
+    data: options.Data = None,
+    n: Annotated[int, typer.Option("-n", help="how many", min=1)] = 64,
+    output: options.Output = None,
+) -> int:
+    """Exactly what the network sees: cropped, scaled, augmented.
+
+    Example:  mezzotint show data folder --data my/photos data.size=64
+    """
+    from mezzotint import plots
+    from mezzotint.data.transforms import to_uint8
+
+    config, opened = _open(source, overrides, data)
+    x0, label = opened.preview(n if opened.facts.pictures else max(n, 2000))
+    print(f"{config.data.name}: {opened.count}; {'x'.join(map(str, opened.facts.shape))}")
+    print(f"values {x0.min():.3f} to {x0.max():.3f}, mean {x0.mean():.3f}, standard deviation {x0.std():.3f}")
+    for skipped in opened.skipped:
+        print(f"skipped {skipped}")
+    if opened.facts.pictures:
+        image = plots.sheet(to_uint8(x0))
+    else:
+        image = plots.scatter([(config.data.name, x0, label)])
+    return _save(
+        image, output or Path(f"{config.data.name.replace('/', '-')}-data.png"), {"data": config.data.name}
+    )
+
+
+@show.command("forward")
+def forward(
+    source: options.Source,
+    overrides: options.Overrides = None,
+    data: options.Data = None,
+    times: Annotated[
+        str, typer.Option("--times", help="timesteps, of 1000 (scaled for other schedules)")
+    ] = TIMES,
+    n: Annotated[int, typer.Option("-n", help="pictures", min=1)] = 6,
+    seed: options.Seed = 0,
+    output: options.Output = None,
+) -> int:
+    """The forward process: the same pictures with more and more noise, as training sees them.
+
+    Example:  mezzotint show forward mnist --data pictures/mnist --times 0,250,500,999
+    """
+    import torch
+
+    from mezzotint import build, plots
+    from mezzotint.data.transforms import to_uint8
+    from mezzotint.diffusion.noise import noise
+    from mezzotint.diffusion.process import add_noise
+    from mezzotint.errors import ConfigError
+    from mezzotint.tasks import seeds_from
+
+    config, opened = _open(source, overrides, data)
+    try:
+        chosen = [int(part) for part in times.split(",")]
+    except ValueError:
+        chosen = [-1]
+    if any(not 0 <= t <= 999 for t in chosen):
+        raise ConfigError(f"--times must be whole numbers from 0 to 999 with commas, not {times!r}")
+    x0, label = opened.preview(n if opened.facts.pictures else 2000)
+    levels = build.make_schedule(config)((torch.tensor(chosen, dtype=torch.float64) + 0.5) / 1000)
+    eps = noise(seeds_from(seed, len(x0), x0.device), 0, 0, x0.shape[1:])
+    frames = [add_noise(build.make_process(config), x0, eps, level) for level in levels]
+    captions = [f"t = {t}" for t in chosen]
+    image = (
+        plots.strip(torch.stack([to_uint8(x) for x in frames]), captions)
+        if opened.facts.pictures
+        else plots.scatter([(c, x, label) for c, x in zip(captions, frames)])
+    )
+    settings = {"data": config.data.name, "times": chosen, "seed": seed}
+    return _save(image, output or Path(f"{Path(source).stem}-forward.png"), settings)
+
+
+@show.command("schedule")
+def schedule(
+    source: Annotated[
+        str | None, typer.Argument(metavar="[RECIPE|CONFIG.yaml]", help="all named schedules by default")
+    ] = None,
+    overrides: options.Overrides = None,
+    output: options.Output = None,
+) -> int:
+    """alpha, sigma and log-SNR of a schedule over time; without a recipe, of all discrete ones.
+
+    Example:  mezzotint show schedule mnist diffusion.schedule.timesteps=300
+    """
+    from typing import get_args
+
+    import torch
+
+    from mezzotint import build, plots
+    from mezzotint import config as configuration
+
+    if source is not None:
+        config = configuration.load(source, overrides or [])
+        configs = {config.diffusion.schedule.kind: config}
+    else:
+        kinds = get_args(configuration.Discrete.model_fields["kind"].annotation)
+        configs = {k: configuration.parse({"diffusion": {"schedule": {"kind": k}}}) for k in kinds}
+    u = (torch.arange(500, dtype=torch.float64) + 0.5) / 500
+    image = plots.schedule_plot(
+        {name: (u, build.make_schedule(config)(u)) for name, config in configs.items()}
+    )
+    for name, config in configs.items():
+        end = build.make_schedule(config)(torch.tensor([1 - 1e-9], dtype=torch.float64))
+        print(
+            f"{name}: at the end logsnr {end.item():.2f}, alpha {build.make_process(config)(end)[0].item():.4f}"
+        )
+    return _save(
+        image,
+        output or Path(f"{Path(source).stem if source else 'all'}-schedule.png"),
+        {"schedules": list(configs)},
+    )
+
+
+@show.command("reverse")
+def reverse(
+    run: options.Run,
+    n: Annotated[int, typer.Option("-n", help="pictures", min=1)] = 6,
+    sampler: Annotated[str | None, typer.Option("--sampler")] = None,
+    steps: Annotated[int | None, typer.Option("--steps")] = None,
+    label: Annotated[str | None, typer.Option("--class")] = None,
+    guidance: Annotated[float | None, typer.Option("--guidance")] = None,
+    seed: options.Seed = 0,
+    output: options.Output = None,
+) -> int:
+    """The way from noise: for every picture its state, and below what the model believes it will be.
+
+    Example:  mezzotint show reverse mnist --class 3 --steps 50
+    """
+    import torch
+
+    from mezzotint import plots
+    from mezzotint.cli.sample import _label
+    from mezzotint.model import load
+
+    model = load(run)
+    many = n if model.facts.pictures else 2000
+    wanted = _label(label) if label else ("all" if model.classes else None)
+    settings = {"sampler": sampler, "steps": steps, "guidance": guidance}
+    previews = list(model.stream(many, label=wanted, seed=seed, **settings))
+    picked = [
+        previews[i]
+        for i in torch.linspace(0, len(previews) - 1, min(8, len(previews))).round().long().unique()
+    ]
+    captions = [f"step {p.step}" for p in picked]
+    if model.facts.pictures:
+        rows = [torch.stack([p.state, p.belief], dim=1).flatten(0, 1) for p in picked]
+        image = plots.strip(torch.stack(rows), captions)
+    else:
+        image = plots.scatter([(c, p.state, None) for c, p in zip(captions, picked)])
+    return _save(
+        image,
+        output or Path(f"{Path(model.source).stem}-reverse.png"),
+        model.samples(previews[-1].belief, wanted, seed, settings).settings,
+    )
+
+
+@show.command("loss")
+def loss(run: options.Run, output: options.Output = None) -> int:
+    """The loss curve of a run, held-out loss included.
+
+    Example:  mezzotint show loss mnist
+    """
+    from mezzotint import plots
+    from mezzotint.errors import ModelError
+    from mezzotint.model import find
+    from mezzotint.rundir import read_metrics
+
+    folder = find(run).parent
+    rows = read_metrics(folder)
+    if not rows:
+        raise ModelError(
+            f"{folder} has no metrics.jsonl; the loss curve needs the run directory, not a model file alone"
+        )
+    return _save(plots.loss_curve(rows), output or Path(f"{folder.name}-loss.png"), {"run": folder.name})

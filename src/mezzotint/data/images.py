@@ -1,0 +1,243 @@
+"""Sets of pictures, loaded by name or path: decoded once into memory, or on demand where they are large."""
+
+import difflib
+import os
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import UnidentifiedImageError
+from torch import Tensor
+
+from . import sources
+from .decode import decode_to
+from .errors import DataError
+from .known import KNOWN
+from .sources import Source
+
+THREADS = min(8, os.cpu_count() or 1)  # Pillow decodes outside the interpreter's lock
+SPAN = 256  # pictures that a thread decodes at a time
+PROBE = 64  # pictures looked at to tell whether a large set is grey
+
+
+class OnDemand:
+    """Pictures that are decoded each time they are asked for; indexed like a tensor of them.
+
+    A picture that cannot be read is found only at its turn. The next readable one then takes its place,
+    always the same one, and `skipped` has a line about it.
+    """
+
+    def __init__(self, source: Source, size: tuple[int, int], channels: int) -> None:
+        self.source, self.size, self.channels = source, size, channels
+        self.skipped: list[str] = []
+        self._bad: set[int] = set()
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(THREADS)
+
+    def __len__(self) -> int:
+        return self.source.count
+
+    def read(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures uint8 (B, C, H, W), and the indices (B,) of those that were read."""
+        arrays, used = zip(*self._pool.map(self._read, index.tolist()))
+        return torch.from_numpy(np.stack(arrays)), torch.tensor(used)
+
+    def _read(self, i: int) -> tuple[np.ndarray, int]:
+        for j in (*range(i, len(self)), *range(i)):
+            if j in self._bad:
+                continue
+            picture = _decode(self.source, j, self.size, self.channels)
+            if not isinstance(picture, str):
+                return picture, j
+            with self._lock:
+                if j not in self._bad:
+                    self._bad.add(j)
+                    self.skipped.append(picture)
+                    warnings.warn(f"skipped {picture}", stacklevel=2)
+        raise DataError(f"none of the {len(self)} pictures can be read any more: {self.skipped[0]}")
+
+
+@dataclass
+class Pictures:
+    """A set of pictures with random access.
+
+    images: uint8 (N, C, H, W), all decoded, or decoded on demand.
+    labels: the class of each picture, (N,) int64, or None. classes: their names, in the order of the labels.
+    size: (H, W). skipped: a line for every picture that was left out: which, and why.
+    """
+
+    images: Tensor | OnDemand
+    labels: Tensor | None
+    classes: list[str]
+    channels: int
+    size: tuple[int, int]
+    skipped: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The pictures at `index` (B,) int64 as uint8 (B, C, H, W), and their labels (B,)."""
+        if isinstance(self.images, OnDemand):
+            images, index = self.images.read(index)
+        else:
+            images = self.images[index]
+        return images, None if self.labels is None else self.labels[index]
+
+
+def load_pictures(
+    name: str,
+    path: Path | None = None,
+    *,
+    split: str = "train",
+    size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    limit: int | None = None,
+    only: str | None = None,
+    labels: bool | None = None,
+    memory_limit: int = 2 * 2**30,
+) -> Pictures:
+    """Load a set of pictures.
+
+    name: "digits" (bundled), a known set ("mnist", "cifar10", ...), an id "owner/set" of the dataset hub, or
+        "folder" or "parquet" for what lies at `path`. Where `path` is given, it is read instead of the hub.
+    split: "train", "test", "validation" or any that the set has.
+    size: (height, width), or one number for both; default the set's own, 64 for sets that have none.
+    channels: 1 or 3; default 1 if all pictures are grey (on demand: all of 64 that are looked at), else 3.
+    limit: use so many pictures, evenly spread over the set.
+    only: use the pictures of one class alone, without labels.
+    labels: True insists on classes, False ignores them; default: used if there are any.
+    memory_limit: sets that would take more bytes than this when decoded are decoded on demand.
+
+    Raises DataError where there is nothing to use, and MissingExtra where the extra [hub] is needed.
+    """
+    known = KNOWN.get(name)
+    if size is None:
+        size = known.size if known else 64
+    height, width = (size, size) if isinstance(size, int) else size
+    if height < 1 or width < 1:
+        raise ValueError(f"size={size} must be 1 or more")
+    if channels not in (None, 1, 3):
+        raise ValueError(f"channels={channels} must be 1 (grey) or 3 (RGB)")
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit={limit} must be 1 or more")
+
+    source = _find(name, None if path is None else Path(path).expanduser(), split, memory_limit)
+    if only is None and known and source.labels is not None:  # a folder of its own may hold that class alone
+        only = known.only
+    if only is not None:
+        source = source.select(_one_class(source, only, name))
+        source = replace(source, labels=None, classes=())
+    if limit is not None and limit < source.count:
+        source = source.select(np.arange(limit) * source.count // limit)
+    if labels is False:
+        source = replace(source, labels=None, classes=())
+    if labels and source.labels is None:
+        raise DataError(
+            f"{name} has no classes; put its pictures into one sub-folder per class, or train without labels"
+        )
+    if not source.count:
+        raise DataError(f"{name} has no pictures in its split {split!r}")
+
+    images: Tensor | OnDemand
+    if source.count * (channels or 3) * height * width > memory_limit:
+        channels = channels or _probe(source, (height, width))
+        images = OnDemand(source, (height, width), channels)
+        kept, skipped = np.arange(source.count), images.skipped
+    else:
+        images, kept, skipped = _decode_all(source, (height, width), channels)
+        channels = images.shape[1]
+    return Pictures(
+        images=images,
+        labels=None if source.labels is None else torch.from_numpy(source.labels[kept]),
+        classes=list(source.classes),
+        channels=channels,
+        size=(height, width),
+        skipped=skipped,
+    )
+
+
+def _find(name: str, path: Path | None, split: str, memory_limit: int) -> Source:
+    if name == "digits":
+        if path is not None:
+            raise DataError(
+                "digits come with the package; leave out --data, or use the name 'folder' to read your own"
+            )
+        return sources.digits(split)
+    if name in ("folder", "parquet") and path is None:
+        raise DataError(f"{name} needs to know where your pictures are: give --data PATH")
+    if name not in KNOWN and name not in ("folder", "parquet") and "/" not in name:
+        names = [*KNOWN, "folder", "parquet"]
+        close = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else "or an id 'owner/set' of the dataset hub"
+        raise DataError(f"no set is called {name!r}; the names are {', '.join(names)}; {hint}")
+    if path is not None:
+        return sources.local(path, split, memory_limit)
+    return sources.hub(KNOWN[name].hub or name if name in KNOWN else name, split)
+
+
+def _one_class(source: Source, only: str, name: str) -> np.ndarray:
+    """Indices of the pictures of the class called `only`, in upper or lower case."""
+    folded = [label.casefold() for label in source.classes]
+    if source.labels is None or only.casefold() not in folded:
+        close = difflib.get_close_matches(only.casefold(), folded, n=1)
+        hint = (
+            f"did you mean {close[0]!r}?"
+            if close
+            else f"its classes are: {', '.join(source.classes) or 'none'}"
+        )
+        raise DataError(f"{name} has no class {only!r}; {hint}")
+    return np.flatnonzero(source.labels == folded.index(only.casefold()))
+
+
+def _decode(source: Source, i: int, size: tuple[int, int], channels: int | None) -> np.ndarray | str:
+    """Picture i as uint8 (C, H, W), or a line that says which it is and why it cannot be read."""
+    try:
+        return decode_to(source.open(i), size, channels)
+    except UnidentifiedImageError:
+        return f"{source.where(i)}: not a picture, or an empty or damaged one"
+    except (
+        Exception
+    ) as error:  # Pillow raises nearly anything for a damaged file, SyntaxError and struct.error included
+        return f"{source.where(i)}: {error}"
+
+
+def _decode_all(
+    source: Source, size: tuple[int, int], channels: int | None
+) -> tuple[Tensor, np.ndarray, list[str]]:
+    """All readable pictures, uint8 (N, C, H, W), their indices (N,), and a line about each of the others."""
+
+    def work(start: int) -> list[np.ndarray | str]:
+        stop = min(start + SPAN, source.count)
+        return [_decode(source, i, size, channels) for i in range(start, stop)]
+
+    images = np.empty((source.count, channels or 1, *size), np.uint8)
+    kept: list[int] = []
+    skipped: list[str] = []
+    with ThreadPoolExecutor(THREADS) as pool:
+        spans = pool.map(work, range(0, source.count, SPAN))
+        for i, picture in enumerate(picture for span in spans for picture in span):
+            if isinstance(picture, str):
+                skipped.append(picture)
+                continue
+            if len(picture) > images.shape[1]:  # the first picture in colour
+                images = images.repeat(3, axis=1)
+            images[len(kept)] = picture
+            kept.append(i)
+    if not kept:
+        raise DataError(f"none of the {source.count} pictures can be read, the first is {skipped[0]}")
+    return torch.from_numpy(images[: len(kept)]), np.array(kept), skipped
+
+
+def _probe(source: Source, size: tuple[int, int]) -> int:
+    """1 if all readable ones of some pictures, evenly spread over the set, are grey, else 3."""
+    index = np.unique(np.linspace(0, source.count - 1, PROBE).astype(int))
+    pictures = [_decode(source, int(i), size, None) for i in index]
+    channels = [len(picture) for picture in pictures if not isinstance(picture, str)]
+    if not channels:
+        raise DataError(f"none of {len(index)} pictures of the set can be read, the first is {pictures[0]}")
+    return max(channels)

@@ -1,0 +1,77 @@
+"""What happens to a batch of pictures on the device: bytes to the model's range and back, and augmentation.
+
+Pure functions. The randomness of `augment` comes in as numbers, so that training can be repeated and resumed.
+"""
+
+import torch
+from torch import Tensor
+
+
+def to_model(images: Tensor) -> Tensor:
+    """Bytes (B, C, H, W) uint8 to the model's range: float32 in [-1, 1]."""
+    return images.float() / 127.5 - 1
+
+
+def to_uint8(x: Tensor) -> Tensor:
+    """The model's range (B, C, H, W) to bytes, the inverse of `to_model`.
+
+    Rounds to the nearest byte (flooring would darken by half a level), clamps what is outside [-1, 1]; NaN
+    becomes 0.
+    """
+    levels = ((x.float() + 1) * 127.5).round()
+    return levels.nan_to_num(nan=0.0).clamp(0, 255).to(torch.uint8)
+
+
+def augment(images: Tensor, random: Tensor, *, flip: bool, crop: int, colour: float) -> Tensor:
+    """Random flips, shifts and colours, each row a function of its own random numbers.
+
+    images: (B, C, H, W), uint8, or float in [-1, 1]; the result has the same shape and dtype.
+    random: (B, 8), uniform in (0, 1); 0: flip, 1 and 2: shift, 3 to 5: colour, 6 and 7: spare.
+    flip: mirror left and right with probability 1/2.
+    crop: shift by up to so many pixels each way, as a random crop of the picture padded by reflection.
+    colour: strength s of the jitter: brightness, contrast and saturation are each scaled by 1 - s to 1 + s.
+    """
+    height, width = images.shape[-2:]
+    if not 0 <= crop < min(height, width):
+        raise ValueError(
+            f"crop={crop} must be from 0 to {min(height, width) - 1} for pictures of {height}x{width}"
+        )
+    if not 0 <= colour <= 1:
+        raise ValueError(f"colour={colour} must be from 0 to 1")
+    if flip or crop:
+        rows = _shifted(height, crop, random[:, 1])
+        columns = _shifted(width, crop, random[:, 2])
+        if flip:
+            columns = torch.where(random[:, :1] < 0.5, columns.flip(1), columns)
+        batch, channel = (torch.arange(n, device=images.device) for n in images.shape[:2])
+        images = images[
+            batch[:, None, None, None], channel[:, None, None], rows[:, None, :, None], columns[:, None, None]
+        ]
+    return _jitter(images, 1 + colour * (2 * random[:, 3:6] - 1)) if colour else images
+
+
+def _shifted(size: int, crop: int, random: Tensor) -> Tensor:
+    """Source coordinates (B, size) of a window shifted by -crop to crop, reflected at the edges."""
+    shift = (random * (2 * crop + 1)).long().clamp(max=2 * crop) - crop
+    source = torch.arange(size, device=random.device) + shift[:, None]
+    return (size - 1) - ((size - 1) - source.abs()).abs()
+
+
+def _jitter(images: Tensor, factor: Tensor) -> Tensor:
+    """Scale brightness (about black), contrast (about the mean grey) and saturation, by factors (B, 3)."""
+    brightness, contrast, saturation = factor.to(torch.float32).T[:, :, None, None, None]
+    x = to_model(images) if images.dtype == torch.uint8 else images.float()
+    x = ((x + 1) * brightness).clamp(0, 2)  # black is 0 and white 2
+    mean = _luma(x).mean(dim=(1, 2, 3), keepdim=True)
+    x = (mean + (x - mean) * contrast).clamp(0, 2)
+    grey = _luma(x)
+    x = (grey + (x - grey) * saturation).clamp(0, 2) - 1
+    return to_uint8(x) if images.dtype == torch.uint8 else x.to(images.dtype)
+
+
+def _luma(x: Tensor) -> Tensor:
+    """Grey of a picture (B, C, H, W) as (B, 1, H, W): ITU-R BT.601 for three channels."""
+    if x.shape[1] != 3:
+        return x.mean(dim=1, keepdim=True)
+    red, green, blue = x.split(1, dim=1)
+    return 0.299 * red + 0.587 * green + 0.114 * blue

@@ -1,0 +1,39 @@
+"""Which device, and how precise?"""
+
+import torch
+
+from mezzotint.errors import ConfigError
+
+
+def find_device(wanted: str = "auto") -> torch.device:
+    """The device asked for, or the best there is: cuda, mps, cpu. Raises ConfigError where it is not there."""
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(
+            f"device {wanted!r} cannot be used here; leave it out to take the best there is"
+        ) from error
+    return device
+
+
+def find_precision(wanted: str, device: torch.device) -> torch.dtype:
+    """float32 or bfloat16. auto: bfloat16 where the hardware multiplies it; elsewhere it is several times slower."""
+    if wanted == "fp32":
+        return torch.float32
+    if wanted == "bf16" or _has_bf16(device):
+        return torch.bfloat16
+    return torch.float32
+
+
+def _has_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        asks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        return any(getattr(torch.cpu, ask, lambda: False)() for ask in asks)
+    return False

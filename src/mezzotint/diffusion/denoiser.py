@@ -1,0 +1,123 @@
+"""What do we believe x0 is?  `Denoiser` turns a network into a belief; the one place that calls the network."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mezzotint.diffusion.parameterization import Parameterization
+from mezzotint.diffusion.process import Process, rows
+from mezzotint.diffusion.schedule import Table
+
+
+@dataclass(frozen=True)
+class Cond:
+    """What the pictures are asked to be; one row a picture.
+
+    label: (B,) int64, the class; K (the number of classes) is "none". guidance: (B,) float64 on the CPU, the scale of
+    classifier-free guidance; 1 is off. It steers wrappers such as `cfg`; networks never see it.
+    """
+
+    label: Tensor | None = None
+    guidance: Tensor | None = None
+
+    def inputs(self) -> dict[str, Tensor]:
+        """What the network is given, by keyword."""
+        return {} if self.label is None else {"label": self.label}
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Cond":
+        """The same with a function applied to every field that is set: indexing, repeating, moving."""
+        present = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Cond(**{name: None if value is None else function(value) for name, value in present.items()})
+
+    @staticmethod
+    def cat(conds: Iterable["Cond"]) -> "Cond":
+        """Several requests' rows below each other. A field is set in all of them or in none."""
+        columns = (
+            {f.name: [getattr(c, f.name) for c in conds] for f in fields(Cond)}
+            if (conds := list(conds))
+            else {}
+        )
+        return Cond(
+            **{name: None if values[0] is None else torch.cat(values) for name, values in columns.items()}
+        )
+
+    def without_guidance(self) -> "Cond":
+        return replace(self, guidance=None)
+
+
+NO_COND = Cond()
+Denoise = Callable[[Tensor, Tensor, Cond], Tensor]  # (x (B, *D), logsnr (B,), cond) -> x0 (B, *D)
+
+
+def time_condition(logsnr: Tensor) -> Tensor:
+    """c_noise = 1000 t, the time sigma / (alpha + sigma) of the flow, in the range the sinusoidal embedding is made for."""
+    return 1000 / (1 + (logsnr / 2).exp())
+
+
+def sigma_condition(logsnr: Tensor) -> Tensor:
+    """c_noise = log(sigma / alpha) / 4 (EDM, Karras et al. 2022, table 1)."""
+    return -logsnr / 8
+
+
+def timestep_condition(table: Table) -> Callable[[Tensor], Tensor]:
+    """c_noise = the (fractional) timestep of a discrete schedule, as in DDPM."""
+    return table.index
+
+
+class Denoiser:
+    """A network's belief about the clean picture: x0 = c_skip x + c_out F(c_in x, c_noise).
+
+    net: any module called as net(x (B, *D), c_noise (B,), label=(B,) where there are classes) -> (B, *D).
+    c_noise: level (B,) -> what the network is told about it. dtype: the precision of the network (bfloat16 through
+    autocast, float32 weights); everything outside it stays in the dtype of x.
+    compile: torch.compile the network; batches are then padded to 1, 2, 4, 8, ... rows when no gradient is wanted, so
+    that few shapes are compiled.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        process: Process,
+        parameterization: Parameterization,
+        c_noise: Callable[[Tensor], Tensor] = time_condition,
+        *,
+        dtype: torch.dtype = torch.float32,
+        compile: bool = False,
+    ) -> None:
+        self.net, self.process, self.parameterization, self.c_noise = net, process, parameterization, c_noise
+        self.dtype = dtype
+        self.compiled = compile
+        self._call: Callable[..., Any] = torch.compile(net) if compile else net
+
+    def predict(self, x: Tensor, logsnr: Tensor, cond: Cond = NO_COND) -> Tensor:
+        """The raw prediction F (B, *D) in the dtype of x: what the loss compares with its target."""
+        c_in = self.parameterization(*self.process(logsnr)).into
+        told = self.c_noise(logsnr).to(x.device, x.dtype, non_blocking=True)
+        return self._network(rows(c_in, x) * x, told, cond.inputs()).to(x.dtype)
+
+    def __call__(self, x: Tensor, logsnr: Tensor, cond: Cond = NO_COND) -> Tensor:
+        """x0 (B, *D). x: (B, *D) on the network's device; logsnr: (B,) float64 on the CPU."""
+        c = self.parameterization(*self.process(logsnr))
+        if not c.skip.abs().max() < 22026:  # exp(10), that is logsnr -20 for eps-prediction
+            raise ValueError(
+                "a network that predicts eps knows nothing about the picture at (nearly) pure noise, logsnr below -20: "
+                "start lower, or train with v, x0 or velocity"
+            )
+        return rows(c.skip, x) * x + rows(c.out, x) * self.predict(x, logsnr, cond)
+
+    def _network(self, x: Tensor, told: Tensor, inputs: dict[str, Tensor]) -> Tensor:
+        rows_given = len(x)
+        if self.compiled and not torch.is_grad_enabled():
+            pad = (1 << (rows_given - 1).bit_length()) - rows_given
+            x, told, inputs = _pad(x, pad), _pad(told, pad), {k: _pad(v, pad) for k, v in inputs.items()}
+        with torch.autocast(x.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            return self._call(x, told, **inputs)[:rows_given]
+
+
+def _pad(rows_given: Tensor, count: int) -> Tensor:
+    return (
+        torch.cat([rows_given, rows_given[-1:].expand(count, *rows_given.shape[1:])]) if count else rows_given
+    )

@@ -1,0 +1,301 @@
+"""One run, from a configuration to a model file: data, training, held-out loss, sample sheets, checkpoints, resume."""
+
+import math
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from mezzotint import build, plots
+from mezzotint import config as configuration
+from mezzotint.checkpoint import (
+    Header,
+    last_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+    save_model,
+)
+from mezzotint.config import Config
+from mezzotint.device import find_device, find_precision
+from mezzotint.diffusion.loss import Objective
+from mezzotint.errors import ConfigError, RunError
+from mezzotint.model import Model
+from mezzotint.rundir import cut_metrics, log_metrics, prepare, read_metrics
+from mezzotint.source import Source, open_source
+from mezzotint.train.ema import Ema
+from mezzotint.train.loop import Progress, State, held_out_loss, train
+from mezzotint.train.optim import adamw, learning_rate
+
+WATCH_AT = (0.01, 0.02, 0.05, *(i / 10 for i in range(1, 11)))  # shares of the budget
+
+
+class Note(NamedTuple):
+    """Something to tell the user, one line."""
+
+    text: str
+
+
+class Tick(NamedTuple):
+    """After a step. loss: the mean since the last logged step, None in between; rate: pictures a second."""
+
+    step: int
+    until: int
+    loss: float | None
+    rate: float
+
+
+class Done(NamedTuple):
+    """The end. finished: False where it was stopped before the budget was used."""
+
+    folder: Path
+    step: int
+    until: int
+    finished: bool
+
+
+Event = Note | Tick | Done
+
+
+def fit(
+    config: Config,
+    folder: str | Path,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    watch: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Event]:
+    """Trains one model into a run directory, and goes on by itself where an earlier call stopped.
+
+    overwrite: start anew in a used directory. resume: go on although the budget has changed. watch: refresh
+    samples/watch.png at 1, 2, 5, 10, 20 ... % from the same seeds, and make a GIF of it at the end. stop: asked after
+    every step; True saves and ends. Raises ConfigError, DataError, ModelError or RunError.
+    """
+    began = time.perf_counter()
+    folder = Path(folder)
+    used = prepare(folder, config, overwrite=overwrite, resume=resume)
+    run = _Run(config, folder)
+    yield Note(run.describe())
+    for skipped in run.source.skipped[:5]:
+        yield Note(f"skipped {skipped}")
+    if len(run.source.skipped) > 5:
+        yield Note(f"... {len(run.source.skipped)} files skipped in all")
+
+    checkpoint = last_checkpoint(folder) if used else None
+    stored = load_checkpoint(checkpoint, run.state) if checkpoint else {}
+    if checkpoint:
+        yield Note(f"going on from step {run.state.step:,} of {folder}")
+    same_budget = {key: getattr(config.train, key) for key in configuration.BUDGETS}
+    if stored and stored["budget"] == same_budget:
+        until = stored["until"]
+    elif (fixed := run.fixed_budget()) is not None:
+        until = fixed
+    else:
+        yield Note("measuring the speed of a step, to turn minutes into steps")
+        until = run.state.step + run.measured_budget(began)
+    run.budget = {"until": until, "budget": same_budget}
+    cut_metrics(folder, run.state.step)
+    if run.state.step >= until:
+        run.save()
+        yield Note(
+            f"{folder} is already trained to step {run.state.step:,}; raise the budget and add --resume to go on"
+        )
+        yield Done(folder, run.state.step, until, True)
+        return
+    yield from run.train(until, watch, stop)
+
+
+@dataclass
+class _Every:
+    """Due at multiples of an interval such as "10%", "2 epochs", "500 steps", and at the end."""
+
+    steps: int
+
+    @staticmethod
+    def parse(text: str, until: int, epoch: float) -> "_Every":
+        number, unit = re.fullmatch(r"\s*([\d.]+)\s*(%|step|epoch).*", text).groups()  # type: ignore[union-attr]
+        return _Every(max(1, round(float(number) * {"%": until / 100, "step": 1, "epoch": epoch}[unit])))
+
+    def __call__(self, step: int, until: int) -> bool:
+        return step % self.steps == 0 or step == until
+
+
+class _Run:
+    """The things of one run, put together from its configuration."""
+
+    def __init__(self, config: Config, folder: Path) -> None:
+        self.config, self.folder = config, folder
+        device = find_device(config.train.device)
+        self.source: Source = open_source(config, device)
+        self.facts = self.source.facts
+        self.dtype = find_precision(config.train.precision, device) if self.facts.pictures else torch.float32
+        self.device = device
+        if config.train.batch_size > self.source.total:
+            raise ConfigError(
+                f"train.batch_size {config.train.batch_size} is more than the {self.source.total} things to train on; lower it"
+            )
+        self.state, self.objective = self._state()
+        self.budget: dict[str, Any] = {}
+        header = Header(config, self.facts, 0, f"ema {config.train.ema:g}")
+        averaged = build.denoiser(config, self.state.ema.net, dtype=self.dtype)
+        self.averaged = build.objective(config, averaged)
+        self.model = Model(header, averaged, device, folder.name)
+        self.validation = self.source.held_out(config.train.batch_size)
+
+    def _state(self) -> tuple[State, Objective]:
+        train = self.config.train
+        torch.manual_seed(train.seed)
+        net = build.network(self.config, self.facts).to(self.device)
+        compile = self.device.type == "cuda" if train.compile is None else train.compile
+        state = State(net, adamw(net, train.lr, train.weight_decay), Ema(net, train.ema))
+        return state, build.objective(
+            self.config, build.denoiser(self.config, net, dtype=self.dtype, compile=compile)
+        )
+
+    def describe(self) -> str:
+        parameters = sum(p.numel() for p in self.state.net.parameters())
+        what = "pictures" if self.facts.pictures else "points"
+        classes = f", {len(self.facts.classes)} classes" if self.facts.classes else ""
+        size = "x".join(str(n) for n in self.facts.shape)
+        return (
+            f"{self.config.data.name}: {what} {size}{classes}, {self.source.count}; {self.config.network.kind} "
+            f"{parameters / 1e6:.2f}M parameters; {self.device.type} {str(self.dtype).removeprefix('torch.')}"
+        )
+
+    @property
+    def steps_an_epoch(self) -> float:
+        return self.source.total / self.config.train.batch_size
+
+    def fixed_budget(self) -> int | None:
+        """Steps of a budget in steps, images or epochs; of 20 epochs where none is given; None for minutes."""
+        train = self.config.train
+        if train.minutes is not None:
+            return None
+        images = train.images or (train.epochs or 20) * self.source.total
+        return train.steps or max(1, math.ceil(images / train.batch_size))
+
+    def measured_budget(self, began: float) -> int:
+        """Steps that fit into the minutes asked for, from a trial on a second network that is thrown away."""
+        state, objective = self._state()
+        steps = self._steps(state, objective, 10**9)
+        for progress in steps:  # the first steps warm up caches, threads and compilation
+            if progress.step == 2:
+                break
+        at = time.perf_counter()
+        for progress in steps:
+            float(progress.loss)
+            seconds = time.perf_counter() - at
+            if progress.step >= 5 and seconds > 0.02 * 60 * (self.config.train.minutes or 0):
+                break
+        a_step = seconds / (progress.step - 2)
+        left = 60 * (self.config.train.minutes or 0) - (time.perf_counter() - began)
+        return max(1, int(0.95 * left / a_step))  # 5 % for sheets, checkpoints and the held-out loss
+
+    def _steps(self, state: State, objective: Objective, until: int) -> Iterator[Progress]:
+        config = self.config.train
+        return train(
+            objective,
+            state,
+            self.source.batches(config.seed, config.batch_size, state.step),
+            until=until,
+            lr=learning_rate(config.lr, config.warmup, config.decay),
+            seed=config.seed,
+            clip=config.clip,
+            accumulate=config.accumulate,
+            label_drop=config.label_drop if self.facts.classes else 0.0,
+            null=len(self.facts.classes),
+        )
+
+    def train(self, until: int, watch: bool, stop: Callable[[], bool]) -> Iterator[Event]:
+        config, state = self.config.train, self.state
+        intervals = (config.log_every, config.validate_every, config.sample_every, config.checkpoint_every)
+        log, validate, sheet, checkpoint = (
+            _Every.parse(text, until, self.steps_an_epoch) for text in intervals
+        )
+        watching = {max(1, math.ceil(share * until)) for share in WATCH_AT} if watch else set()
+        losses: list[torch.Tensor] = []
+        rate, mark = 0.0, (time.perf_counter(), state.step)
+        start = time.perf_counter()
+        for progress in self._steps(state, self.objective, until):
+            step = progress.step
+            losses.append(progress.loss)
+            loss = None
+            if log(step, until):
+                loss = float(torch.stack(losses).mean())  # waits for the device, once an interval
+                now = time.perf_counter()
+                rate = (step - mark[1]) * config.batch_size / (now - mark[0])
+                mark, losses = (now, step), []
+                if not math.isfinite(loss):
+                    good = last_checkpoint(self.folder)
+                    raise RunError(
+                        f"the loss is not finite at step {step}; lower train.lr or train.clip and start again"
+                        + (f" (the last good checkpoint is {good})" if good else "")
+                    )
+                row = {"step": step, "images": step * config.batch_size, "loss": loss, "lr": progress.lr}
+                row |= {"grad_norm": float(progress.grad_norm), "images_per_second": round(rate, 1)}
+                if self.validation and validate(step, until):
+                    row["val_loss"] = held_out_loss(self.averaged, self.validation)
+                log_metrics(self.folder, {**row, "seconds": round(now - start, 2)})
+            yield Tick(step, until, loss, rate)
+            stopped = stop() and step < until
+            if sheet(step, until):
+                self.sheet(step)
+            if step in watching:
+                self.watch(step, last=step == until)
+            if checkpoint(step, until) or stopped:
+                self.save()
+            if stopped:
+                yield Done(self.folder, step, until, False)
+                return
+            if sheet(step, until) or checkpoint(step, until) or step in watching:
+                mark = (time.perf_counter(), step)  # the rate is that of training
+                losses = losses if loss is None else []
+        yield Done(self.folder, state.step, until, True)
+
+    def save(self) -> None:
+        """A checkpoint, the model file and the loss curve."""
+        try:
+            save_checkpoint(self.folder, self.state, self.budget, self.config.train.keep)
+            header = Header(self.config, self.facts, self.state.step, self.model.header.weights)
+            save_model(self.folder / "model.safetensors", self.state.ema.net, header)
+            plots.save_png(plots.loss_curve(read_metrics(self.folder)), self.folder / "loss.png")
+        except OSError as error:
+            raise RunError(
+                f"{self.folder} cannot be written ({error}); make room, then give the same command to go on"
+            ) from error
+
+    def sheet(self, step: int) -> None:
+        """samples/step-N.png: the same seeds and classes every time."""
+        count = len(self.facts.classes) or 8
+        if not self.facts.pictures:
+            n, columns = 2000, None
+        else:
+            large = max(self.facts.shape[1:]) > 32
+            columns = count if count <= 10 else 8
+            n = columns * (4 if large else 8)
+        samples = self.model.sample(n, label="all" if self.facts.classes else None)
+        folder = self.folder / "samples"
+        folder.mkdir(exist_ok=True)
+        plots.save_png(
+            samples.sheet(columns), folder / f"step-{step:07d}.png", {**samples.settings, "step": step}
+        )
+
+    def watch(self, step: int, last: bool) -> None:
+        """samples/watch.png: the newest of a series from the same seeds; samples/watch.gif: all of it, at the end."""
+        frames = self.folder / "samples" / "watch"
+        frames.mkdir(parents=True, exist_ok=True)
+        samples = self.model.sample(
+            16 if self.facts.pictures else 2000, label="all" if self.facts.classes else None
+        )
+        picture = samples.sheet()
+        plots.save_png(picture, frames / f"{step:07d}.png")
+        plots.save_png(picture, self.folder / "samples" / "watch.png", {**samples.settings, "step": step})
+        if last:
+            plots.gif(
+                [plots.read_png(f) for f in sorted(frames.glob("*.png"))],
+                self.folder / "samples" / "watch.gif",
+            )

@@ -1,0 +1,259 @@
+"""A trained model, ready to be asked: `mezzotint.load("runs/mnist").sample(64, label=7, seed=0)`."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from mezzotint import build, plots
+from mezzotint.checkpoint import Header, last_checkpoint, load_weights, read_header
+from mezzotint.config import Sample
+from mezzotint.data.transforms import to_uint8
+from mezzotint.device import find_device, find_precision
+from mezzotint.diffusion.denoiser import Cond, Denoise, Denoiser
+from mezzotint.diffusion.guidance import cfg, clip
+from mezzotint.diffusion.process import Process
+from mezzotint.diffusion.sampler import alone
+from mezzotint.diffusion.schedule import Schedule
+from mezzotint.errors import ConfigError, ModelError
+from mezzotint.tasks import request, seeds_from
+
+Label = int | str | Sequence[int | str] | None
+
+
+class Preview(NamedTuple):
+    """After a step of sampling: steps done of how many, the belief (what the pictures will be) and the noisy state.
+
+    Pictures are (N, C, H, W) uint8, points (N, 2) float32, on the CPU.
+    """
+
+    step: int
+    steps: int
+    belief: Tensor
+    state: Tensor
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What a model made. As a sequence: pictures (PIL) or points (2,)."""
+
+    values: Tensor  # pictures (N, C, H, W) uint8, points (N, 2) float32; on the CPU
+    seeds: Tensor  # (N,) int64: the seed that makes each again, alone
+    labels: Tensor | None  # (N,) int64, where there are classes
+    settings: dict[str, Any]  # what made them; goes into the PNG
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: int) -> Any:
+        if self.values.ndim == 2:
+            return self.values[index]
+        return plots.picture(self.values[index])
+
+    def sheet(self, columns: int | None = None) -> Image.Image:
+        """All of them in one picture: a grid, or for points a scatter plot."""
+        if self.values.ndim == 2:
+            return plots.scatter([(f"{len(self)} samples", self.values, self.labels)])
+        return plots.sheet(self.values, columns=columns)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the sheet as a PNG that carries the settings."""
+        plots.save_png(self.sheet(), Path(path), self.settings)
+
+    def _repr_png_(self) -> bytes | None:
+        return self.sheet()._repr_png_()
+
+
+class Model:
+    """A network with all that its model file says of it. `denoiser` is the network's plain belief."""
+
+    def __init__(self, header: Header, denoiser: Denoiser, device: torch.device, source: str) -> None:
+        self.header, self.denoiser, self.device, self.source = header, denoiser, device, source
+        self.config, self.facts = header.config, header.facts
+        self.schedule: Schedule = build.make_schedule(header.config)
+        self.process: Process = denoiser.process
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the labels; empty for an unconditional model."""
+        return self.facts.classes
+
+    def sample(
+        self, n: int = 16, *, label: Label = None, seed: int = 0, batch: int = 64, **settings: Any
+    ) -> Samples:
+        """Makes n pictures (or points).
+
+        label: a class by name or number, a list of them (cycled), "all" (every class in turn), or None: any (unguided).
+        seed: picture i is made from seed + i and does not depend on the others. batch: pictures a network call.
+        settings: sampler, steps, guidance, eta, spacing, clip; the model's own defaults otherwise.
+        """
+        values = [last.belief for last in self._last(n, label, seed, batch, settings)]
+        return self.samples(torch.cat(values), label, seed, settings)
+
+    def _last(
+        self, n: int, label: Label, seed: int, batch: int, settings: dict[str, Any]
+    ) -> Iterator[Preview]:
+        labels = self.labels(label, n)
+        for begin in range(0, n, batch):
+            count = min(batch, n - begin)
+            part = None if labels is None else labels[begin : begin + count]
+            *_, last = self.stream(count, label=part, seed=seed + begin, **settings)
+            yield last
+
+    def samples(self, values: Tensor, label: Label, seed: int, settings: dict[str, Any]) -> Samples:
+        """Bundles finished values with what made them."""
+        used = self.settings(**settings).model_dump()
+        used |= {
+            "seed": seed,
+            "label": label,
+            "n": len(values),
+            "model": self.source,
+            "step": self.header.step,
+        }
+        used |= {"weights": self.header.weights}
+        labels = self.labels(label, len(values))
+        return Samples(values, seeds_from(seed, len(values), torch.device("cpu")), labels, used)
+
+    def stream(
+        self, n: int = 16, *, label: Label | Tensor = None, seed: int = 0, **settings: Any
+    ) -> Iterator[Preview]:
+        """Like `sample`, in one batch, a preview after every step; stop by leaving the loop. The last belief is the result."""
+        chosen = self.settings(**settings)
+        if n < 1:
+            raise ConfigError(f"n must be at least 1, not {n}")
+        labels = label if isinstance(label, Tensor) else self.labels(label, n)
+        cond = Cond(
+            label=None if labels is None else labels.to(self.device),
+            guidance=torch.full((n,), chosen.guidance, dtype=torch.float64),
+        )
+        steps = request(
+            self.process,
+            self.schedule,
+            self.facts.shape,
+            seeds_from(seed, n, self.device),
+            sampler=chosen.sampler,
+            steps=chosen.steps,
+            spacing=chosen.spacing or build.spacing(self.config),
+            eta=chosen.eta,
+        )
+        for state in alone(self.belief(chosen), steps, cond):
+            yield Preview(state.step, chosen.steps, self.finish(state.x0), self.finish(state.x))
+
+    def belief(self, settings: Sample) -> Denoise:
+        """The denoiser with its wrappers: guidance by each row's scale, and clipping."""
+        guided = cfg(self.denoiser, null=len(self.classes)) if self.classes else self.denoiser
+        wants_clip = self.facts.pictures if settings.clip is None else settings.clip
+        return clip(guided) if wants_clip else guided
+
+    def settings(self, **changes: Any) -> Sample:
+        """The model's sampling defaults with changes. Raises ConfigError for a value or a name that is not possible."""
+        from mezzotint.config import parse
+
+        given = {key: value for key, value in changes.items() if value is not None}
+        settings = parse({"sample": {**self.config.sample.model_dump(), **given}}).sample
+        if settings.guidance != 1 and not self.classes and "guidance" in given:
+            raise ConfigError("guidance needs classes, and this model has none; leave guidance out")
+        if settings.eta and settings.sampler != "ddim":
+            raise ConfigError(f"eta is for the ddim sampler; {settings.sampler} has none: leave eta out")
+        return settings
+
+    def labels(self, label: Label, n: int) -> Tensor | None:
+        """Class numbers of n pictures, (n,) int64, from a name, a number, a list (cycled), "all", or None (no class).
+
+        A name wins over a number, since classes may be named by numbers. Raises ConfigError for unknown classes.
+        """
+        if not self.classes:
+            if label is not None:
+                raise ConfigError("this model was trained without classes; leave the class out")
+            return None
+        if label is None:
+            return torch.full((n,), len(self.classes))
+        wanted = (
+            range(len(self.classes)) if label == "all" else [label] if isinstance(label, int | str) else label
+        )
+        numbers = torch.tensor([self._class(one) for one in wanted])
+        return numbers.repeat(-(-n // len(numbers)))[:n]
+
+    def _class(self, one: int | str) -> int:
+        name = str(one)
+        if name in self.classes:
+            return self.classes.index(name)
+        if name.isdigit() and int(name) < len(self.classes):
+            return int(name)
+        listed = ", ".join(self.classes[:12]) + (" ..." if len(self.classes) > 12 else "")
+        raise ConfigError(
+            f"there is no class {name!r}; give a name or a number below {len(self.classes)}: {listed}"
+        )
+
+    def finish(self, x: Tensor) -> Tensor:
+        """From the model's range to what people use: pictures uint8, points float32; on the CPU."""
+        return to_uint8(x).cpu() if self.facts.pictures else x.float().cpu()
+
+
+def find(name: str | Path, runs: Path = Path("runs")) -> Path:
+    """The model file that a name stands for: a file, a run directory, the name of a run, or "latest".
+
+    Raises ModelError with what there is instead.
+    """
+    path = Path(name)
+    if str(name) == "latest":
+        found = sorted(runs.glob("*/model.safetensors"), key=lambda f: f.stat().st_mtime)
+        if not found:
+            raise ModelError(f"there is no finished run under {runs}; train one: mezzotint train digits")
+        return found[-1]
+    for candidate in (runs / path, path):
+        if candidate.is_dir():
+            if (candidate / "model.safetensors").is_file():
+                return candidate / "model.safetensors"
+            raise ModelError(
+                f"{candidate} holds no model.safetensors yet; let its training reach its first checkpoint"
+            )
+    if path.is_file():
+        return path
+    names = sorted(f.parent.name for f in runs.glob("*/model.safetensors"))
+    there = (
+        f"runs here: {', '.join(names)}"
+        if names
+        else f"no runs under {runs}; train one: mezzotint train digits"
+    )
+    raise ModelError(f"no run and no model file is called {str(name)!r}; {there}")
+
+
+def load(
+    name: str | Path, *, device: str = "auto", weights: str = "ema", precision: str | None = None
+) -> Model:
+    """A model from a run directory, a run's name, "latest", or a model file.
+
+    weights: "ema", the average (the model file's own), or "raw", the last weights of the run's newest checkpoint.
+    precision: "fp32" or "bf16"; by default as in training.
+    """
+    path = find(name)
+    header = read_header(path)
+    where = find_device(device)
+    net = build.network(header.config, header.facts)
+    match weights:
+        case "ema":
+            load_weights(net, path)
+        case "raw":
+            newest = last_checkpoint(path.parent)
+            if newest is None:
+                raise ModelError(
+                    f"{path} stands alone, without checkpoints; raw weights are only in a run directory"
+                )
+            load_weights(net, newest / "model.safetensors")
+            header = Header(header.config, header.facts, header.step, "raw")
+        case _:
+            raise ConfigError(f"weights must be ema or raw, not {weights!r}")
+    net = net.to(where).eval().requires_grad_(False)
+    wanted = precision or header.config.train.precision
+    dtype = find_precision(wanted, where) if header.facts.pictures else torch.float32
+    return Model(
+        header,
+        build.denoiser(header.config, net, dtype=dtype),
+        where,
+        path.parent.name if path.name == "model.safetensors" else path.name,
+    )

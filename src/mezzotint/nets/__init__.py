@@ -1,0 +1,11 @@
+"""Networks: plain tensors in, a tensor of x's shape out. Nothing here knows what diffusion is.
+
+Every network is called as `net(x, c_noise, label=None)`: `x (B, *D)`, `c_noise (B,)` the noise level in
+whatever coordinate the network is trained with, `label (B,)` int64 for class-conditional networks.
+"""
+
+from mezzotint.nets.mlp import MLP
+from mezzotint.nets.unet import UNet
+from mezzotint.nets.unet_simple import UNetSimple
+
+__all__ = ["MLP", "UNet", "UNetSimple"]

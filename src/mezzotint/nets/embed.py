@@ -1,0 +1,57 @@
+"""What a network is told besides x: the noise level and the class, as one vector per row."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def sinusoidal(t: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
+    """Cosines and sines of t at geometrically spaced frequencies (Vaswani et al. 2017; Ho et al. 2020).
+
+    t: (B,), any real numbers; the frequencies run from 1 down to almost 1 / max_period, in radians.
+    Returns (B, dim): [cos | sin], and a zero at the end if dim is odd. float64 for float64 t, else float32,
+    because half precision cannot tell t = 999 from t = 1000.
+    """
+    t = t if t.dtype == torch.float64 else t.float()
+    half = dim // 2
+    frequencies = torch.exp(
+        -math.log(max_period) / max(half, 1) * torch.arange(half, dtype=t.dtype, device=t.device)
+    )
+    angles = t[:, None] * frequencies
+    return F.pad(torch.cat([angles.cos(), angles.sin()], dim=1), (0, dim % 2))
+
+
+class Conditioning(nn.Module):
+    """The vector that modulates every block: an MLP of the noise level, plus an embedding of the class.
+
+    dim: length of the vector. classes: K, the number of classes; 0 makes it unconditional. The class table has
+    K + 1 rows: row K is the null label, "no class", which guidance needs (Ho & Salimans 2022).
+    """
+
+    def __init__(self, dim: int, classes: int = 0) -> None:
+        super().__init__()
+        self.dim, self.classes = dim, classes
+        self.inner = nn.Linear(dim, dim)
+        self.outer = nn.Linear(dim, dim)
+        self.table = nn.Parameter(torch.randn(classes + 1, dim)) if classes else None
+
+    def forward(self, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
+        """(B,) noise levels and (B,) int64 labels of 0..K -> (B, dim). No label means K, for every row.
+
+        Raises ValueError for a label where there are no classes. Labels out of 0..K make `one_hot` raise
+        RuntimeError on a CPU and a device-side assertion on a GPU: checking them here would stall it.
+        """
+        emb = self.outer(F.silu(self.inner(sinusoidal(c_noise, self.dim).to(self.inner.weight.dtype))))
+        if self.table is None:
+            if label is not None:
+                raise ValueError(
+                    "this network has no classes: leave the label out, or build it with classes=K"
+                )
+            return emb
+        if label is None:
+            label = torch.full(c_noise.shape, self.classes, device=c_noise.device)
+        # A product with one-hot rows, not nn.Embedding: the gradient is a matrix product, which repeats bit for
+        # bit, where a scatter of rows may add in any order.
+        return emb + F.one_hot(label, self.classes + 1).to(self.table.dtype) @ self.table

@@ -1,0 +1,41 @@
+"""Small parts that several networks share."""
+
+import math
+from typing import TypeVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
+
+
+def zero_init(layer: Layer) -> Layer:
+    """The same layer with weight and bias 0, so that the branch it ends starts as silence."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Group normalisation (Wu & He 2018) with as many groups as divide the channels, at most 32.
+
+    A group has at least 4 channels (if there are 4): one alone on a 1x1 picture would be normalised to zero.
+    """
+    return nn.GroupNorm(math.gcd(32, channels, max(1, channels // 4)), channels, eps=1e-5)
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, int, int]:
+    """Pad pictures (B, C, H, W) evenly on all sides until `multiple` divides both sides.
+
+    The border is mirrored, or repeated where the picture is too small to be mirrored.
+    Returns the padded pictures and the row and column at which the original starts in them.
+    """
+    height, width = x.shape[-2:]
+    rows, columns = -height % multiple, -width % multiple
+    if rows == columns == 0:
+        return x, 0, 0
+    top, left = rows // 2, columns // 2
+    mirrors = rows - top < height and columns - left < width
+    padding = (left, columns - left, top, rows - top)
+    return F.pad(x, padding, mode="reflect" if mirrors else "replicate"), top, left

@@ -1,0 +1,197 @@
+"""The full U-Net: residual blocks with adaptive group norm, and attention at chosen resolutions.
+
+Ho et al. 2020 (DDPM) gave its shape, Dhariwal & Nichol 2021 (ADM) its norm and its attention.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mezzotint.nets.embed import Conditioning
+from mezzotint.nets.parts import group_norm, pad_to_multiple, zero_init
+
+
+class ResidualBlock(nn.Module):
+    """Norm, SiLU, convolution, twice, beside a skip; the second norm's scale and shift come from the conditioning.
+
+    "Adaptive group norm", Dhariwal & Nichol 2021, section 3.1. Starts as the skip alone.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, emb: int, dropout: float) -> None:
+        super().__init__()
+        self.norm1 = group_norm(channels_in)
+        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
+        self.modulate = nn.Linear(emb, 2 * channels_out)
+        self.norm2 = group_norm(channels_out)
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = zero_init(nn.Conv2d(channels_out, channels_out, 3, padding=1))
+        self.skip = nn.Identity() if channels_in == channels_out else nn.Conv2d(channels_in, channels_out, 1)
+
+    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+        h = self.conv1(F.silu(self.norm1(x)))
+        scale, shift = self.modulate(emb)[:, :, None, None].chunk(2, dim=1)
+        h = self.norm2(h) * (1 + scale) + shift
+        return self.skip(x) + self.conv2(self.dropout(F.silu(h)))
+
+
+def linear_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attention whose cost grows linearly with the number of positions N (Shen et al. 2021, "Efficient attention").
+
+    q, k, v: (..., N, D). softmax over the features of q, softmax over the positions of k: their product has rows
+    that sum to 1, as a softmax's would, yet k^T v (D, D) can be formed first. Returns (..., N, D).
+    """
+    return q.softmax(dim=-1) @ (k.softmax(dim=-2).transpose(-1, -2) @ v)
+
+
+class Attention(nn.Module):
+    """x plus multi-head self-attention over its positions. Starts as x alone."""
+
+    def __init__(self, channels: int, head_channels: int, linear: bool) -> None:
+        super().__init__()
+        self.head_channels = min(head_channels, channels)
+        if channels % self.head_channels:
+            raise ValueError(
+                f"attention on {channels} channels: head_channels={head_channels} must divide them"
+            )
+        self.attend = linear_attention if linear else F.scaled_dot_product_attention
+        self.norm = group_norm(channels)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.out = zero_init(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        qkv = self.qkv(self.norm(x)).flatten(2).unflatten(1, (3, -1, self.head_channels))
+        q, k, v = qkv.transpose(-1, -2).unbind(dim=1)  # each (B, heads, positions, head_channels)
+        h = self.attend(q, k, v).transpose(-1, -2).reshape(x.shape)
+        return x + self.out(h)
+
+
+class Stage(nn.Module):
+    """A residual block, then attention if asked."""
+
+    def __init__(self, block: ResidualBlock, attention: Attention | None) -> None:
+        super().__init__()
+        self.block = block
+        self.attention = nn.Identity() if attention is None else attention
+
+    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+        return self.attention(self.block(x, emb))
+
+
+class Down(nn.Module):
+    """A level on the way down: its entrance, then stages. Every output is a skip for one stage on the way up."""
+
+    def __init__(self, enter: nn.Module, stages: Iterable[Stage]) -> None:
+        super().__init__()
+        self.enter = enter
+        self.stages = nn.ModuleList(stages)
+
+    def forward(self, x: Tensor, emb: Tensor) -> list[Tensor]:
+        outputs = [self.enter(x)]
+        for stage in self.stages:
+            outputs.append(stage(outputs[-1], emb))
+        return outputs
+
+
+class Up(nn.Module):
+    """A level on the way up: stages, each of which takes the last of the skips, then the exit."""
+
+    def __init__(self, stages: Iterable[Stage], leave: nn.Module) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(stages)
+        self.leave = leave
+
+    def forward(self, x: Tensor, emb: Tensor, skips: list[Tensor]) -> Tensor:
+        for stage in self.stages:
+            x = stage(torch.cat([x, skips.pop()], dim=1), emb)
+        return self.leave(x)
+
+
+class UNet(nn.Module):
+    """Pictures (B, channels, H, W) of any size in, the same shape out. The output starts at zero.
+
+    width, multipliers: level i has width * multipliers[i] channels at 1 / (patch * 2**i) of the picture's size.
+    blocks: residual blocks of each level on the way down; one more on the way up.
+    attention: the downsampling factors, against the picture, at which blocks are followed by self-attention: with
+    patch 1 the levels have factors 1, 2, 4, ..., with patch 2 they have 2, 4, 8, ... linear_attention: see there.
+    head_channels: channels of an attention head (one head where a level has fewer).
+    dropout: probability, before the last convolution of a block.
+    patch: side of the squares of pixels that are folded into channels at the entrance and unfolded at the exit;
+    2 makes everything about four times as fast and gives up little on pictures of 28x28 and more.
+    classes: number of classes K, 0 for none; see `Conditioning`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        width: int = 64,
+        multipliers: Sequence[int] = (1, 2, 2),
+        blocks: int = 2,
+        attention: Sequence[int] = (),
+        linear_attention: bool = False,
+        head_channels: int = 32,
+        dropout: float = 0.0,
+        patch: int = 1,
+        classes: int = 0,
+    ) -> None:
+        super().__init__()
+        factors = [patch * 2**i for i in range(len(multipliers))]
+        if strangers := sorted(set(attention) - set(factors)):
+            raise ValueError(
+                f"attention at {strangers}, but the levels of this network have factors {factors}"
+            )
+        emb = 4 * width
+        widths = [width * multiplier for multiplier in multipliers]
+
+        def stage(channels_in: int, channels_out: int, factor: int) -> Stage:
+            attend = Attention(channels_out, head_channels, linear_attention) if factor in attention else None
+            return Stage(ResidualBlock(channels_in, channels_out, emb, dropout), attend)
+
+        self.multiple = factors[-1]
+        self.conditioning = Conditioning(emb, classes)
+
+        self.down = nn.ModuleList()
+        skips: list[int] = []  # the channels of each
+        for wide, factor in zip(widths, factors):
+            if factor == patch:
+                inside = width
+                convolution = nn.Conv2d(channels * patch**2, inside, 3, padding=1)
+                enter: nn.Module = nn.Sequential(nn.PixelUnshuffle(patch), convolution)
+            else:
+                inside = skips[-1]
+                enter = nn.Conv2d(inside, inside, 3, stride=2, padding=1)
+            self.down.append(Down(enter, [stage(wide if i else inside, wide, factor) for i in range(blocks)]))
+            skips += [inside] + [wide] * blocks
+
+        deepest = widths[-1]
+        self.middle = nn.ModuleList(
+            [stage(deepest, deepest, factors[-1]), Stage(ResidualBlock(deepest, deepest, emb, dropout), None)]
+        )
+
+        self.up = nn.ModuleList()
+        inside = deepest
+        for wide, factor in zip(reversed(widths), reversed(factors)):
+            stages = [stage((wide if i else inside) + skips.pop(), wide, factor) for i in range(blocks + 1)]
+            if factor == patch:
+                last = zero_init(nn.Conv2d(wide, channels * patch**2, 3, padding=1))
+                leave = nn.Sequential(group_norm(wide), nn.SiLU(), last, nn.PixelShuffle(patch))
+            else:
+                leave = nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(wide, wide, 3, padding=1))
+            self.up.append(Up(stages, leave))
+            inside = wide
+
+    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
+        """x (B, channels, H, W), c_noise (B,), label (B,) int64 in 0..K or None -> (B, channels, H, W)."""
+        height, width = x.shape[-2:]
+        h, top, left = pad_to_multiple(x, self.multiple)
+        emb = F.silu(self.conditioning(c_noise, label))
+        skips: list[Tensor] = []
+        for level in self.down:
+            skips += level(h, emb)
+            h = skips[-1]
+        for stage in self.middle:
+            h = stage(h, emb)
+        for level in self.up:
+            h = level(h, emb, skips)
+        return h[..., top : top + height, left : left + width]

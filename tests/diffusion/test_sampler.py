@@ -1,0 +1,314 @@
+"""The walk over a grid, and the engine: together is alone, bitwise, whoever joins and leaves."""
+
+import math
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from golden import close
+from oracles import elementwise
+from torch import Tensor
+
+from mezzotint.diffusion.denoiser import Cond
+from mezzotint.diffusion.noise import noise
+from mezzotint.diffusion.process import Process, flow, renoise, ve, vp
+from mezzotint.diffusion.sampler import SAMPLERS, Run, State, Steps, alone, ancestral, sample, start, together
+from mezzotint.diffusion.schedule import cosine, grid, linear, lognormal, zero_terminal_snr
+from mezzotint.diffusion.solvers import Ask, dpmpp_2m, first_order, heun
+
+SHAPE = (3, 5)
+
+
+def request(
+    sampler: str, process: Process, levels: Tensor, rows: int, seed: int, *, eta: float = 0.0
+) -> Steps:
+    """One user's request: `rows` pictures with the seeds seed, seed + 1, ..."""
+    seeds = torch.arange(seed, seed + rows)
+    fresh = SAMPLERS[sampler].fresh
+    levels = ancestral(levels, fresh) if fresh else levels
+    x = start(process, levels[0], noise(seeds, 0, 0, SHAPE))
+    return sample(
+        SAMPLERS[sampler].solver,
+        process,
+        x,
+        levels,
+        lambda i, draw: noise(seeds, i + 1, draw, SHAPE),
+        eta=eta,
+    )
+
+
+# (sampler, process, grid, rows, seed, eta): 12 requests that share nothing but the shape of their pictures.
+REQUESTS: list[tuple[str, Process, Tensor, int, int, float]] = [
+    ("ddim", vp, grid("trailing", 60, linear()), 1, 0, 0.0),
+    ("ddpm", vp, grid("linspace", 25, linear()), 2, 10, 0.0),
+    ("euler_a", ve, grid("karras", 17, lognormal()), 3, 20, 0.0),
+    ("heun", ve, grid("karras", 9, lognormal()), 1, 30, 0.0),
+    ("dpmpp_2m", vp, grid("logsnr", 12, cosine()), 4, 40, 0.0),
+    ("ddim", flow, grid("time", 20, lognormal()), 2, 50, 0.0),
+    ("heun", flow, grid("time", 7, lognormal()), 5, 60, 0.0),
+    ("dpmpp_2m", ve, grid("karras", 15, linear()), 1, 70, 0.0),
+    ("ddpm", vp, grid("trailing", 11, zero_terminal_snr(linear())), 3, 80, 0.0),
+    ("ddim", vp, grid("leading", 30, linear(300)), 7, 90, 1.0),
+    ("dpmpp_2m", flow, grid("logsnr", 8, lognormal()), 2, 0, 0.5),  # shares seeds with the first
+    ("ddim", vp, grid("trailing", 1, linear()), 1, 100, 0.0),
+]
+
+
+def _states(steps: Steps) -> list[State]:
+    return list(alone(elementwise, steps))
+
+
+def _calls(index: int) -> int:
+    """How often a request asks when it is alone."""
+    steps, count = _request(index), 0
+    out: Any = next(steps)
+    while out is not None:
+        count += isinstance(out, Ask)
+        out = (
+            steps.send(elementwise(out.x, out.level.expand(len(out.x)), Cond()))
+            if isinstance(out, Ask)
+            else next(steps, None)
+        )
+    return count
+
+
+def _request(index: int) -> Steps:
+    sampler, process, levels, rows, seed, eta = REQUESTS[index]
+    return request(sampler, process, levels, rows, seed, eta=eta)
+
+
+class _Counting:
+    """The made-up network, counting its calls and their rows."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+
+    def __call__(self, x: Tensor, logsnr: Tensor, cond: Cond) -> Tensor:
+        assert logsnr.shape == (len(x),) and logsnr.dtype == torch.float64
+        self.rows.append(len(x))
+        return elementwise(x, logsnr, cond)
+
+
+@pytest.fixture(scope="module")
+def solo() -> list[list[State]]:
+    """What every request gives alone."""
+    return [_states(_request(i)) for i in range(len(REQUESTS))]
+
+
+def _same(states: list[State], expected: list[State]) -> bool:
+    return all(
+        a.step == b.step and torch.equal(a.x, b.x) and torch.equal(a.x0, b.x0)
+        for a, b in zip(states, expected)
+    )
+
+
+def test_together_is_alone_and_shares_every_call(solo: list[list[State]]) -> None:
+    network = _Counting()
+    got: dict[int, list[State]] = {i: [] for i in range(len(REQUESTS))}
+    for key, state in together(network, {i: Run(_request(i)) for i in range(len(REQUESTS))}):
+        got[key].append(state)
+    calls = [_calls(i) for i in range(len(REQUESTS))]
+    assert len(network.rows) == max(calls) < sum(calls) / 3
+    assert sum(network.rows) == sum(count * request[3] for count, request in zip(calls, REQUESTS))
+    for i, expected in enumerate(solo):
+        assert len(got[i]) == len(expected) and _same(got[i], expected)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_joining_leaving_and_closing_harm_nobody(seed: int, solo: list[list[State]]) -> None:
+    """At random calls requests join, are removed, or have their steps closed. All others come out bitwise the same."""
+    dice = random.Random(seed)
+    network, runs = _Counting(), {0: Run(_request(0))}
+    joins = {i: dice.randrange(40) for i in range(1, len(REQUESTS))}
+    leaves = {
+        i: (dice.choice(["removed", "closed"]), dice.randrange(1, 50))
+        for i in range(1, len(REQUESTS))
+        if dice.random() < 0.5
+    }
+    got: dict[int, list[State]] = {i: [] for i in range(len(REQUESTS))}
+    joined, gone = {0: 0}, {}
+    for key, state in together(network, runs):
+        assert key not in gone, "a request that has left was given a state"
+        got[key].append(state)
+        now = len(network.rows)
+        for i, call in joins.items():
+            if i not in joined and now >= call:
+                runs[i], joined[i] = Run(_request(i)), now
+        for i, (how, call) in leaves.items():
+            if i in runs and i not in gone and now >= max(call, joined[i] + 1):
+                gone[i] = now
+                runs.pop(i) if how == "removed" else runs[i].steps.close()
+    assert not runs and len(joined) == len(REQUESTS)
+    last = 0
+    for i, expected in enumerate(solo):
+        assert _same(got[i], expected)
+        if i in gone:
+            assert len(got[i]) < len(expected)
+        else:
+            assert len(got[i]) == len(expected)
+            last = max(last, joined[i] + _calls(i))
+    assert len(network.rows) == last  # every request that is there asks at every call, from the next on
+
+
+def test_a_request_removed_by_its_own_state_is_not_asked_again() -> None:
+    network = _Counting()
+    runs = {"a": Run(_request(0)), "b": Run(_request(5))}
+    for key, state in together(network, runs):
+        if key == "a" and state.step == 3:
+            del runs["a"]
+        assert key == "b" or state.step <= 3
+    assert network.rows == [3, 3, 3] + [2] * 17
+
+
+def test_everybody_may_leave_and_come_back() -> None:
+    network, runs, seen = _Counting(), {}, []
+    assert list(together(network, {})) == []
+    runs[0] = Run(_request(0))
+    for key, state in together(network, runs):
+        seen.append((key, state.step))
+        if key == 0 and state.step == 2:
+            runs.clear()
+            runs[1] = Run(_request(11))
+    assert seen == [(0, 1), (0, 2), (1, 1)] and not runs and network.rows == [1, 1, 1]
+
+
+def test_a_request_removed_before_its_first_question_never_starts() -> None:
+    def previews(steps: Steps) -> Steps:
+        yield State(torch.zeros(1, *SHAPE), torch.zeros(1, *SHAPE), 0)
+        yield from steps
+
+    runs = {"a": Run(previews(_request(11))), "b": Run(_request(0))}
+    for key, _ in together(elementwise, runs):
+        assert key == "a"
+        runs.pop("b", None)
+
+
+def test_conditions_travel_with_their_rows() -> None:
+    seen = []
+
+    def network(x: Tensor, logsnr: Tensor, cond: Cond) -> Tensor:
+        seen.append((len(x), cond.label.tolist()))
+        return elementwise(x, logsnr, cond)
+
+    runs = {i: Run(_request(i), Cond(label=torch.full((REQUESTS[i][3],), i))) for i in (2, 11, 4)}
+    for _ in together(network, runs):
+        pass
+    assert seen[0] == (8, [2] * 3 + [11] + [4] * 4)
+    assert seen[1] == (7, [2] * 3 + [4] * 4) and seen[-1] == (3, [2] * 3)
+
+
+def test_answers_need_no_gradients() -> None:
+    weight = torch.ones((), requires_grad=True)
+    for state in alone(lambda x, logsnr, cond: weight * elementwise(x, logsnr, cond), _request(3)):
+        assert not state.x.requires_grad
+    assert torch.is_grad_enabled()
+
+
+def test_stopping_early_closes_the_request() -> None:
+    closed = []
+
+    def steps() -> Iterator[Any]:
+        try:
+            yield from _request(0)
+        finally:
+            closed.append(True)
+
+    for state in alone(elementwise, steps()):  # type: ignore[arg-type]
+        if state.step == 2:
+            break
+    del state
+    assert [s.step for s in alone(elementwise, _request(11))] == [1]
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_steps_calls_and_ends(name: str) -> None:
+    """Ten stops are ten steps; a two-call solver saves its second call at both ends; the last state is the last belief."""
+    row = SAMPLERS[name]
+    for levels, saved in ((grid("karras", 10, lognormal()), 1), (grid("time", 10, lognormal()), 2)):
+        network = _Counting()
+        states = list(alone(network, request(name, flow, levels, 2, 0)))
+        assert [state.step for state in states] == list(range(1, 11))
+        assert len(network.rows) == 10 * row.calls - saved * (row.calls - 1)
+        assert torch.equal(states[-1].x, states[-1].x0)
+        assert all(state.x.shape == (2, *SHAPE) and state.x.dtype == torch.float32 for state in states)
+
+
+def test_noise_is_asked_for_by_interval_and_draw() -> None:
+    asked = []
+
+    def log(interval: int, draw: int) -> Tensor:
+        asked.append((interval, draw))
+        return torch.zeros(1, *SHAPE)
+
+    levels = torch.tensor([-4.0, -2.0, -2.0, -3.0, 0.0, 2.0, math.inf], dtype=torch.float64)
+    x = torch.ones(1, *SHAPE)
+    list(alone(elementwise, sample(first_order, vp, x, levels, log)))
+    assert asked == [(2, 0)]  # down, no move, up, down, down, clean
+    asked.clear()
+    list(alone(elementwise, sample(heun, vp, x, levels, log, eta=1.0)))
+    assert asked == [
+        (0, 0),
+        (0, 1),
+        (2, 0),
+        (3, 0),
+        (3, 1),
+        (4, 0),
+        (4, 1),
+    ]  # both moves of Heun; none at the clean end
+
+
+def test_an_interval_towards_noise_is_renoising_with_gain() -> None:
+    z = torch.randn(1, *SHAPE)
+    levels = torch.tensor([-3.0, 1.0, -1.0, math.inf], dtype=torch.float64)
+    steps = sample(first_order, ve, torch.ones(1, *SHAPE), levels, lambda i, draw: z, gain=1.5)
+    first, second = alone(elementwise, steps)
+    up = renoise(ve, first.x, levels[1], levels[2], z, 1.5)
+    assert torch.equal(second.x0, elementwise(up, levels[2][None], Cond()))
+
+
+@pytest.mark.parametrize("back", [-4.0, -2.0, -6.0])
+def test_a_restart_forgets_the_path_it_left(back: float) -> None:
+    """Back at or above the level where the last step began, a multistep solver starts as on a fresh path."""
+    draw, clean = torch.randn(1, *SHAPE), math.inf
+    down = torch.tensor([-4.0, -2.0, 0.0], dtype=torch.float64)
+    again = torch.tensor([back, -1.0, 1.0, clean], dtype=torch.float64)
+    x = torch.randn(1, *SHAPE)
+    *_, last = alone(elementwise, sample(dpmpp_2m, vp, x, torch.cat([down, again]), lambda i, d: draw))
+    *_, before = alone(elementwise, sample(dpmpp_2m, vp, x, down, lambda i, d: draw))
+    up = renoise(vp, before.x, down[-1], again[0], draw)
+    *_, fresh = alone(elementwise, sample(dpmpp_2m, vp, up, again, lambda i, d: draw))
+    assert last.x.isfinite().all() and torch.equal(last.x, fresh.x)
+
+
+def test_ancestral_grids() -> None:
+    levels = torch.tensor([-math.inf, -2.0, 1.0, math.inf], dtype=torch.float64)
+    assert torch.equal(ancestral(levels, 0.0), levels)
+    for eta in (0.3, 1.0):
+        stops = ancestral(levels, eta)
+        assert stops.shape == (6,) and torch.equal(stops[[0, 2, 4, 5]], levels)
+        assert (stops[1] >= levels[1]) and (stops[3] > levels[2])
+    assert (
+        ancestral(levels, 1.0)[1] == math.inf
+    )  # from pure noise DDPM's posterior mean is alpha_t x0: by way of clean
+    # The variance that stays and the variance that is added make up the marginal's.
+    s, t = levels[1], levels[2]
+    down = ancestral(levels[1:], 1.0)[1]
+    (_, sigma_s), (alpha_t, sigma_t), (alpha_d, sigma_d) = vp(s), vp(t), vp(down)
+    fresh = sigma_t**2 - (alpha_t / alpha_d * sigma_d) ** 2
+    beta = 1 - (vp(s)[0] / alpha_t) ** 2
+    close(fresh, sigma_t**2 / sigma_s**2 * beta, rtol=1e-12)  # DDPM, eq. 7
+
+
+def test_the_table_tells_the_truth() -> None:
+    def calls(solver: Callable[..., Any]) -> int:
+        network = _Counting()
+        list(alone(network, sample(solver, vp, torch.ones(1, 2), torch.tensor([-1.0, 0.0]).double(), _none)))
+        return len(network.rows)
+
+    def _none(interval: int, draw: int) -> Tensor:
+        raise AssertionError("no noise was asked for")
+
+    for row in SAMPLERS.values():
+        assert row.calls == calls(row.solver) and row.stochastic == (row.fresh is not None)

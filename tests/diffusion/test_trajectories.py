@@ -1,0 +1,258 @@
+"""Whole trajectories against public implementations: diffusers, guided-diffusion, k-diffusion, EDM, flow_matching.
+
+Each row of RUNS is one run of theirs said in our words: a sampler of the table SAMPLERS, a process, a grid. The states
+compared are all that a network ever sees (the x of every question, Heun's predictions and churned states included) and
+the end.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import pytest
+import torch
+from golden import golden, mixture
+from oracles import exact_denoiser, plain
+from torch import Tensor
+
+from mezzotint.diffusion import parameterization
+from mezzotint.diffusion.denoiser import Cond, Denoise
+from mezzotint.diffusion.guidance import cfg, clip
+from mezzotint.diffusion.parameterization import Parameterization
+from mezzotint.diffusion.process import Process, flow, logsnr_of, ve, vp
+from mezzotint.diffusion.sampler import SAMPLERS, State, ancestral, sample, start
+from mezzotint.diffusion.schedule import Table, cosine, grid, linear, lognormal, zero_terminal_snr
+from mezzotint.diffusion.solvers import Ask
+
+CLEAN = torch.tensor([math.inf], dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What makes one of their runs one of ours.
+
+    spacing: of our own `grid` over `table` (None: the continuous grid), or "stored": the sigmas that the run recorded.
+    predicts: what their model returned (None: the belief itself). fixed_large: DDPM's larger variance, beta_t.
+    through_clean: every step goes to clean, then up to its stop. guided: to class 1, with scale 3.
+    bare: starts from sigma z, not sqrt(alpha^2 + sigma^2) z. records: the states that the run wrote down: those of
+    every call, those at the start of every step after its churn, or those before it. noisy_end:
+    on trailing timesteps diffusers' DDPM adds noise even to the clean end, of variance 1e-20, its floor, or beta.
+    tolerance: absolute; in ve times the largest number of the state. eps at the end of a cosine table divides by 5e-5.
+    """
+
+    file: str
+    name: str
+    sampler: str
+    process: Process = vp
+    spacing: str = "stored"
+    table: Callable[[], Table] | None = linear
+    eta: float = 0.0
+    gain: float = 1.0
+    fixed_large: bool = False
+    churn: bool = False
+    through_clean: bool = False
+    predicts: Parameterization | None = None
+    clip: float | None = None
+    guided: bool = False
+    bare: bool = False
+    records: str = "calls"
+    noisy_end: bool = False
+    tolerance: float = 1e-12
+
+
+def diffusers(name: str, sampler: str, process: Process = vp, spacing: str = "stored", **options: Any) -> Run:
+    return Run("samplers_diffusers", name, sampler, process, spacing, **options)
+
+
+def guided_diffusion(name: str, sampler: str, spacing: str, **options: Any) -> Run:
+    return Run("samplers_guided", name, sampler, vp, spacing, **options)
+
+
+def k_diffusion(name: str, sampler: str, **options: Any) -> Run:
+    return Run(
+        "samplers_kdiffusion", name, sampler, ve, "karras", None, bare=True, records="steps", **options
+    )
+
+
+def edm(name: str, sampler: str, spacing: str = "karras", **options: Any) -> Run:
+    return Run("samplers_edm", name, sampler, ve, spacing, None, bare=True, records="before churn", **options)
+
+
+def _rescaled() -> Table:
+    return zero_terminal_snr(linear())
+
+
+RUNS = [
+    diffusers("ddpm_fixedsmall", "ddpm", spacing="trailing", noisy_end=True),
+    diffusers("ddpm_fixedlarge", "ddpm", spacing="trailing", fixed_large=True, noisy_end=True),
+    diffusers("ddpm_fixedsmall_leading", "ddpm", spacing="leading"),
+    diffusers("ddpm_fixedsmall_leading_v", "ddpm", spacing="leading", predicts=parameterization.v),
+    diffusers("ddpm_fixedsmall_linspace", "ddpm", spacing="linspace"),
+    diffusers("ddpm_fixedlarge_linspace", "ddpm", spacing="linspace", fixed_large=True),
+    diffusers(
+        "ddpm_fixedsmall_cosine", "ddpm", spacing="trailing", table=cosine, noisy_end=True, tolerance=1e-10
+    ),
+    diffusers("ddpm_clip", "ddpm", spacing="trailing", clip=0.5, noisy_end=True),
+    diffusers("ddim_eta0_leading", "ddim", spacing="leading"),
+    diffusers("ddim_eta0_trailing", "ddim", spacing="trailing"),
+    diffusers("ddim_eta05_leading", "ddim", spacing="leading", eta=0.5),
+    diffusers("ddim_eta1_leading", "ddim", spacing="leading", eta=1.0),
+    diffusers("ddim_eta1_trailing", "ddim", spacing="trailing", eta=1.0),
+    diffusers("ddim_eta0_cosine", "ddim", spacing="trailing", table=cosine, tolerance=1e-10),
+    diffusers("ddim_eta0_v_zsnr", "ddim", spacing="trailing", table=_rescaled, predicts=parameterization.v),
+    diffusers("ddim_eta0_clip_rederived", "ddim", spacing="trailing", clip=0.5),
+    diffusers("euler_leading", "ddim", ve, "leading"),
+    diffusers("euler_trailing", "ddim", ve, "trailing"),
+    diffusers("euler_linspace", "ddim", ve),
+    diffusers("euler_v_linspace", "ddim", ve, predicts=parameterization.v),
+    diffusers("euler_karras", "ddim", ve, "karras"),
+    diffusers("euler_exponential", "ddim", ve, "logsnr"),
+    diffusers("euler_ancestral", "euler_a", ve),
+    diffusers("heun_linspace", "heun", ve),
+    diffusers("heun_karras", "heun", ve, "karras"),
+    diffusers("dpmpp_o1_eps_linspace", "ddim"),
+    diffusers("dpmpp_o1_eps_karras", "ddim", spacing="karras"),
+    diffusers("dpmpp_o1_v_linspace", "ddim", predicts=parameterization.v),
+    diffusers("dpmpp_o1_v_karras", "ddim", spacing="karras", predicts=parameterization.v),
+    diffusers("dpmpp_o2_eps_linspace", "dpmpp_2m", predicts=parameterization.eps),
+    diffusers("dpmpp_o2_eps_karras", "dpmpp_2m", spacing="karras", predicts=parameterization.eps),
+    diffusers("dpmpp_o2_v_linspace", "dpmpp_2m", predicts=parameterization.v),
+    diffusers("dpmpp_o2_v_karras", "dpmpp_2m", spacing="karras", predicts=parameterization.v),
+    diffusers("dpmpp_o2_sample_linspace", "dpmpp_2m", predicts=parameterization.x0),
+    diffusers("dpmpp_o2_nolof_linspace", "dpmpp_2m"),
+    diffusers("dpmpp_o2_lu", "dpmpp_2m", spacing="logsnr"),
+    diffusers("dpmpp_o2_exponential", "dpmpp_2m", spacing="logsnr"),
+    diffusers("dpmpp_o2_trailing", "dpmpp_2m", spacing="trailing"),
+    diffusers("dpmpp_o2_leading", "dpmpp_2m"),
+    diffusers("dpmpp_o2_cosine", "dpmpp_2m", table=cosine),
+    diffusers("flow_euler", "ddim", flow, predicts=parameterization.velocity),
+    diffusers("flow_euler_shift3", "ddim", flow, predicts=parameterization.velocity),
+    diffusers("flow_euler_stochastic", "ddim", flow, through_clean=True, predicts=parameterization.velocity),
+    diffusers("edm_euler", "ddim", ve, predicts=parameterization.edm, bare=True),
+    diffusers("edm_dpmpp_o2", "dpmpp_2m", ve, predicts=parameterization.edm, bare=True),
+    guided_diffusion("ddim_eta0", "ddim", "leading"),
+    guided_diffusion("ddim_eta1", "ddim", "leading", eta=1.0),
+    guided_diffusion("ddim_eta0_cosine", "ddim", "leading", table=cosine),
+    guided_diffusion("ddpm_fixedsmall", "ddpm", "linspace"),
+    guided_diffusion("ddpm_fixedlarge", "ddpm", "linspace", fixed_large=True),
+    k_diffusion("euler", "ddim"),
+    k_diffusion("heun", "heun"),
+    k_diffusion("dpmpp_2m", "dpmpp_2m"),
+    k_diffusion("euler_ancestral", "euler_a"),
+    k_diffusion("euler_ancestral_eta05", "ddim", eta=0.5, gain=1.01),
+    k_diffusion("euler_churn", "ddim", churn=True, gain=1.003),
+    k_diffusion("heun_churn", "heun", churn=True, gain=1.003),
+    edm("heun", "heun"),
+    edm("heun_churn", "heun", churn=True, gain=1.003),
+    edm("ablation_euler_edm", "ddim"),
+    edm("ablation_heun_iddpm", "heun", "stored"),
+    Run("samplers_flow", "fm_condot_euler", "ddim", flow, "time", None),
+    Run("networks", "cfg_traj__ddim_eta0_trailing", "ddim", vp, "trailing", guided=True),
+    Run("networks", "cfg_traj__dpmpp_o2_eps_karras", "dpmpp_2m", vp, "karras", guided=True),
+]
+
+
+def _recorded(run: Run, arrays: dict[str, Tensor], prefix: str) -> Tensor:
+    """The levels of the sigmas that a run stored; a sigma given twice in a row (Heun's two calls) is one stop."""
+    if run.file == "samplers_edm":
+        sigma = torch.cat(
+            [golden("schedules")["edm_ablation_iddpm_sigmas"], torch.zeros(1, dtype=torch.float64)]
+        )
+    else:
+        sigma = torch.unique_consecutive(arrays[f"{prefix}__sigmas"])
+    return logsnr_of(1 - sigma if run.process is flow else torch.ones_like(sigma), sigma)
+
+
+def _churned(levels: Tensor, s_churn: float, s_min: float, s_max: float) -> Tensor:
+    """EDM's churn (Karras et al. 2022, algorithm 2) as a grid: before every step up to sigma (1 + gamma), gamma >= 0."""
+    sigma = (-levels[:-1] / 2).exp()
+    gamma = min(s_churn / len(sigma), math.sqrt(2) - 1) * ((s_min <= sigma) & (sigma <= s_max)).double()
+    return torch.cat([torch.stack([levels[:-1], levels[:-1] - 2 * gamma.log1p()], 1).flatten(), CLEAN])
+
+
+def _stops(run: Run, levels: Tensor, arrays: dict[str, Tensor]) -> Tensor:
+    """The grid with its intervals towards noise. Every step then has two intervals, of which one goes up."""
+    if run.churn:
+        return _churned(levels, *arrays["churn"][:3].tolist())
+    if run.through_clean:
+        return torch.stack([levels, CLEAN.expand(len(levels))], 1).flatten()[:-1]
+    fresh = SAMPLERS[run.sampler].fresh
+    return ancestral(levels, run.eta if fresh is None else fresh)
+
+
+def _denoiser(run: Run, problem: str) -> Denoise:
+    exact = mixture(problem, run.process)
+    if run.guided:
+        one = mixture(problem, run.process, 1)
+        guided = cfg(
+            lambda x, logsnr, c: torch.where(c.label[:, None] == 1, one(x, logsnr), exact(x, logsnr)), null=3
+        )
+        return lambda x, logsnr, _: guided(
+            x, logsnr, Cond(torch.ones(len(x)).long(), torch.full((len(x),), 3.0).double())
+        )
+    denoise = plain(exact) if run.predicts is None else exact_denoiser(exact, run.predicts)
+    return denoise if run.clip is None else clip(denoise, -run.clip, run.clip)
+
+
+def _walk(run: Run, denoise: Denoise, x: Tensor, stops: Tensor, bank: Tensor) -> dict[str, Tensor]:
+    """All states on the way, by what a run may have recorded; each list ends with the end."""
+
+    def noise(interval: int, draw: int) -> Tensor:
+        assert draw == 0
+        z = bank[interval // 2]  # one draw a step, also where a step takes none
+        if not run.fixed_large:
+            return z
+        return z * run.process(stops[interval - 1])[1] / run.process(stops[interval + 1])[1]
+
+    calls, steps, states = [], [], [x]
+    run_steps = sample(SAMPLERS[run.sampler].solver, run.process, x, stops, noise, gain=run.gain)
+    out: Ask | State | None = next(run_steps)
+    while out is not None:
+        if isinstance(out, State):
+            states.append(out.x)
+            out = next(run_steps, None)
+        else:
+            if len(steps) < len(states):
+                steps.append(out.x)
+            calls.append(out.x)
+            out = run_steps.send(denoise(out.x, out.level.expand(len(out.x)), Cond()))
+    end = states[-1]
+    return {
+        "calls": torch.stack([*calls, end]),
+        "steps": torch.stack([*steps, end]),
+        "before churn": torch.stack(states),
+    }
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run.file}-{run.name}")
+def test_trajectory_equals_the_public_implementation(run: Run) -> None:
+    arrays, problems = golden(run.file), golden("mixtures")
+    compared = 0
+    for prefix, problem in product((run.name, f"{run.name}__short", f"{run.name}__long"), ("g2", "g16")):
+        if f"{prefix}__{problem}__x" not in arrays:
+            continue
+        expected = {run.records: arrays[f"{prefix}__{problem}__x"]}
+        if f"{prefix}__{problem}__model_x" in arrays:
+            expected["calls"] = arrays[f"{prefix}__{problem}__model_x"]
+        rows = len(expected[run.records]) - 1
+        count = (rows + 1) // 2 if run.sampler == "heun" and run.records == "calls" else rows
+        levels = (
+            _recorded(run, arrays, prefix)
+            if run.spacing == "stored"
+            else grid(run.spacing, count, run.table() if run.table else lognormal())
+        )
+        z, bank = problems[f"{problem}__noise"], problems[f"{problem}__step_noise"]
+        x = run.process(levels[0])[1] * z if run.bare else start(run.process, levels[0], z)
+        walked = _walk(run, _denoiser(run, problem), x, _stops(run, levels, arrays), bank)
+        for what, states in expected.items():
+            actual = walked[what][: len(states)]
+            assert actual.shape == states.shape
+            if run.noisy_end:
+                actual[-1] += (run.process(levels[-2])[1] if run.fixed_large else 1e-10) * bank[count - 1]
+            size = states.abs().amax((1, 2), keepdim=True).clamp(min=1) if run.process is ve else 1
+            error = ((actual - states) / size).abs().max()
+            assert error < run.tolerance, (prefix, problem, what)
+        compared += 1
+    assert compared
