@@ -1,10 +1,8 @@
 """One run, from a configuration to a model file: data, training, held-out loss, sample sheets, checkpoints, resume."""
 
 import math
-import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +26,7 @@ from mezzotint.rundir import cut_metrics, log_metrics, prepare, read_metrics
 from mezzotint.source import Source, open_source
 from mezzotint.train.ema import Ema
 from mezzotint.train.loop import Progress, State, held_out_loss, train
+from mezzotint.train.meter import Every, Meter
 from mezzotint.train.optim import adamw, learning_rate
 
 WATCH_AT = (0.01, 0.02, 0.05, *(i / 10 for i in range(1, 11)))  # shares of the budget
@@ -40,12 +39,12 @@ class Note(NamedTuple):
 
 
 class Tick(NamedTuple):
-    """After a step. loss: the mean since the last logged step, None in between; rate: pictures a second."""
+    """After a step. At logged steps also the mean loss since the last one, and the speed in pictures a second."""
 
     step: int
     until: int
     loss: float | None
-    rate: float
+    rate: float | None
 
 
 class Done(NamedTuple):
@@ -97,6 +96,7 @@ def fit(
     else:
         yield Note("measuring the speed of a step, to turn minutes into steps")
         until = run.state.step + run.measured_budget(began)
+    run.meter = Meter(stored.get("losses", []))
     run.budget = {"until": until, "budget": same_budget}
     cut_metrics(folder, run.state.step)
     if run.state.step >= until:
@@ -107,21 +107,6 @@ def fit(
         yield Done(folder, run.state.step, until, True)
         return
     yield from run.train(until, watch, stop)
-
-
-@dataclass
-class _Every:
-    """Due at multiples of an interval such as "10%", "2 epochs", "500 steps", and at the end."""
-
-    steps: int
-
-    @staticmethod
-    def parse(text: str, until: int, epoch: float) -> "_Every":
-        number, unit = re.fullmatch(r"\s*([\d.]+)\s*(%|step|epoch).*", text).groups()  # type: ignore[union-attr]
-        return _Every(max(1, round(float(number) * {"%": until / 100, "step": 1, "epoch": epoch}[unit])))
-
-    def __call__(self, step: int, until: int) -> bool:
-        return step % self.steps == 0 or step == until
 
 
 class _Run:
@@ -140,6 +125,7 @@ class _Run:
             )
         self.state, self.objective = self._state()
         self.budget: dict[str, Any] = {}
+        self.meter = Meter()
         header = Header(config, self.facts, 0, f"ema {config.train.ema:g}")
         averaged = build.denoiser(config, self.state.ema.net, dtype=self.dtype)
         self.averaged = build.objective(config, averaged)
@@ -211,55 +197,52 @@ class _Run:
         )
 
     def train(self, until: int, watch: bool, stop: Callable[[], bool]) -> Iterator[Event]:
-        config, state = self.config.train, self.state
+        config, state, folder = self.config.train, self.state, self.folder
         intervals = (config.log_every, config.validate_every, config.sample_every, config.checkpoint_every)
         log, validate, sheet, checkpoint = (
-            _Every.parse(text, until, self.steps_an_epoch) for text in intervals
+            Every.parse(text, until, self.steps_an_epoch) for text in intervals
         )
         watching = {max(1, math.ceil(share * until)) for share in WATCH_AT} if watch else set()
-        losses: list[torch.Tensor] = []
-        rate, mark = 0.0, (time.perf_counter(), state.step)
         start = time.perf_counter()
         for progress in self._steps(state, self.objective, until):
             step = progress.step
-            losses.append(progress.loss)
-            loss = None
+            self.meter.add(progress.loss)
+            row: dict[str, float] = {"step": step, "images": step * config.batch_size}
             if log(step, until):
-                loss = float(torch.stack(losses).mean())  # waits for the device, once an interval
-                now = time.perf_counter()
-                rate = (step - mark[1]) * config.batch_size / (now - mark[0])
-                mark, losses = (now, step), []
+                loss, steps_a_second = self.meter.read()
                 if not math.isfinite(loss):
-                    good = last_checkpoint(self.folder)
-                    raise RunError(
-                        f"the loss is not finite at step {step}; lower train.lr or train.clip and start again"
-                        + (f" (the last good checkpoint is {good})" if good else "")
-                    )
-                row = {"step": step, "images": step * config.batch_size, "loss": loss, "lr": progress.lr}
-                row |= {"grad_norm": float(progress.grad_norm), "images_per_second": round(rate, 1)}
+                    raise RunError(self._not_finite(step))
+                row |= {"loss": loss, "lr": progress.lr, "grad_norm": float(progress.grad_norm)}
+                row |= {"images_per_second": round(steps_a_second * config.batch_size, 1)}
+            yield Tick(step, until, row.get("loss"), row.get("images_per_second"))
+            with self.meter.paused():
                 if self.validation and validate(step, until):
                     row["val_loss"] = held_out_loss(self.averaged, self.validation)
-                log_metrics(self.folder, {**row, "seconds": round(now - start, 2)})
-            yield Tick(step, until, loss, rate)
-            stopped = stop() and step < until
-            if sheet(step, until):
-                self.sheet(step)
-            if step in watching:
-                self.watch(step, last=step == until)
-            if checkpoint(step, until) or stopped:
-                self.save()
+                if len(row) > 2:
+                    log_metrics(folder, {**row, "seconds": round(time.perf_counter() - start, 2)})
+                if sheet(step, until):
+                    self.sheet(step)
+                if step in watching:
+                    self.watch(step, last=step == until)
+                stopped = stop() and step < until
+                if checkpoint(step, until) or stopped:
+                    self.save()
             if stopped:
-                yield Done(self.folder, step, until, False)
-                return
-            if sheet(step, until) or checkpoint(step, until) or step in watching:
-                mark = (time.perf_counter(), step)  # the rate is that of training
-                losses = losses if loss is None else []
-        yield Done(self.folder, state.step, until, True)
+                break
+        yield Done(folder, state.step, until, state.step == until)
+
+    def _not_finite(self, step: int) -> str:
+        good = last_checkpoint(self.folder)
+        return (
+            f"the loss is not finite at step {step}; lower train.lr or train.clip and train again with --overwrite"
+            + (f" (the last good checkpoint is {good})" if good else "")
+        )
 
     def save(self) -> None:
         """A checkpoint, the model file and the loss curve."""
         try:
-            save_checkpoint(self.folder, self.state, self.budget, self.config.train.keep)
+            extra = {**self.budget, "losses": self.meter.unread()}
+            save_checkpoint(self.folder, self.state, extra, self.config.train.keep)
             header = Header(self.config, self.facts, self.state.step, self.model.header.weights)
             save_model(self.folder / "model.safetensors", self.state.ema.net, header)
             plots.save_png(plots.loss_curve(read_metrics(self.folder)), self.folder / "loss.png")

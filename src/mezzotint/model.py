@@ -57,7 +57,7 @@ class Samples:
     def sheet(self, columns: int | None = None) -> Image.Image:
         """All of them in one picture: a grid, or for points a scatter plot."""
         if self.values.ndim == 2:
-            return plots.scatter([(f"{len(self)} samples", self.values, self.labels)])
+            return plots.scatter([(f"{len(self)} samples", self.values, self.labels)], limits=(-3, 3))
         return plots.sheet(self.values, columns=columns)
 
     def save(self, path: str | Path) -> None:

@@ -170,7 +170,7 @@ class TestDamaged:
             "6 cut.png",
             "8 gone.png",
         ]
-        assert "not a picture" in pictures.skipped[0] and "\n" not in "".join(pictures.skipped)
+        assert "not a PNG" in pictures.skipped[0] and "\n" not in "".join(pictures.skipped)
         assert not any("0x" in line for line in pictures.skipped)
 
     def test_labels_stay_with_their_pictures(self, tmp_path: Path) -> None:
@@ -256,6 +256,14 @@ class TestErrors:
             load_pictures("folder", tmp_path / "a.png")
         with pytest.raises(DataError, match="give --data PATH"):
             load_pictures("folder")
+
+    def test_a_folder_that_looks_like_an_id(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        fill(tmp_path / "photos", ["cats/1.png"])
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(
+            DataError, match="lies on this disk; use the name 'folder' and --data photos/cats"
+        ):
+            load_pictures("photos/cats")
 
     def test_wrong_class(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="digits has no class 'seven'; its classes are: 0, 1"):

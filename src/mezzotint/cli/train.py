@@ -160,12 +160,8 @@ def _follow(events: Any, folder: Path) -> "Done":
                     if task is None:
                         task = bar.add_task("", total=until, completed=step, loss="...", rate=0.0)
                         started, first = time.monotonic(), step
-                    bar.update(
-                        task,
-                        completed=step,
-                        **({} if loss is None else {"loss": f"{loss:.4f}", "rate": rate}),
-                    )
-                    if loss is None:
+                    bar.update(task, completed=step)
+                    if loss is None or rate is None:
                         continue
                     bar.update(task, loss=f"{loss:.4f}", rate=rate)
                     left = (time.monotonic() - started) / max(step - (first or 0), 1) * (until - step)

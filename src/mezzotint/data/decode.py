@@ -39,8 +39,9 @@ def fit(image: Image.Image, size: tuple[int, int], channels: int | None = None) 
         box = (left, top, image.width - left, image.height - top)
         method = Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.BILINEAR
         image = image.resize((width, height), method, box, reducing_gap=3.0)
-    if channels is not None:
-        image = image.convert("L" if channels == 1 else "RGB")
+    mode = {1: "L", 3: "RGB", None: image.mode}[channels]
+    if image.mode != mode:
+        image = image.convert(mode)
     array = np.asarray(image)
     if array.ndim == 2:
         return array[None]
@@ -50,7 +51,8 @@ def fit(image: Image.Image, size: tuple[int, int], channels: int | None = None) 
 
 def decode_to(image: Image.Image, size: tuple[int, int], channels: int | None = None) -> np.ndarray:
     """`decode`, then `fit`; large JPEGs are decoded at the smallest scale that leaves twice the size."""
-    image.draft(None, (2 * max(size), 2 * max(size)))
+    if min(image.size) >= 4 * max(size):
+        image.draft(None, (2 * max(size), 2 * max(size)))
     return fit(decode(image), size, channels)
 
 

@@ -25,7 +25,7 @@ PROBE = 64  # pictures looked at to tell whether a large set is grey
 
 
 class OnDemand:
-    """Pictures that are decoded each time they are asked for; indexed like a tensor of them.
+    """Pictures that are decoded each time they are asked for, by a few threads.
 
     A picture that cannot be read is found only at its turn. The next readable one then takes its place,
     always the same one, and `skipped` has a line about it.
@@ -47,7 +47,7 @@ class OnDemand:
         return torch.from_numpy(np.stack(arrays)), torch.tensor(used)
 
     def _read(self, i: int) -> tuple[np.ndarray, int]:
-        for j in (*range(i, len(self)), *range(i)):
+        for j in ((i + step) % len(self) for step in range(len(self))):
             if j in self._bad:
                 continue
             picture = _decode(self.source, j, self.size, self.channels)
@@ -126,7 +126,7 @@ def load_pictures(
     if limit is not None and limit < 1:
         raise ValueError(f"limit={limit} must be 1 or more")
 
-    source = _find(name, None if path is None else Path(path).expanduser(), split, memory_limit)
+    source = _find(name, path, split, memory_limit)
     if only is None and known and source.labels is not None:  # a folder of its own may hold that class alone
         only = known.only
     if only is not None:
@@ -144,18 +144,18 @@ def load_pictures(
         raise DataError(f"{name} has no pictures in its split {split!r}")
 
     images: Tensor | OnDemand
-    if source.count * (channels or 3) * height * width > memory_limit:
-        channels = channels or _probe(source, (height, width))
-        images = OnDemand(source, (height, width), channels)
+    found = channels or _probe(source, (height, width))
+    if source.count * found * height * width > memory_limit:
+        images = OnDemand(source, (height, width), found)
         kept, skipped = np.arange(source.count), images.skipped
     else:
-        images, kept, skipped = _decode_all(source, (height, width), channels)
-        channels = images.shape[1]
+        images, kept, skipped = _decode_all(source, (height, width), 3 if found == 3 else channels)
+        found = images.shape[1]
     return Pictures(
         images=images,
         labels=None if source.labels is None else torch.from_numpy(source.labels[kept]),
         classes=list(source.classes),
-        channels=channels,
+        channels=found,
         size=(height, width),
         skipped=skipped,
     )
@@ -176,8 +176,10 @@ def _find(name: str, path: Path | None, split: str, memory_limit: int) -> Source
         hint = f"did you mean {close[0]!r}?" if close else "or an id 'owner/set' of the dataset hub"
         raise DataError(f"no set is called {name!r}; the names are {', '.join(names)}; {hint}")
     if path is not None:
-        return sources.local(path, split, memory_limit)
-    return sources.hub(KNOWN[name].hub or name if name in KNOWN else name, split)
+        return sources.local(Path(path).expanduser(), split, memory_limit)
+    if "/" in name and Path(name).exists():
+        raise DataError(f"{name} lies on this disk; use the name 'folder' and --data {name}")
+    return sources.hub(KNOWN[name].hub if name in KNOWN else name, split)
 
 
 def _one_class(source: Source, only: str, name: str) -> np.ndarray:
@@ -185,11 +187,8 @@ def _one_class(source: Source, only: str, name: str) -> np.ndarray:
     folded = [label.casefold() for label in source.classes]
     if source.labels is None or only.casefold() not in folded:
         close = difflib.get_close_matches(only.casefold(), folded, n=1)
-        hint = (
-            f"did you mean {close[0]!r}?"
-            if close
-            else f"its classes are: {', '.join(source.classes) or 'none'}"
-        )
+        names = ", ".join(source.classes) or "none"
+        hint = f"did you mean {close[0]!r}?" if close else f"its classes are: {names}"
         raise DataError(f"{name} has no class {only!r}; {hint}")
     return np.flatnonzero(source.labels == folded.index(only.casefold()))
 
@@ -199,10 +198,8 @@ def _decode(source: Source, i: int, size: tuple[int, int], channels: int | None)
     try:
         return decode_to(source.open(i), size, channels)
     except UnidentifiedImageError:
-        return f"{source.where(i)}: not a picture, or an empty or damaged one"
-    except (
-        Exception
-    ) as error:  # Pillow raises nearly anything for a damaged file, SyntaxError and struct.error included
+        return f"{source.where(i)}: not a {', '.join(sources.FORMATS)} picture, or a damaged one"
+    except Exception as error:  # Pillow raises nearly anything for a damaged file, SyntaxError included
         return f"{source.where(i)}: {error}"
 
 

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 
 class Known(NamedTuple):
-    """A set with a short name: its id on the dataset hub (None: bundled), and what is usual for it."""
+    """A set with a short name: its id on the dataset hub ("": it is bundled), and what is usual for it."""
 
-    hub: str | None
+    hub: str
     size: int  # height and width in pixels
     flip: bool = False  # whether mirrored pictures are pictures of the same set
     only: str | None = None  # the one class that is used
@@ -16,7 +16,7 @@ class Known(NamedTuple):
 # (shoes all point left) and objects of Caltech-101 (its authors turned aeroplanes and motorbikes to face
 # one way).
 KNOWN = {
-    "digits": Known(None, 8),
+    "digits": Known("", 8),
     "mnist": Known("ylecun/mnist", 28),
     "fashion_mnist": Known("zalando-datasets/fashion_mnist", 28),
     "cifar10": Known("uoft-cs/cifar10", 32, flip=True),

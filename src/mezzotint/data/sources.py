@@ -19,6 +19,7 @@ from PIL import Image
 
 from .errors import DataError, MissingExtra
 
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # no others: some of Pillow's run programs
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 SPLITS = {
     "train": ("train", "training"),
@@ -71,7 +72,7 @@ def digits(split: str) -> Source:
 
 
 def local(path: Path, split: str, memory_limit: int) -> Source:
-    """Whatever `path` is: a parquet file, a folder with parquet files in it, or a folder of pictures.
+    """Whatever `path` is: a parquet file, a folder with parquet files in it, or else a folder of pictures.
 
     A single file is taken whatever the split. In folders, hidden files are ignored and the order is natural
     ("2.png" before "10.png") and the same on every system. Raises DataError where there is nothing to read.
@@ -106,9 +107,9 @@ def folder(files: Sequence[Path]) -> Source:
     number = {name: k for k, name in enumerate(classes)}
     return Source(
         count=len(files),
-        open=lambda i: Image.open(io.BytesIO(files[i].read_bytes())),
+        open=lambda i: _open(files[i].read_bytes()),
         where=lambda i: str(files[i]),
-        labels=np.array([number[names[0]] for names in parts]) if labelled else None,
+        labels=np.array([number[names[0]] for names in parts], np.int64) if labelled else None,
         classes=classes,
     )
 
@@ -148,9 +149,7 @@ def hub(name: str, split: str) -> Source:
             client.HfApi().dataset_info(name, timeout=HUB_TIMEOUT)
     except (client.utils.RepositoryNotFoundError, client.utils.HFValidationError) as error:
         raise DataError(f"the hub has no public data set {name!r}; check its name") from error
-    except (
-        Exception
-    ):  # no network, no name server, a proxy, a busy hub: a different type from every library below
+    except Exception:  # no network, a proxy, a busy hub: each library below has types of its own for it
         datasets.config.HF_HUB_OFFLINE = True  # spares load_dataset its half minute of retries
     try:
         dataset = datasets.load_dataset(name, split=split)
@@ -164,6 +163,10 @@ def hub(name: str, split: str) -> Source:
     finally:
         datasets.config.HF_HUB_OFFLINE = offline
     return _table(dataset.data.table, *_columns(dataset.features.arrow_schema, name), name)
+
+
+def _open(encoded: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(encoded), formats=FORMATS)
 
 
 def _extra(module: str) -> Any:
@@ -228,23 +231,16 @@ def _columns(schema: Any, name: str) -> tuple[str, str | None, list[str]]:
     """The picture column of an arrow schema, its label column, and the class names that the schema has."""
     metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
     features = (metadata.get("info") or {}).get("features") or {}
-    kinds = {
-        column: feature.get("_type") for column, feature in features.items() if isinstance(feature, dict)
-    }
+    kinds = {key: value.get("_type") for key, value in features.items() if isinstance(value, dict)}
+    types = {field.name: str(field.type) for field in schema}
     images = [column for column, kind in kinds.items() if kind == "Image"]
-    images += [
-        field.name
-        for field in schema
-        if re.search(r"^(large_)?binary|bytes: (large_)?binary", str(field.type))
-    ]
+    images += [key for key, kind in types.items() if re.search(r"(^|bytes: )(large_)?binary", kind)]
     if not images:
-        raise DataError(
-            f"{name} has no column of encoded pictures; its columns are {', '.join(schema.names)}"
-        )
+        raise DataError(f"{name} has no column of encoded pictures; its columns are {', '.join(types)}")
     named = [column for column, kind in kinds.items() if kind == "ClassLabel"]
     if named:
         return images[0], named[0], features[named[0]]["names"]
-    integers = [field.name for field in schema if re.fullmatch(r"u?int\d+", str(field.type))]
+    integers = [column for column, kind in types.items() if re.fullmatch(r"u?int\d+", kind)]
     return images[0], next((column for column in LABEL_COLUMNS if column in integers), None), []
 
 
@@ -258,7 +254,7 @@ def _table(table: Any, image: str, label: str | None, classes: list[str], name: 
             path, value = value.get("path"), value.get("bytes")
             if value is None and path is not None:
                 value = Path(path).read_bytes()
-        return Image.open(io.BytesIO(value or b""))
+        return _open(value or b"")
 
     source = Source(len(pictures), open_row, lambda i: f"row {i} of {name}")
     values = [None] if label is None else table.column(label).to_pylist()

@@ -64,7 +64,7 @@ def train(
     state.net.train()
     parameters = [p for p in state.net.parameters() if p.requires_grad]
     for x0, label in islice(batches, until - state.step):
-        rate = lr((state.step + 1) / until)
+        rate = lr((state.step + 0.5) / until)  # the middle of the step, so that neither end is a rate of 0
         for group in state.optimizer.param_groups:
             group["lr"] = rate
         torch.manual_seed(int(bits(torch.tensor([seed]), state.step, DROPOUT, 1)))
