@@ -20,7 +20,7 @@ from mezzotint.checkpoint import (
 from mezzotint.config import Config
 from mezzotint.device import find_device, find_precision
 from mezzotint.diffusion.loss import Objective
-from mezzotint.errors import ConfigError, RunError
+from mezzotint.errors import RunError
 from mezzotint.model import Model
 from mezzotint.rundir import cut_metrics, log_metrics, prepare, read_metrics
 from mezzotint.source import Source, open_source
@@ -119,10 +119,6 @@ class _Run:
         self.facts = self.source.facts
         self.dtype = find_precision(config.train.precision, device) if self.facts.pictures else torch.float32
         self.device = device
-        if config.train.batch_size > self.source.total:
-            raise ConfigError(
-                f"train.batch_size {config.train.batch_size} is more than the {self.source.total} things to train on; lower it"
-            )
         self.state, self.objective = self._state()
         self.budget: dict[str, Any] = {}
         self.meter = Meter()
