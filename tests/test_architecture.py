@@ -30,7 +30,7 @@ ARROWS: dict[str, set[str]] = {
     "evaluate": {"errors", "diffusion", "nets", "data", "tasks"},
     "build": BUILD,
     "source": BUILD | {"build", "train"},
-    "rundir": CHECKPOINT | {"checkpoint", "__init__"},
+    "rundir": CHECKPOINT | {"checkpoint"},
     "checkpoint": CHECKPOINT,
     "model": MODEL,
     "fit": FIT,

@@ -142,6 +142,15 @@ class TestFolder:
         assert torch.equal(mixed.images[:6], grey.images.expand(-1, 3, -1, -1))
         assert load_pictures("folder", tmp_path, channels=1).images.shape == (7, 1, 64, 64)
 
+    def test_one_picture_in_colour_among_many_is_not_overlooked(self, tmp_path: Path) -> None:
+        files = fill(tmp_path, [f"{k}.png" for k in range(130)], mode="L")
+        picture(1).save(files[1])  # not among the 64, evenly spread, that are looked at first
+        pictures = load_pictures("folder", tmp_path, size=(20, 16))
+        assert pictures.channels == 3
+        for k in (0, 1, 129):
+            want = np.asarray(picture(k) if k == 1 else picture(k, mode="L").convert("RGB"))
+            assert torch.equal(pictures.images[k], torch.tensor(want).permute(2, 0, 1))
+
     def test_limit_is_spread_over_the_classes(self, tmp_path: Path) -> None:
         fill(tmp_path, [f"{name}/{k}.png" for name in "abcd" for k in range(10)])
         pictures = load_pictures("folder", tmp_path, limit=8)

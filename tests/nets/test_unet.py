@@ -10,10 +10,6 @@ from mezzotint.nets.parts import group_norm, pad_to_multiple
 from mezzotint.nets.unet import Attention, linear_attention
 
 
-def count(net: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in net.parameters())
-
-
 def test_full_attention_is_a_softmax_over_positions() -> None:
     layer = Attention(12, head_channels=4, linear=False).double()
     nn.init.normal_(layer.out.weight)
@@ -186,3 +182,16 @@ def test_wrong_shapes_are_refused() -> None:
         UNet(1, 24, attention=(1,), head_channels=16)
     with pytest.raises(ValueError, match="levels"):
         UNetSimple(1, levels=6)
+
+
+def test_sizes_from_half_a_million_to_fifty_million_parameters() -> None:
+    with torch.device("meta"):
+        nets = {
+            471_780: UNet(1, 32, (1, 1), 2, attention=(4,), patch=2, classes=10),  # 28x28 grey, on a CPU
+            3_071_756: UNet(3, 64, (1, 2), 1, attention=(4,), patch=2, classes=10),  # CIFAR-10, on a CPU
+            52_475_907: UNet(3, 128, (1, 2, 2, 2), 3, attention=(2, 4)),  # CIFAR-10, as large as ADM's
+            2_052_323: UNetSimple(3, 32, 4),  # 64x64
+            5_494_028: UNet(3, 64, (1, 1, 2, 2), 1, attention=(8, 16), patch=2),  # 64x64
+        }
+    for parameters, net in nets.items():
+        assert sum(parameter.numel() for parameter in net.parameters()) == parameters

@@ -78,7 +78,7 @@ def forward(
     overrides: options.Overrides = None,
     data: options.Data = None,
     times: Annotated[
-        str, typer.Option("--times", help="timesteps, of 1000 (scaled for other schedules)")
+        str, typer.Option("--times", help="of 1000: timesteps of a discrete schedule, else the time of the flow")
     ] = TIMES,
     n: Annotated[int, typer.Option("-n", help="pictures", min=1)] = 6,
     seed: options.Seed = 0,
@@ -94,6 +94,7 @@ def forward(
     from mezzotint.data.transforms import to_uint8
     from mezzotint.diffusion.noise import noise
     from mezzotint.diffusion.process import add_noise
+    from mezzotint.diffusion.schedule import Table, linear_time
     from mezzotint.errors import ConfigError
     from mezzotint.tasks import seeds_from
 
@@ -105,7 +106,9 @@ def forward(
     if any(not 0 <= t <= 999 for t in chosen):
         raise ConfigError(f"--times must be whole numbers from 0 to 999 with commas, not {times!r}")
     x0, label = opened.preview(n if opened.facts.pictures else 2000)
-    levels = build.make_schedule(config)((torch.tensor(chosen, dtype=torch.float64) + 0.5) / 1000)
+    u = (torch.tensor(chosen, dtype=torch.float64) + 0.5) / 1000
+    schedule = build.make_schedule(config)
+    levels = schedule(u) if isinstance(schedule, Table) else linear_time(u)
     eps = noise(seeds_from(seed, len(x0), x0.device), 0, 0, x0.shape[1:])
     frames = [add_noise(build.make_process(config), x0, eps, level) for level in levels]
     captions = [f"t = {t}" for t in chosen]

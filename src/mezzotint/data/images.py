@@ -67,7 +67,7 @@ class Pictures:
 
     images: uint8 (N, C, H, W), all decoded, or decoded on demand.
     labels: the class of each picture, (N,) int64, or None. classes: their names, in the order of the labels.
-    size: (H, W). skipped: a line for every picture that was left out: which, and why.
+    size: (H, W). skipped: a line for every picture that was left out (on demand: so far): which, and why.
     """
 
     images: Tensor | OnDemand
