@@ -22,7 +22,7 @@ from mezzotint.device import find_device, find_precision
 from mezzotint.diffusion.loss import Objective
 from mezzotint.errors import RunError
 from mezzotint.model import Model
-from mezzotint.rundir import cut_metrics, log_metrics, prepare, read_metrics
+from mezzotint.rundir import check_free, claim, cut_metrics, log_metrics, read_metrics
 from mezzotint.source import Source, open_source
 from mezzotint.train.ema import Ema
 from mezzotint.train.loop import Progress, State, held_out_loss, train
@@ -72,12 +72,15 @@ def fit(
 
     overwrite: start anew in a used directory. resume: go on although the budget has changed. watch: refresh
     samples/watch.png at 1, 2, 5, 10, 20 ... % from the same seeds, and make a GIF of it at the end. stop: asked after
-    every step; True saves and ends. Raises ConfigError, DataError, ModelError or RunError.
+    every step; True saves and ends. Raises ConfigError, DataError, ModelError or RunError; a run that cannot begin
+    leaves the directory as it was.
     """
     began = time.perf_counter()
     folder = Path(folder)
-    used = prepare(folder, config, overwrite=overwrite, resume=resume)
+    check_free(folder, config, overwrite=overwrite, resume=resume)
     run = _Run(config, folder)
+    run.rehearse()
+    used = claim(folder, config, overwrite=overwrite)
     yield Note(run.describe())
     for skipped in run.source.skipped[:5]:
         yield Note(f"skipped {skipped}")
@@ -107,6 +110,13 @@ def fit(
         yield Done(folder, run.state.step, until, True)
         return
     yield from run.train(until, watch, stop)
+
+
+def check(config: Config) -> str:
+    """All that can go wrong before training, tried without writing anything. Returns a line about the run that would
+    be. Raises ConfigError or DataError."""
+    run = _Run(config, Path("run"))
+    return f"{run.describe()}; first loss {run.rehearse():.4f}"
 
 
 class _Run:
@@ -147,6 +157,14 @@ class _Run:
             f"{self.config.data.name}: {what} {size}{classes}, {self.source.count}; {self.config.network.kind} "
             f"{parameters / 1e6:.2f}M parameters; {self.device.type} {str(self.dtype).removeprefix('torch.')}"
         )
+
+    @torch.no_grad()
+    def rehearse(self) -> float:
+        """The loss of a few examples and one step of sampling: what does not fit together must be said now, not when
+        the first batch or the first sheet is due. Returns the loss."""
+        loss = held_out_loss(self.averaged, [self.source.preview(min(8, self.config.train.batch_size))])
+        next(self.model.stream(1))
+        return loss
 
     @property
     def steps_an_epoch(self) -> float:

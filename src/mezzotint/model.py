@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from PIL import Image
@@ -25,16 +25,32 @@ from mezzotint.tasks import request, seeds_from
 Label = int | str | Sequence[int | str] | None
 
 
-class Preview(NamedTuple):
-    """After a step of sampling: steps done of how many, the belief (what the pictures will be) and the noisy state.
+@dataclass(frozen=True)
+class Preview:
+    """After a step of sampling: steps done of how many, and on request the pictures as they are then.
 
-    Pictures are (N, C, H, W) uint8, points (N, 2) float32, on the CPU.
+    Reading `belief` or `state` waits for the device and copies; a loop that reads only the last one costs nothing.
     """
 
     step: int
     steps: int
-    belief: Tensor
-    state: Tensor
+    x: Tensor  # (N, *D) float32 on the device, as the model computes: the state after the step,
+    x0: Tensor  # and the belief it moved by
+
+    @property
+    def belief(self) -> Tensor:
+        """What the pictures will be: (N, C, H, W) uint8, points (N, 2) float32, on the CPU."""
+        return finish(self.x0)
+
+    @property
+    def state(self) -> Tensor:
+        """The noisy state, in the same form."""
+        return finish(self.x)
+
+
+def finish(x: Tensor) -> Tensor:
+    """From the model's range to what people use: pictures (N, C, H, W) to uint8, points (N, 2) float32; on the CPU."""
+    return to_uint8(x).cpu() if x.ndim == 4 else x.float().cpu()
 
 
 @dataclass(frozen=True)
@@ -141,7 +157,7 @@ class Model:
             eta=chosen.eta,
         )
         for state in alone(self.belief(chosen), steps, cond):
-            yield Preview(state.step, chosen.steps, self.finish(state.x0), self.finish(state.x))
+            yield Preview(state.step, chosen.steps, state.x, state.x0)
 
     def belief(self, settings: Sample) -> Denoise:
         """The denoiser with its wrappers: guidance by each row's scale, and clipping."""
@@ -188,10 +204,6 @@ class Model:
         raise ConfigError(
             f"there is no class {name!r}; give a name or a number below {len(self.classes)}: {listed}"
         )
-
-    def finish(self, x: Tensor) -> Tensor:
-        """From the model's range to what people use: pictures uint8, points float32; on the CPU."""
-        return to_uint8(x).cpu() if self.facts.pictures else x.float().cpu()
 
 
 def find(name: str | Path, runs: Path = Path("runs")) -> Path:

@@ -15,7 +15,7 @@ from mezzotint import __version__
 from mezzotint import config as configuration
 from mezzotint.checkpoint import write, write_json
 from mezzotint.config import Config
-from mezzotint.errors import ConfigError, RunError
+from mezzotint.errors import ConfigError, ModelError, RunError
 
 # What may change when a run goes on: where it computes, and how often it reports.
 FREE = frozenset(
@@ -33,35 +33,53 @@ FREE = frozenset(
 BUDGET = frozenset(f"train.{key}" for key in configuration.BUDGETS)
 
 
-def prepare(folder: Path, config: Config, *, overwrite: bool, resume: bool) -> bool:
-    """Makes the run directory, or checks that a used one is this run's. True where there may be a checkpoint."""
-    written = folder / "config.yaml"
+def check_free(folder: Path, config: Config, *, overwrite: bool, resume: bool) -> None:
+    """Writes nothing. Raises ConfigError where a directory is not this run's to use, with the difference."""
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file; choose another --name")
-    if written.is_file() and overwrite:
-        for name in ("checkpoints", "samples", "ema"):
-            shutil.rmtree(folder / name, ignore_errors=True)
-        for name in ("config.yaml", "metrics.jsonl", "model.safetensors", "loss.png", "log.txt", "env.json"):
-            (folder / name).unlink(missing_ok=True)
-    used = written.is_file()
-    if used:
-        old = configuration.parse(yaml.safe_load(written.read_text(encoding="utf-8")))
-        changes = configuration.difference(old, config, FREE | (BUDGET if resume else frozenset()))
-        if changes:
-            only_budget = all(change.partition(":")[0] in BUDGET for change in changes)
-            remedy = "add --resume to go on with the new budget" if only_budget else "choose another --name"
-            raise ConfigError(
-                f"{folder} holds another run ({'; '.join(changes[:4])}); {remedy}, or --overwrite it"
-            )
-    elif folder.is_dir() and any(folder.iterdir()):
-        raise ConfigError(f"{folder} is not empty and not a run; choose another --name")
+    if not _used(folder):
+        if folder.is_dir() and any(folder.iterdir()):
+            raise ConfigError(f"{folder} is not empty and not a run; choose another --name")
+        return
+    if overwrite:
+        return
+    changes = configuration.difference(_read(folder), config, FREE | (BUDGET if resume else frozenset()))
+    if changes:
+        only_budget = all(change.partition(":")[0] in BUDGET for change in changes)
+        remedy = "add --resume to go on with the new budget" if only_budget else "choose another --name"
+        shown = "; ".join(changes[:4]) + (f"; and {len(changes) - 4} more" if len(changes) > 4 else "")
+        raise ConfigError(f"{folder} holds another run ({shown}); {remedy}, or --overwrite it")
+
+
+def claim(folder: Path, config: Config, *, overwrite: bool) -> bool:
+    """Makes the run directory, or empties a used one that is to be overwritten. True where there may be a checkpoint."""
+    used = _used(folder) and not overwrite
     try:
+        if _used(folder) and overwrite:
+            for name in ("checkpoints", "samples", "ema"):
+                shutil.rmtree(folder / name, ignore_errors=True)
+            for name in ("metrics.jsonl", "model.safetensors", "loss.png", "log.txt", "env.json"):
+                (folder / name).unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
-        write(written, configuration.dump(config).encode())
+        write(folder / "config.yaml", configuration.dump(config).encode())
         write_json(folder / "env.json", _environment())
     except OSError as error:
         raise RunError(f"{folder} cannot be written ({error}); choose another --out") from error
     return used
+
+
+def _used(folder: Path) -> bool:
+    return (folder / "config.yaml").is_file()
+
+
+def _read(folder: Path) -> Config:
+    """The configuration that a run directory was made with."""
+    path = folder / "config.yaml"
+    try:
+        return configuration.parse(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (ConfigError, yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{path} is damaged ({reason}); choose another --name, or --overwrite it") from error
 
 
 def _environment() -> dict[str, Any]:

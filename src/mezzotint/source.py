@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -108,14 +108,16 @@ class PictureSource:
                 yield ready
 
     def held_out(self, size: int) -> list[Batch]:
-        return [(to_model(raw), label) for raw, label in map(self._take, self.held.split(size)) if len(raw)]
+        parts = [part for part in self.held.split(size) if len(part)]
+        return [(to_model(raw), label) for raw, label in map(self._take, parts)]
 
     def preview(self, count: int) -> tuple[Tensor, Tensor | None]:
         """Examples as the network sees them, augmented: x0 (N, C, H, W) in [-1, 1], label (N,) | None."""
         return next(self.batches(0, min(count, self.total), 0))
 
     def _take(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
-        raw, label = self.pictures.batch(index)
+        where = self.pictures.images.device if isinstance(self.pictures.images, Tensor) else index.device
+        raw, label = self.pictures.batch(index.to(where))
         label = label.to(self.device) if self.facts.classes and label is not None else None
         return raw.to(self.device, non_blocking=True), label
 
@@ -139,6 +141,9 @@ def open_source(config: Config, device: torch.device) -> Source:
         memory_limit=int(data.memory_gb * 2**30),
     )
     classes = tuple(pictures.classes) if pictures.labels is not None else ()
+    if isinstance(pictures.images, Tensor):  # a small set lives on the device, decoded
+        labels = None if pictures.labels is None else pictures.labels.to(device)
+        pictures = replace(pictures, images=pictures.images.to(device), labels=labels)
     total = len(pictures)
     held = min(round(data.holdout * total), MOST_HELD_OUT, total - 1)
     shuffled = Order(total, seed=0).permutation(0)  # whatever the run's seed, so that runs compare

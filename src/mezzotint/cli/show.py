@@ -78,7 +78,8 @@ def forward(
     overrides: options.Overrides = None,
     data: options.Data = None,
     times: Annotated[
-        str, typer.Option("--times", help="of 1000: timesteps of a discrete schedule, else the time of the flow")
+        str,
+        typer.Option("--times", help="of 1000: timesteps of a discrete schedule, else the time of the flow"),
     ] = TIMES,
     n: Annotated[int, typer.Option("-n", help="pictures", min=1)] = 6,
     seed: options.Seed = 0,

@@ -118,7 +118,7 @@ class UNet(nn.Module):
     head_channels: channels of an attention head (one head where a level has fewer).
     dropout: probability, before the last convolution of a block.
     patch: side of the squares of pixels that are folded into channels at the entrance and unfolded at the exit;
-    2 makes everything about four times as fast and gives up little on pictures of 28x28 and more.
+    2 makes a step almost four times as fast.
     classes: number of classes K, 0 for none; see `Conditioning`.
     """
 
