@@ -85,10 +85,14 @@ def read_header(path: Path) -> Header:
         raise ModelError(
             f"{path} is damaged or no safetensors file ({error}); train again or copy it again"
         ) from error
-    except (KeyError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path} was not written by mezzotint: its header names no model") from error
     except configuration.ConfigError as error:
         raise ModelError(f"{path} was written by another version of mezzotint: {error}") from error
+    except ModelError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{path} is no model file of mezzotint: its header names no model; take the model.safetensors of a run"
+        ) from error
 
 
 def load_weights(net: nn.Module, path: Path) -> None:
@@ -125,25 +129,37 @@ def save_checkpoint(folder: Path, state: State, extra: dict[str, Any], keep: int
         write(temporary / name, content)
     checksums = {name: zlib.crc32(content) for name, content in files.items()}
     write_json(temporary / "state.json", {"step": state.step, "crc32": checksums, **extra})
-    shutil.rmtree(final, ignore_errors=True)
+    shutil.rmtree(final, ignore_errors=True)  # from a future that was given up for an older checkpoint
     temporary.rename(final)
     write_json(parent / "last.json", {"step": state.step, "name": final.name})
-    for old in sorted(parent.glob("step-*"))[:-keep]:
+    by_age = sorted(parent.glob("step-*"), key=lambda path: (_number(path) <= _number(final), _number(path)))
+    for old in by_age[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return final
 
 
+def _number(path: Path) -> tuple[int, str]:
+    """Sorts checkpoints by step, those of ten million steps and more included: their names are longer."""
+    return len(path.name), path.name
+
+
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint of a run, or None where there is none yet."""
+    """The newest checkpoint of a run, an older one where that was deleted by hand, or None where there is none yet."""
     commit = folder / "checkpoints" / "last.json"
     if not commit.is_file():
         return None
     try:
-        return commit.parent / json.loads(commit.read_text())["name"]
-    except (json.JSONDecodeError, KeyError) as error:
+        newest = commit.parent / json.loads(commit.read_text())["name"]
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise ModelError(
-            f"{commit} is damaged; write into it the name of a folder beside it, as in step-0001000"
+            f'{commit} is damaged; write into it the name of a folder beside it, as in {{"name": "step-0001000"}}'
         ) from error
+    there = [path for path in commit.parent.glob("step-*") if _number(path) <= _number(newest)]
+    if not there:
+        raise ModelError(
+            f"{newest} is missing, and no older checkpoint is there; train again with --overwrite"
+        )
+    return max(there, key=_number)
 
 
 def load_checkpoint(path: Path, state: State) -> dict[str, Any]:
@@ -155,8 +171,10 @@ def load_checkpoint(path: Path, state: State) -> dict[str, Any]:
                 raise ModelError(
                     f"{path / name} is damaged: its checksum differs; delete {path.name} to go on from an older one"
                 )
-    except (OSError, json.JSONDecodeError, KeyError) as error:
-        raise ModelError(f"the checkpoint {path} is damaged or incomplete ({error})") from error
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"the checkpoint {path} is damaged or incomplete ({error}); delete it to go on from an older one"
+        ) from error
     load_weights(state.net, path / "model.safetensors")
     load_weights(state.ema.net, path / "ema.safetensors")
     _load_moments(state.optimizer, load_file(path / "optim.safetensors"))

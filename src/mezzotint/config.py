@@ -17,6 +17,8 @@ from pydantic import (
     Field,
     PositiveInt,
     ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
 )
 
@@ -28,16 +30,27 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 def _interval(text: str) -> str:
-    if not re.fullmatch(r"\s*\d+(\.\d+)?\s*(%|steps?|epochs?)\s*", text):
+    if not re.fullmatch(r"\s*(?=.*[1-9])\d+(\.\d+)?\s*(%|steps?|epochs?)\s*", text):
         raise ValueError("say it as '500 steps', '2 epochs' or '10%' (of the budget)")
     return text
 
 
+def _size(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return check(value)
+    except ValidationError:
+        raise ValueError("say it as one number, or as [height, width]") from None
+
+
 Interval = Annotated[str, AfterValidator(_interval)]
+Size = Annotated[PositiveInt | tuple[PositiveInt, PositiveInt], WrapValidator(_size)]
+Count = Annotated[int, Field(ge=1, le=10**12)]
+Amount = Annotated[float, Field(gt=0, le=1e12)]
 
 
 class Tree(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # numbers are taken for words, since YAML reads the name of class 7 as a number
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True)
 
 
 class Data(Tree):
@@ -45,9 +58,9 @@ class Data(Tree):
 
     name: str = "digits"  # a 2-D set, digits, mnist, cifar10, ..., folder, parquet, or a hub id "owner/set"
     path: Path | None = None  # local files to read instead of asking the hub
-    size: PositiveInt | tuple[PositiveInt, PositiveInt] | None = None  # height and width; None: the set's own
+    size: Size | None = None  # height and width; None: the set's own
     channels: Literal[1, 3] | None = None  # None: 1 if all pictures are grey, else 3
-    limit: PositiveInt | None = None  # the first so many only
+    limit: PositiveInt | None = None  # so many only, spread evenly over the set
     only: str | None = None  # one class alone
     labels: bool | None = None  # condition on the class; None: where there are classes
     flip: bool | None = None  # mirror at random; None: where that makes sense for the set
@@ -103,6 +116,12 @@ class Karras(Tree):
     sigma_max: Annotated[float, Field(gt=0)] = 80.0
     rho: Annotated[float, Field(gt=0)] = 7.0
 
+    @model_validator(mode="after")
+    def _ordered(self) -> "Karras":
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(f"sigma_min {self.sigma_min:g} must be below sigma_max {self.sigma_max:g}")
+        return self
+
 
 class Lognormal(Tree):
     """EDM's density of sigma; with the flow process, logit-normal times."""
@@ -143,10 +162,10 @@ class Diffusion(Tree):
 class Train(Tree):
     """How to learn. One budget: epochs, images, steps or minutes."""
 
-    epochs: Annotated[float, Field(gt=0)] | None = None
-    images: PositiveInt | None = None
-    steps: PositiveInt | None = None
-    minutes: Annotated[float, Field(gt=0)] | None = None
+    epochs: Amount | None = None
+    images: Count | None = None
+    steps: Count | None = None
+    minutes: Amount | None = None
     batch_size: PositiveInt = 128
     accumulate: PositiveInt = 1  # micro-batches that a batch is computed in; less memory, the same step
     lr: Annotated[float, Field(gt=0)] = 1e-3
@@ -190,6 +209,12 @@ class Sample(Tree):
     guidance: Annotated[float, Field(ge=0, le=100)] = 1.0  # 1: off
     clip: bool | None = None  # keep the belief in the range of the data; None: for pictures
 
+    @model_validator(mode="after")
+    def _has_eta(self) -> "Sample":
+        if self.eta and self.sampler != "ddim":
+            raise ValueError(f"eta is for the ddim sampler; {self.sampler} has none: leave eta out")
+        return self
+
 
 class Config(Tree):
     data: Data = Data()
@@ -213,101 +238,130 @@ def load(source: str, overrides: list[str] | tuple[str, ...] = (), **changes: An
     changes: values by dotted key with __ for the dot (train__steps=10); None is passed over. A budget among the
     overrides or changes takes the place of the recipe's. Raises ConfigError in one line, with the remedy.
     """
-    known = recipes()
-    path = Path(source)
-    if source in known and not path.is_file():
-        path = known[source]
-    elif not path.is_file():
-        close = difflib.get_close_matches(source, known, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"recipes: {', '.join(known)}"
-        raise ConfigError(f"no recipe and no file is called {source!r}; {hint}")
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path} must hold keys such as data, network and train")
+    tree = _read(source)
     pairs = [(key.replace("__", "."), value) for key, value in changes.items() if value is not None]
     for text in overrides:
         key, equals, value = text.partition("=")
-        if not equals or not key:
+        if not equals or not all(key.split(".")):
             raise ConfigError(f"{text!r} is not an override; write key=value, for instance train.lr=1e-4")
         try:
             pairs.append((key.strip(), yaml.safe_load(value)))
         except yaml.YAMLError as error:
             raise ConfigError(f"the value of {key} is not valid YAML: {value!r}") from error
-    if any(key.split(".")[-1] in BUDGETS for key, _ in pairs) and isinstance(tree.get("train"), dict):
-        tree["train"] = {key: value for key, value in tree["train"].items() if key not in BUDGETS}
-    for key, value in pairs:
+    if any(key in {f"train.{budget}" for budget in BUDGETS} for key, _ in pairs):
+        tree["train"] = {key: value for key, value in tree.get("train", {}).items() if key not in BUDGETS}
+    for key, value in sorted(pairs, key=lambda pair: not pair[0].endswith(".kind")):
         _set(tree, key, value)
     return parse(tree)
 
 
+def _read(source: str) -> dict[str, Any]:
+    """What the YAML of a recipe or a file says, without headings that have nothing under them."""
+    known = recipes()
+    path = Path(source)
+    if path.is_dir() and source not in known:
+        raise ConfigError(
+            f"{path} is a folder; to learn from its pictures: mezzotint train folder --data {path}"
+        )
+    if not path.is_file() and source not in known:
+        close = difflib.get_close_matches(source, known, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"recipes: {', '.join(known)}"
+        raise ConfigError(f"no recipe and no file is called {source!r}; {hint}")
+    path = path if path.is_file() else known[source]
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} must hold keys such as data, network and train")
+    return {key: value for key, value in tree.items() if value is not None}
+
+
 def _set(tree: dict[str, Any], key: str, value: Any) -> None:
+    """Sets a dotted key. Another `kind` drops the keys beside it that this kind does not have."""
     *parents, leaf = key.split(".")
+    group = tree
     for parent in parents:
-        tree = tree.setdefault(parent, {})
-        if not isinstance(tree, dict):
+        group = group.setdefault(parent, {})
+        if not isinstance(group, dict):
             raise ConfigError(f"{key}: {parent} is a single value, not a group of keys")
-    tree[leaf] = value
+    group[leaf] = value
+    if leaf == "kind":
+        known = _siblings(parents, tree)
+        for other in [other for other in group if other not in known]:
+            del group[other]
 
 
 def parse(tree: dict[str, Any]) -> Config:
     """A checked configuration from plain data. Raises ConfigError in one line that names the key."""
     try:
+        tree = _worded(tree)
         return Config.model_validate(tree)
+    except RecursionError:
+        raise ConfigError("the configuration has an alias that contains itself; write it out") from None
     except ValidationError as error:
-        raise ConfigError(" · ".join(_explain(e, tree) for e in error.errors()[:3])) from None
+        raise ConfigError("; ".join(_explain(e, tree) for e in error.errors()[:3])) from None
 
 
-def _explain(error: Any, tree: dict[str, Any]) -> str:
+def _worded(tree: Any) -> Any:
+    """The same with words for keys: YAML reads `1`, `yes` and `2020-01-01` as other things."""
+    return {str(key): _worded(value) for key, value in tree.items()} if isinstance(tree, dict) else tree
+
+
+def _explain(error: Any, tree: Any) -> str:
     """One pydantic error as a sentence, with the nearest known key where one is unknown."""
-    steps = [str(s) for s in error["loc"]]
     where: Any = tree
     path: list[str] = []  # without the tags of unions, which are no keys
-    for step in steps:
-        if isinstance(where, dict) and (step in where or error["type"] == "missing"):
-            where = where.get(step)
-            path.append(step)
-        elif isinstance(where, list) and step.isdigit():
-            path.append(step)
+    for step in error["loc"]:
+        if step in where if isinstance(where, dict) else isinstance(where, list):
+            where = where[step]
+            path.append(str(step))
     key = ".".join(path) or "the configuration"
     match error["type"]:
-        case "extra_forbidden":
-            siblings = _siblings(Config, path[:-1], tree)
-            close = difflib.get_close_matches(path[-1], siblings, 1)
-            hint = (
-                f"did you mean {'.'.join([*path[:-1], close[0]])}?"
-                if close
-                else f"known: {', '.join(siblings)}"
-            )
-            return f"unknown key {key}; {hint}"
+        case "extra_forbidden" | "invalid_key":
+            return f"unknown key {key}; {_nearest(path, tree)}"
         case "union_tag_invalid":
             return f"{key}: kind {error['ctx']['tag']!r} is not one of {error['ctx']['expected_tags']}"
         case "union_tag_not_found":
-            return f"{key}: say which with a key 'kind'"
+            return f"{key}: say which kind, {key}.kind"
+        case "model_type" | "dict_type" | "model_attributes_type":
+            example = ".".join([*path, _siblings(path, tree)[0]])
+            return f"{key} is a group of keys, such as {example}, not {where!r}"
         case _:
             message = error["msg"].removeprefix("Value error, ")
-            return f"{key}: {message[:1].lower()}{message[1:]}" + (
-                f", not {where!r}" if not isinstance(where, dict | list) else ""
-            )
+            shown = "" if isinstance(where, dict | list) else f", not {where!r}"
+            return f"{key}: {message[:1].lower()}{message[1:]}{shown}"
 
 
-def _siblings(model: type[BaseModel], path: list[str], tree: Any) -> list[str]:
-    """The keys that are known beside the one at the end of a path; a union's member is found by its kind."""
+def _nearest(path: list[str], tree: Any) -> str:
+    """A hint for an unknown key: the nearest beside it, or keys of that name elsewhere, or what there is."""
+    *parents, leaf = path
+    beside = _siblings(parents, tree)
+    found = [".".join([*parents, near]) for near in difflib.get_close_matches(leaf, beside, 1)]
+    found = found or [key for key in _flat(Config().model_dump()) if key.endswith(f".{leaf}")]
+    return f"did you mean {' or '.join(found)}?" if found else f"known: {', '.join(beside)}"
+
+
+def _siblings(path: list[str], tree: Any) -> list[str]:
+    """The keys of the group at a path; where it is a union, of the member that its kind names, or else of the first."""
+    model: type[BaseModel] = Config
     for step in path:
-        tree = tree.get(step, {}) if isinstance(tree, dict) else {}
-        annotation = model.model_fields[step].annotation
+        tree = tree.get(step) if isinstance(tree, dict) else None
+        annotation = model.model_fields[step].annotation if step in model.model_fields else None
         members = [
-            m
-            for m in get_args(annotation) or (annotation,)
-            if isinstance(m, type) and issubclass(m, BaseModel)
+            member
+            for member in get_args(annotation) or (annotation,)
+            if isinstance(member, type) and issubclass(member, BaseModel)
         ]
+        if not members:
+            return []
         kind = tree.get("kind") if isinstance(tree, dict) else None
         named = [
-            m
-            for m in members
-            if "kind" in m.model_fields and kind in get_args(m.model_fields["kind"].annotation)
+            member
+            for member in members
+            if "kind" in member.model_fields and kind in get_args(member.model_fields["kind"].annotation)
         ]
         model = (named or members)[0]
     return list(model.model_fields)
@@ -321,15 +375,14 @@ def dump(config: Config) -> str:
 def difference(old: Config, new: Config, ignore: frozenset[str] = frozenset()) -> list[str]:
     """Where two configurations differ, as "key: old -> new"."""
 
-    def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-        if not isinstance(tree, dict):
-            return {prefix: tree}
-        return {
-            k: v
-            for key, value in tree.items()
-            for k, v in flat(value, f"{prefix}.{key}" if prefix else key).items()
-        }
-
-    a, b = flat(old.model_dump(mode="json")), flat(new.model_dump(mode="json"))
+    a, b = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
     keys = [k for k in {**a, **b} if k not in ignore and a.get(k) != b.get(k)]
     return [f"{k}: {a.get(k)} -> {b.get(k)}" for k in keys]
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of a tree by dotted key."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

@@ -13,8 +13,8 @@ def find_device(wanted: str = "auto") -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(wanted)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, ImportError) as error:
         raise ConfigError(
             f"device {wanted!r} cannot be used here; leave it out to take the best there is"
         ) from error
@@ -23,6 +23,8 @@ def find_device(wanted: str = "auto") -> torch.device:
 
 def find_precision(wanted: str, device: torch.device) -> torch.dtype:
     """float32 or bfloat16. auto: bfloat16 where the hardware multiplies it; elsewhere it is several times slower."""
+    if wanted not in ("auto", "fp32", "bf16"):
+        raise ConfigError(f"precision must be auto, fp32 or bf16, not {wanted!r}")
     if wanted == "fp32":
         return torch.float32
     if wanted == "bf16" or _has_bf16(device):

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,9 +102,11 @@ def fit(
         until = run.state.step + run.measured_budget(began)
     run.meter = Meter(stored.get("losses", []))
     run.budget = {"until": until, "budget": same_budget}
-    cut_metrics(folder, run.state.step)
+    with run.writing():
+        cut_metrics(folder, run.state.step)
+        if run.state.step >= until:
+            run.publish()
     if run.state.step >= until:
-        run.save()
         yield Note(
             f"{folder} is already trained to step {run.state.step:,}; raise the budget and add --resume to go on"
         )
@@ -229,7 +232,7 @@ class _Run:
                 row |= {"loss": loss, "lr": progress.lr, "grad_norm": float(progress.grad_norm)}
                 row |= {"images_per_second": round(steps_a_second * config.batch_size, 1)}
             yield Tick(step, until, row.get("loss"), row.get("images_per_second"))
-            with self.meter.paused():
+            with self.meter.paused(), self.writing():
                 if self.validation and validate(step, until):
                     row["val_loss"] = held_out_loss(self.averaged, self.validation)
                 if len(row) > 2:
@@ -253,13 +256,24 @@ class _Run:
         )
 
     def save(self) -> None:
-        """A checkpoint, the model file and the loss curve."""
+        """A checkpoint, the model file and the loss curve; never of a network that is lost."""
+        if not all(weight.isfinite().all() for weight in self.state.net.parameters()):
+            raise RunError(self._not_finite(self.state.step))
+        extra = {**self.budget, "losses": self.meter.unread()}
+        save_checkpoint(self.folder, self.state, extra, self.config.train.keep)
+        self.publish()
+
+    def publish(self) -> None:
+        """The model file and the loss curve."""
+        header = Header(self.config, self.facts, self.state.step, self.model.header.weights)
+        save_model(self.folder / "model.safetensors", self.state.ema.net, header)
+        plots.save_png(plots.loss_curve(read_metrics(self.folder)), self.folder / "loss.png")
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Around whatever writes into the run directory."""
         try:
-            extra = {**self.budget, "losses": self.meter.unread()}
-            save_checkpoint(self.folder, self.state, extra, self.config.train.keep)
-            header = Header(self.config, self.facts, self.state.step, self.model.header.weights)
-            save_model(self.folder / "model.safetensors", self.state.ema.net, header)
-            plots.save_png(plots.loss_curve(read_metrics(self.folder)), self.folder / "loss.png")
+            yield
         except OSError as error:
             raise RunError(
                 f"{self.folder} cannot be written ({error}); make room, then give the same command to go on"

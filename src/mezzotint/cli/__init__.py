@@ -4,9 +4,9 @@ Nothing here imports torch before a command needs it, so that --help answers at 
 """
 
 import sys
+import warnings
 from typing import Any
 
-import click
 import typer
 
 from mezzotint.cli.inspect import info, listing
@@ -17,12 +17,14 @@ from mezzotint.cli.train import train
 app = typer.Typer(
     name="mezzotint",
     help="Train diffusion models on your own pictures, sample them, and see every step.",
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start here:  mezzotint train digits   then   mezzotint sample digits -n 64 --class all",
+    epilog="""\b
+Start here:  mezzotint train digits
+       then  mezzotint sample digits -n 64 --class all
+With --verbose any command shows where an error came from.""",
 )
 app.command("train")(train)
 app.command("sample")(sample)
@@ -36,47 +38,61 @@ def main(arguments: list[str] | None = None) -> None:
     or model; 4 an extra is not installed; 130 and 143 interrupted after saving."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     verbose = "--verbose" in words
-    words = [word for word in words if word != "--verbose"]
+    words = [word for word in words if word != "--verbose"] or ["--help"]
+    for stream in (sys.stdout, sys.stderr):  # a file's name may hold what the terminal cannot show
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    warnings.formatwarning = lambda message, *where: f"mezzotint: {message}\n"
     try:
-        code = app(words, standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        code = app(words, prog_name="mezzotint", standalone_mode=False)
+    except (typer.Abort, KeyboardInterrupt):
+        code = 130
     except Exception as error:
         if verbose:
             raise
         code, text = explain(error)
         print(f"mezzotint: {text}", file=sys.stderr)
-        sys.exit(code)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
-def explain(error: Any) -> tuple[int, str]:
+def explain(error: Exception) -> tuple[int, str]:
     """The exit code and the line for an error."""
-    if isinstance(error, click.ClickException):
-        context = getattr(error, "ctx", None)
-        where = f"; see {context.command_path} --help" if context else ""
-        return 2, f"{' '.join(error.format_message().split())}{where}"
-    from mezzotint.data import DataError, MissingExtra
     from mezzotint.errors import ConfigError, ModelError, RunError
 
+    line = " ".join(str(error).split())
+    if hasattr(error, "format_message"):  # typer's own, of which it shows us no common class
+        context = getattr(error, "ctx", None)
+        where = f"; see {context.command_path} --help" if context else ""
+        return 2, " ".join(error.format_message().split()).rstrip(".") + where
+    if isinstance(error, ConfigError):  # answered before torch is imported
+        return 2, line
+    from mezzotint.data import DataError, MissingExtra
+
     match error:
-        case ConfigError():
-            return 2, str(error)
         case DataError() | ModelError():
-            return 3, str(error)
+            return 3, line
         case MissingExtra():
-            return 4, str(error)
+            return 4, line
         case RunError():
-            return 1, str(error)
-        case MemoryError():
-            return 1, "out of memory; lower train.batch_size, or raise train.accumulate"
+            return 1, line
+        case _ if isinstance(error, MemoryError) or _no_memory(error):
+            return (
+                1,
+                "out of memory; lower train.batch_size or raise train.accumulate, or sample with a lower --batch",
+            )
         case ValueError():
-            return 2, str(error)
-        case _ if type(error).__name__ == "OutOfMemoryError":
-            return 1, "the device is out of memory; lower train.batch_size, or raise train.accumulate"
+            return 2, line
+        case OSError():
+            return (
+                1,
+                f"{error.filename or 'a file'}: {error.strerror or line}; check its name, place and permissions",
+            )
         case _:
-            first = str(error).strip().splitlines() or [""]
-            return 1, f"{type(error).__name__}: {first[0]} (--verbose shows where)"
+            return 1, f"{type(error).__name__}: {line} (--verbose shows where)"
+
+
+def _no_memory(error: Any) -> bool:
+    """PyTorch raises a RuntimeError, a class of its own on GPUs, that says so in words."""
+    return isinstance(error, RuntimeError) and any(
+        words in str(error) for words in ("out of memory", "not enough memory", "can't allocate memory")
+    )

@@ -39,7 +39,7 @@ def sample(
     trajectory: Annotated[
         bool, typer.Option("--trajectory", help="save the pictures of every step, too")
     ] = False,
-    batch: Annotated[int, typer.Option("--batch", help="pictures a network call", min=1)] = 64,
+    batch: Annotated[int | None, typer.Option("--batch", help="pictures a network call", min=1)] = None,
     device: options.Device = None,
 ) -> int:
     """Makes pictures. The PNG carries its settings; `mezzotint info` reads them back.
@@ -61,6 +61,7 @@ def sample(
     model = load(run, device=device or "auto", weights=weights)
     settings = {"sampler": sampler, "steps": steps, "guidance": guidance, "eta": eta, "spacing": spacing}
     wanted = _label(label)
+    batch = batch or model.batch
     total = -(-n // batch) * model.settings(**settings).steps
     labels = model.labels(wanted, n)
     began = time.perf_counter()

@@ -1,22 +1,15 @@
 """mezzotint show: pictures of the data, the noising, the schedule, the way back, the loss"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from mezzotint.cli import options
 
-if TYPE_CHECKING:
-    pass
-
 TIMES = "0,50,100,200,400,600,800,999"
 
-show = typer.Typer(
-    help="Pictures of data, noising, schedule, denoising and loss.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+show = typer.Typer(help="Pictures of data, noising, schedule, denoising and loss.", rich_markup_mode=None)
 
 
 def _open(source: str, overrides: list[str] | None, data: Path | None) -> tuple[Any, Any]:

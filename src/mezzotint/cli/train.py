@@ -1,10 +1,14 @@
 """mezzotint train"""
 
+import os
 import signal
+import sys
 import time
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -42,13 +46,16 @@ def train(
         bool, typer.Option("--watch", help="refresh samples/watch.png as it learns; a GIF at the end")
     ] = False,
 ) -> int:
-    """Trains a model, and goes on by itself where an earlier, interrupted call stopped.
+    """Trains a model; the same command again goes on where it stopped.
 
-    Examples:  mezzotint train digits
-    mezzotint train mnist --data pictures/mnist --minutes 5
-    mezzotint train folder --data my/photos data.size=64 --name photos --watch
+    \b
+    Examples:
+      mezzotint train digits
+      mezzotint train mnist --data pictures/mnist --minutes 5
+      mezzotint train folder --data my/photos data.size=64 --name photos --watch
     """
     from mezzotint import config as configuration
+    from mezzotint.errors import ConfigError
 
     config = configuration.load(
         source,
@@ -65,37 +72,42 @@ def train(
         train__precision=precision,
         train__compile=compile,
     )
+    name = Path(source).stem if name is None else name
+    if name in ("", "..", "latest") or Path(name).name != name:
+        raise ConfigError(f"--name must name one folder, and not {name!r}; --out says where it lies")
     if dry_run:
         return _dry_run(config)
-    folder = out / (name or Path(source).stem)
+    folder = out / name
 
     from mezzotint.fit import fit
 
     received: list[int] = []
 
     def ask_to_stop(number: int, frame: FrameType | None) -> None:
-        if received:
-            raise KeyboardInterrupt
         received.append(number)
-        print(
-            "\nstopping after this step; once more to stop at once, losing what came after the last checkpoint"
-        )
+        if len(received) > 1:
+            raise KeyboardInterrupt
+        with suppress(OSError):  # not print, which a signal may have interrupted
+            os.write(2, b"\nsaving after this step; once more stops at once, at the last checkpoint\n")
 
     previous = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        done = _follow(
-            fit(config, folder, overwrite=overwrite, resume=resume, watch=watch, stop=lambda: bool(received)),
-            folder,
+        events = fit(
+            config, folder, overwrite=overwrite, resume=resume, watch=watch, stop=lambda: bool(received)
         )
+        done = _follow(events, folder)
+    except KeyboardInterrupt:
+        _say("stopped at once; the same command goes on from the last checkpoint")
+        return 128 + received[-1]
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
     if not done.finished:
-        print(f"saved at step {done.step:,} of {done.until:,}; the same command goes on from there")
+        _say(f"saved at step {done.step:,} of {done.until:,}; the same command goes on from there")
         return 128 + received[0]
-    print(f"done: {done.folder}/model.safetensors at step {done.step:,}")
-    print(
-        f"pictures: {done.folder}/samples, {done.folder}/loss.png;  more: mezzotint sample {_spoken(done.folder)} -n 64"
+    _say(f"done: {done.folder}/model.safetensors at step {done.step:,}")
+    _say(
+        f"pictures: {done.folder}/samples and loss.png;  more: mezzotint sample {_spoken(done.folder)} -n 64"
     )
     return 0
 
@@ -105,76 +117,67 @@ def _spoken(folder: Path) -> str:
 
 
 def _dry_run(config: "Config") -> int:
-    import torch
-
-    from mezzotint import build
     from mezzotint.config import dump
-    from mezzotint.device import find_device
-    from mezzotint.source import open_source
+    from mezzotint.fit import check
 
-    source = open_source(config, find_device(config.train.device))
-    net = build.network(config, source.facts)
-    x0, label = source.preview(min(config.train.batch_size, source.total))
-    objective = build.objective(config, build.denoiser(config, net.to(x0.device)))
-    from mezzotint.diffusion.denoiser import Cond
-    from mezzotint.train.loop import draw
-
-    eps, u, label = draw(config.train.seed, 0, x0, label)
-    with torch.no_grad():
-        loss = objective(x0, eps, u, Cond(label=label)).mean()
+    found = check(config)
     print(dump(config), end="")
-    print(
-        f"# {source.count}; {sum(p.numel() for p in net.parameters()) / 1e6:.2f}M parameters; first loss {loss:.4f}"
-    )
+    print(f"# {found}")
     return 0
 
 
-def _follow(events: Any, folder: Path) -> "Done":
-    """Shows what a run says: a bar with rate and time left on a terminal, plain lines elsewhere; notes go to log.txt too."""
+def _follow(events: Iterable["Event"], folder: Path) -> "Done":
+    """Shows what a run says: a bar with rate and time left on a terminal, plain lines elsewhere; log.txt has it too."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from mezzotint.fit import Done, Note, Tick
 
     console = Console(highlight=False)
     bar = Progress(
         TextColumn("step {task.completed:,.0f}/{task.total:,.0f}"),
-        BarColumn(),
-        TextColumn("loss {task.fields[loss]}  {task.fields[rate]:,.0f} images/s"),
-        TimeElapsedColumn(),
+        BarColumn(bar_width=None),
+        TextColumn("{task.fields[news]}"),
+        TimeRemainingColumn(compact=True),
         TextColumn("left"),
-        TimeRemainingColumn(),
         console=console,
         disable=not console.is_terminal,
+        expand=True,
     )
     task = None
-    shown, started, first = time.monotonic(), time.monotonic(), None
+    shown, began, first = time.monotonic(), time.monotonic(), 0
     with bar:
-        event: Event
         for event in events:
             match event:
                 case Note(text):
-                    console.print(text, markup=False, soft_wrap=True)
                     _log(folder, text)
+                    _say(text)
                 case Tick(step, until, loss, rate):
                     if task is None:
-                        task = bar.add_task("", total=until, completed=step, loss="...", rate=0.0)
-                        started, first = time.monotonic(), step
+                        task = bar.add_task("", total=until, completed=step, news="")
+                        began, first = time.monotonic(), step
                     bar.update(task, completed=step)
                     if loss is None or rate is None:
                         continue
-                    bar.update(task, loss=f"{loss:.4f}", rate=rate)
-                    left = (time.monotonic() - started) / max(step - (first or 0), 1) * (until - step)
-                    line = (
-                        f"step {step:,}/{until:,}  loss {loss:.4f}  {rate:,.0f} images/s  {_clock(left)} left"
-                    )
+                    news = f"loss {loss:.4f}  {rate:,.0f} images/s"
+                    bar.update(task, news=news)
+                    left = (time.monotonic() - began) / max(step - first, 1) * (until - step)
+                    line = f"step {step:,}/{until:,}  {news}  {_clock(left)} left"
                     _log(folder, line)
                     if not console.is_terminal and (time.monotonic() - shown > 5 or step == until):
-                        print(line, flush=True)
+                        _say(line)
                         shown = time.monotonic()
                 case Done():
                     return event
     raise AssertionError("a run ends with Done")
+
+
+def _say(line: str) -> None:
+    """Prints, also where nobody reads any more: Ctrl-C ends the `| tee` behind us first, and the run is still to save."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _clock(seconds: float) -> str:
@@ -185,5 +188,5 @@ def _clock(seconds: float) -> str:
 
 def _log(folder: Path, line: str) -> None:
     if folder.is_dir():
-        with (folder / "log.txt").open("a", encoding="utf-8") as file:
+        with (folder / "log.txt").open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")

@@ -106,39 +106,42 @@ def together(denoise: Denoise, runs: MutableMapping[Key, Run]) -> Iterator[tuple
     runs: live. A run added while iterating joins at the next tick; one removed, or whose steps are closed, leaves; a
     finished one is removed. All runs have pictures of one shape.
     """
-    asks: dict[Key, Ask] = {}
+    asks: dict[Steps, Ask] = {}
     while runs:
-        for key in list(runs):
-            if key in runs and key not in asks:
-                yield from _advance(runs, asks, key, None)
-        asks = {key: ask for key, ask in asks.items() if key in runs}
-        if not asks:
+        for key, run in list(runs.items()):
+            if run.steps not in asks:
+                yield from _advance(runs, asks, key, run, None)
+        waiting = [(key, run) for key, run in runs.items() if run.steps in asks]
+        asks = {run.steps: asks[run.steps] for _, run in waiting}
+        if not waiting:
             continue
         sizes = [len(ask.x) for ask in asks.values()]
         x0 = denoise(
             torch.cat([ask.x for ask in asks.values()]),
             torch.cat([ask.level.expand(size) for ask, size in zip(asks.values(), sizes)]),
-            Cond.cat(runs[key].cond for key in asks),
+            Cond.cat(run.cond for _, run in waiting),
         )
-        for key, part in zip(list(asks), x0.split(sizes)):
-            if key in runs:
-                yield from _advance(runs, asks, key, part)
+        for (key, run), part in zip(waiting, x0.split(sizes)):
+            yield from _advance(runs, asks, key, run, part)
 
 
 def _advance(
-    runs: MutableMapping[Key, Run], asks: dict[Key, Ask], key: Key, x0: Tensor | None
-) -> Iterator[Any]:
-    """Sends an answer to one run and hands on its states, up to its next question or its end."""
-    steps = runs[key].steps
-    asks.pop(key, None)
+    runs: MutableMapping[Key, Run], asks: dict[Steps, Ask], key: Key, run: Run, x0: Tensor | None
+) -> Iterator[tuple[Key, State]]:
+    """Sends an answer to one run and hands on its states, up to its next question or its end.
+
+    While a state is out, its receiver may have removed this run, or put another in its place.
+    """
+    if runs.get(key) is not run:
+        return
     try:
-        out = next(steps) if x0 is None else steps.send(x0)
+        out = next(run.steps) if x0 is None else run.steps.send(x0)
         while isinstance(out, State):
             yield key, out
-            if key not in runs:
+            if runs.get(key) is not run:
                 return
-            out = next(steps)
-        asks[key] = out
+            out = next(run.steps)
+        asks[run.steps] = out
     except StopIteration:
         runs.pop(key, None)
 

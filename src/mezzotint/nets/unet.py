@@ -114,7 +114,8 @@ class UNet(nn.Module):
     width, multipliers: level i has width * multipliers[i] channels at 1 / (patch * 2**i) of the picture's size.
     blocks: residual blocks of each level on the way down; one more on the way up.
     attention: the downsampling factors, against the picture, at which blocks are followed by self-attention: with
-    patch 1 the levels have factors 1, 2, 4, ..., with patch 2 they have 2, 4, 8, ... linear_attention: see there.
+    patch 1 the levels have factors 1, 2, 4, ..., with patch 2 they have 2, 4, 8, ...
+    linear_attention: the function of that name instead of softmax attention, whose cost grows as positions squared.
     head_channels: channels of an attention head (one head where a level has fewer).
     dropout: probability, before the last convolution of a block.
     patch: side of the squares of pixels that are folded into channels at the entrance and unfolded at the exit;

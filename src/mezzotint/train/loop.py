@@ -70,8 +70,8 @@ def train(
         torch.manual_seed(int(bits(torch.tensor([seed]), state.step, DROPOUT, 1)))
         eps, u, label = draw(seed, state.step, x0, label, label_drop, null)
         loss = torch.zeros((), device=x0.device)
-        for rows in torch.arange(len(x0)).tensor_split(accumulate):
-            part = slice(int(rows[0]), int(rows[-1]) + 1)
+        for first in range(accumulate):
+            part = slice(first, None, accumulate)  # rows are sorted by level: every part has all levels
             cond = Cond(label=None if label is None else label[part])
             each = objective(x0[part], eps[part], u[part], cond).sum() / len(x0)
             each.backward()

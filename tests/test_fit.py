@@ -1,0 +1,281 @@
+"""A run from a configuration to a model file. What was interrupted and went on is what was never interrupted, bit for bit."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from mezzotint import config
+from mezzotint.checkpoint import last_checkpoint, read_header
+from mezzotint.config import Config
+from mezzotint.errors import ConfigError, RunError
+from mezzotint.fit import Done, Event, Note, Tick, fit
+
+RARE = dict.fromkeys(("validate_every", "sample_every", "checkpoint_every"), "100%")
+POINTS: dict[str, Any] = {
+    "data": {"name": "moons"},
+    "network": {"kind": "mlp", "width": 8, "depth": 1},
+    "train": {"steps": 10, "batch_size": 16, "log_every": "3 steps", "lr": 1e-2, **RARE},
+    "sample": {"sampler": "ddim", "steps": 1},
+}
+PICTURES: dict[str, Any] = {
+    "data": {"name": "digits", "limit": 64},
+    "network": {"kind": "unet", "width": 8, "multipliers": [1], "blocks": 1, "dropout": 0.3},
+    "train": {"steps": 10, "batch_size": 12, "log_every": "3 steps", "precision": "fp32", "lr": 1e-2, **RARE},
+    "sample": {"sampler": "ddim", "steps": 1},
+}
+BATCH_NORM = {"network": {"kind": "unet_simple", "width": 8, "levels": 2, "norm": "batch", "down": "stride"}}
+
+
+def make(base: dict[str, Any], changes: dict[str, Any] | None = None, **train: Any) -> Config:
+    tree = {**base, **(changes or {})}
+    return config.parse({**tree, "train": {**tree["train"], **train}})
+
+
+def after(step: int) -> Callable[[], bool]:
+    """Asked after every step; says stop at one."""
+    asked = iter(range(1, 10**6))
+    return lambda: next(asked) >= step
+
+
+def run(config: Config, folder: Path, **options: Any) -> tuple[Done, list[Event]]:
+    *events, done = fit(config, folder, **options)
+    assert isinstance(done, Done)
+    return done, events
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    """What was logged, but for what a clock says."""
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in rows]
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    """Weights, average and moments of the newest checkpoint, its position, and the model file."""
+    newest = last_checkpoint(folder)
+    assert newest is not None
+    return {f.name: f.read_bytes() for f in newest.iterdir()} | {
+        "published": (folder / "model.safetensors").read_bytes()
+    }
+
+
+# --- going on --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("base", "changes", "train"),
+    [
+        pytest.param(POINTS, {}, {}, id="points"),
+        pytest.param(POINTS, {}, {"accumulate": 3}, id="points-accumulate"),
+        pytest.param(PICTURES, {}, {}, id="pictures"),
+        pytest.param(PICTURES, {}, {"accumulate": 3}, id="pictures-accumulate"),
+        pytest.param(PICTURES, {}, {"precision": "bf16"}, id="pictures-bf16"),
+        pytest.param(PICTURES, {}, {"precision": "bf16", "accumulate": 2}, id="pictures-bf16-accumulate"),
+        pytest.param(PICTURES, BATCH_NORM, {"accumulate": 2}, id="batch-norm-accumulate"),
+        pytest.param(
+            {**PICTURES, "data": {**PICTURES["data"], "flip": True, "crop": 1, "colour": 0.2}},
+            {},
+            {},
+            id="augmented",
+        ),
+    ],
+)
+def test_an_interrupted_run_is_the_run_that_was_not(
+    tmp_path: Path, base: dict[str, Any], changes: dict[str, Any], train: dict[str, Any]
+) -> None:
+    """Stopped at steps 4 and 5, neither of which is logged, each time going on with new objects."""
+    config = make(base, changes, **train)
+    whole, _ = run(config, tmp_path / "whole")
+    assert whole == Done(tmp_path / "whole", 10, 10, True)
+    parts = tmp_path / "parts"
+    assert run(config, parts, stop=after(4))[0] == Done(parts, 4, 10, False)
+    torch.manual_seed(1234)  # whatever happened in between
+    assert run(config, parts, stop=after(1))[0] == Done(parts, 5, 10, False)
+    done, events = run(config, parts)
+    assert done == Done(parts, 10, 10, True)
+    assert any(isinstance(e, Note) and "going on from step 5" in e.text for e in events)
+    assert [e.step for e in events if isinstance(e, Tick)] == [6, 7, 8, 9, 10]
+    assert bytes_of(parts) == bytes_of(tmp_path / "whole")
+    assert metrics(parts) == metrics(tmp_path / "whole")
+    rows = metrics(parts)
+    assert [row["step"] for row in rows if "loss" in row] == [3, 6, 9, 10]
+    assert "val_loss" in rows[-1]
+
+
+def test_steps_after_the_last_checkpoint_are_done_again(tmp_path: Path) -> None:
+    """A run that was killed between checkpoints goes on from the last, and forgets what it logged since."""
+    config = make(POINTS, checkpoint_every="4 steps")
+    run(config, tmp_path / "whole")
+    killed = fit(config, tmp_path / "killed")
+    for event in killed:
+        if isinstance(event, Tick) and event.step == 7:
+            killed.close()
+            break
+    assert [row["step"] for row in metrics(tmp_path / "killed")] == [3, 6]
+    run(config, tmp_path / "killed", stop=after(1))
+    assert [row["step"] for row in metrics(tmp_path / "killed")] == [3]
+    run(config, tmp_path / "killed")
+    assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "whole")
+    assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
+
+
+def test_dropout_and_seed_matter(tmp_path: Path) -> None:
+    """What the comparisons above would not notice if it were off."""
+    plain = {**PICTURES["network"], "dropout": 0.0}
+    kinds = [make(PICTURES), make(PICTURES, {"network": plain}), make(PICTURES, seed=1)]
+    for i, kind in enumerate(kinds):
+        run(kind, tmp_path / str(i))
+    losses = [tuple(row["loss"] for row in metrics(tmp_path / str(i))) for i in range(3)]
+    assert len(set(losses)) == 3
+
+
+def test_a_larger_budget_goes_on_only_when_asked(tmp_path: Path) -> None:
+    run(make(POINTS), tmp_path)
+    with pytest.raises(ConfigError, match="--resume"):
+        run(make(POINTS, steps=15), tmp_path)
+    done, events = run(make(POINTS, steps=15), tmp_path, resume=True)
+    assert done == Done(tmp_path, 15, 15, True)
+    assert [e.step for e in events if isinstance(e, Tick)] == [11, 12, 13, 14, 15]
+    assert [row["step"] for row in metrics(tmp_path)] == [3, 6, 9, 10, 12, 15]
+    assert read_header(tmp_path / "model.safetensors").step == 15
+    assert read_header(tmp_path / "model.safetensors").config.train.steps == 15
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
+    run(make(POINTS), tmp_path)
+    before = bytes_of(tmp_path)
+    (tmp_path / "model.safetensors").unlink()  # as if the end of the last save had been cut off
+    done, events = run(make(POINTS), tmp_path)
+    assert done == Done(tmp_path, 10, 10, True)
+    assert isinstance(events[-1], Note) and "already trained to step 10" in events[-1].text
+    assert bytes_of(tmp_path) == before
+
+
+def test_overwrite_starts_anew(tmp_path: Path) -> None:
+    run(make(POINTS, steps=4), tmp_path)
+    done, events = run(make(POINTS, steps=3), tmp_path, overwrite=True)
+    assert done == Done(tmp_path, 3, 3, True)
+    assert [e.step for e in events if isinstance(e, Tick)] == [1, 2, 3]
+    assert [p.name for p in (tmp_path / "checkpoints").glob("step-*")] == ["step-0000003"]
+
+
+# --- budgets ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("base", "budget", "steps"),
+    [
+        (PICTURES, {"steps": 2}, 2),
+        (PICTURES, {"images": 25}, 3),  # of 12 each: whole batches, none too few
+        (PICTURES, {"epochs": 0.5}, 3),  # of the 61 that are not held out
+        (POINTS, {"epochs": 0.01}, 7),  # an epoch of points is 10,000
+    ],
+)
+def test_budgets_become_steps(
+    tmp_path: Path, base: dict[str, Any], budget: dict[str, float], steps: int
+) -> None:
+    train = {key: value for key, value in base["train"].items() if key != "steps"}
+    done, _ = run(make({**base, "train": train}, **budget), tmp_path)
+    assert (done.step, done.until) == (steps, steps)
+
+
+def test_minutes_are_measured_once_and_stored(tmp_path: Path) -> None:
+    train = {key: value for key, value in POINTS["train"].items() if key != "steps"}
+    config = make({**POINTS, "train": train}, minutes=0.03)
+    first, events = run(config, tmp_path, stop=after(3))
+    assert first.until > 3 and not first.finished
+    assert any(isinstance(e, Note) and "measuring" in e.text for e in events)
+    second, events = run(config, tmp_path, stop=after(2))
+    assert second.until == first.until
+    assert not any(isinstance(e, Note) and "measuring" in e.text for e in events)
+
+
+# --- what a run writes and says --------------------------------------------------------------------------
+
+
+def test_a_run_directory_has_what_the_pages_promise(tmp_path: Path) -> None:
+    config = make(PICTURES, sample_every="5 steps", checkpoint_every="5 steps", keep=1)
+    done, events = run(config, tmp_path / "a" / "run", watch=True)
+    folder = done.folder
+    files = {str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file() and "watch/" not in str(f)}
+    assert files == {
+        "config.yaml",
+        "env.json",
+        "metrics.jsonl",
+        "model.safetensors",
+        "loss.png",
+        "checkpoints/last.json",
+        *(f"checkpoints/step-0000010/{name}" for name in ("state.json",)),
+        *(f"checkpoints/step-0000010/{name}.safetensors" for name in ("model", "ema", "optim")),
+        "samples/step-0000005.png",
+        "samples/step-0000010.png",
+        "samples/watch.png",
+        "samples/watch.gif",
+    }
+    with Image.open(folder / "samples" / "watch.gif") as gif:
+        assert getattr(gif, "n_frames", 1) > 1
+    assert isinstance(events[0], Note) and "pictures 1x8x8, 10 classes" in events[0].text
+    ticks = [e for e in events if isinstance(e, Tick)]
+    assert [(t.step, t.until) for t in ticks] == [(i, 10) for i in range(1, 11)]
+    assert [t.step for t in ticks if t.loss is not None] == [3, 6, 9, 10]
+    assert config == read_header(folder / "model.safetensors").config
+
+
+def test_the_logged_loss_is_the_mean_of_its_steps(tmp_path: Path) -> None:
+    run(make(POINTS, log_every="1 step"), tmp_path / "each")
+    run(make(POINTS, log_every="5 steps"), tmp_path / "five")
+    each = [row["loss"] for row in metrics(tmp_path / "each")]
+    five = [row["loss"] for row in metrics(tmp_path / "five")]
+    assert five == pytest.approx([sum(each[:5]) / 5, sum(each[5:]) / 5], rel=1e-6)
+
+
+def test_a_lost_network_ends_the_run_and_is_never_saved(tmp_path: Path) -> None:
+    config = make(POINTS, lr=1e30, clip=None, warmup=0.9, log_every="100 steps", checkpoint_every="1 step")
+    with pytest.raises(RunError, match="not finite") as caught:
+        run(config, tmp_path)
+    assert "\n" not in str(caught.value) and "train.lr" in str(caught.value)
+    for file in tmp_path.glob("checkpoints/step-*/model.safetensors"):
+        assert all(tensor.isfinite().all() for tensor in load_file(file).values())
+
+
+def test_a_loss_that_is_lost_is_told_at_the_next_line(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="not finite at step 10"):
+        run(make(POINTS, lr=1e30, clip=None, log_every="10 steps"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "broken", ["cut_metrics", "log_metrics", "save_checkpoint", "save_model", "plots.save_png"]
+)
+def test_a_full_disk_is_an_error_with_a_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    def full(*args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    run(make(POINTS), tmp_path, stop=after(4))
+    with monkeypatch.context() as patch:
+        patch.setattr(f"mezzotint.fit.{broken}", full)
+        with pytest.raises(RunError, match=r"No space left.* make room"):
+            run(make(POINTS), tmp_path)
+    assert run(make(POINTS), tmp_path)[0] == Done(tmp_path, 10, 10, True)
+
+
+def test_a_batch_may_be_larger_than_the_data(tmp_path: Path) -> None:
+    assert run(make(PICTURES, batch_size=100, steps=2), tmp_path)[0].finished
+
+
+def test_the_held_out_loss_is_of_the_average_on_pictures_kept_out(tmp_path: Path) -> None:
+    config = make(PICTURES, validate_every="5 steps", log_every="5 steps")
+    run(config, tmp_path)
+    rows = metrics(tmp_path)
+    assert [row["step"] for row in rows if "val_loss" in row] == [5, 10]
+    assert all(math.isfinite(row["val_loss"]) and row["val_loss"] > 0 for row in rows)
+    nothing = make({**PICTURES, "data": {**PICTURES["data"], "holdout": 0.0}})
+    run(nothing, tmp_path / "nothing")
+    assert not any("val_loss" in row for row in metrics(tmp_path / "nothing"))
