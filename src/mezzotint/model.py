@@ -160,6 +160,7 @@ class Model:
             steps=chosen.steps,
             spacing=chosen.spacing or build.spacing(self.config),
             eta=chosen.eta,
+            churn=chosen.churn,
         )
         for state in alone(self.belief(chosen), steps, cond):
             yield Preview(state.step, chosen.steps, state.x, state.x0)

@@ -15,7 +15,7 @@ from mezzotint import __version__
 from mezzotint import config as configuration
 from mezzotint.checkpoint import write, write_json
 from mezzotint.config import Config
-from mezzotint.errors import ConfigError, ModelError, RunError
+from mezzotint.errors import ConfigError, ModelError
 
 # What may change when a run goes on: where it computes, and how often it reports.
 FREE = frozenset(
@@ -64,7 +64,7 @@ def claim(folder: Path, config: Config, *, overwrite: bool) -> bool:
         write(folder / "config.yaml", configuration.dump(config).encode())
         write_json(folder / "env.json", _environment())
     except OSError as error:
-        raise RunError(f"{folder} cannot be written ({error}); choose another --out") from error
+        raise ConfigError(f"{folder} cannot be written ({error.strerror}); choose another --out") from error
     return used
 
 

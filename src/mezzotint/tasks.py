@@ -7,7 +7,9 @@ from torch import Tensor
 
 from mezzotint.diffusion.noise import noise
 from mezzotint.diffusion.process import Process
-from mezzotint.diffusion.sampler import SAMPLERS, Steps, ancestral, sample, start
+from mezzotint.diffusion.routes import ancestral
+from mezzotint.diffusion.routes import churn as churned
+from mezzotint.diffusion.sampler import SAMPLERS, Steps, start
 from mezzotint.diffusion.schedule import Schedule, grid
 
 
@@ -21,18 +23,21 @@ def request(
     steps: int,
     spacing: str,
     eta: float = 0.0,
+    churn: float = 0.0,
 ) -> Steps:
     """One request for len(seeds) things of a shape, ready for `alone` or `together`.
 
-    seeds: (B,) int64 on the device that computes; thing i is a function of seeds[i] alone, whatever the batch. eta:
-    fresh noise of samplers that leave it to the user (ddim).
+    seeds: (B,) int64 on the device that computes; thing i is a function of seeds[i] alone, whatever the batch.
+    eta: share of fresh noise, for ddim. churn: EDM's S_churn, for euler, heun and dpm2.
     """
     row = SAMPLERS[sampler]
-    stops = ancestral(grid(spacing, steps, schedule), eta if row.fresh is None else row.fresh)
+    stops = row.stops(grid(spacing, steps, schedule))
+    if eta:
+        stops = ancestral(stops, eta)
+    elif churn:
+        stops = churned(stops, churn)
     first = start(process, stops[0], noise(seeds, 0, 0, shape))
-    return sample(
-        row.solver, process, first, stops, lambda interval, draw: noise(seeds, interval + 1, draw, shape)
-    )
+    return row.walk(process, first, stops, lambda interval, draw: noise(seeds, interval + 1, draw, shape))
 
 
 def seeds_from(seed: int, count: int, device: torch.device) -> Tensor:

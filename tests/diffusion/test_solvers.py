@@ -17,6 +17,12 @@ from mezzotint.diffusion.solvers import Ask, Solver, dpmpp_2m, first_order, heun
 
 NOISIEST, CLEANEST = -5.0, 5.0
 COUNTS = [20, 40, 80, 160]
+LOW_ORDER_START = {
+    "dpmpp_3m",
+    "unipc_3",
+    "lms",
+    "deis",
+}  # multistep: of their order after an exact start, see `check`
 
 
 @cache
@@ -60,7 +66,9 @@ def _silent(interval: int, draw: int) -> Tensor:
 
 @pytest.mark.parametrize("seed", [7, 8])
 @pytest.mark.parametrize("process", [vp, ve, flow])
-@pytest.mark.parametrize("sampler", [name for name, row in SAMPLERS.items() if not row.stochastic])
+@pytest.mark.parametrize(
+    "sampler", [n for n, row in SAMPLERS.items() if not row.stochastic and n not in LOW_ORDER_START]
+)
 def test_order_of_convergence(sampler: str, process: Process, seed: int) -> None:
     errors = [_error(sampler, process, seed, steps) for steps in COUNTS]
     orders = [math.log2(a / b) for a, b in itertools.pairwise(errors)]

@@ -10,7 +10,7 @@ from torch import Tensor
 from mezzotint.diffusion.exact import Mixture
 from mezzotint.diffusion.noise import noise
 from mezzotint.diffusion.process import Process, flow, ve, vp
-from mezzotint.diffusion.sampler import SAMPLERS, alone, ancestral, sample, start
+from mezzotint.diffusion.sampler import SAMPLERS, alone, start
 from mezzotint.diffusion.schedule import grid, linear, lognormal
 
 N, D = 20_000, 2
@@ -52,11 +52,9 @@ def test_samples_follow_the_law_of_their_chain(name: str, process: Process, leve
     """Within 4 standard errors: sqrt(C_ii / n) of a mean, sqrt((C_ii C_jj + C_ij^2) / n) of a covariance."""
     exact = Mixture(process, torch.ones(1, dtype=torch.float64), MEAN[None], COV[None])
     seeds = torch.arange(N)
-    stops = ancestral(levels, SAMPLERS[name].fresh or 0.0)
+    stops = SAMPLERS[name].stops(levels)
     x = start(process, stops[0], noise(seeds, 0, 0, (D,)).double())
-    steps = sample(
-        SAMPLERS[name].solver, process, x, stops, lambda i, draw: noise(seeds, i + 1, draw, (D,)).double()
-    )
+    steps = SAMPLERS[name].walk(process, x, stops, lambda i, draw: noise(seeds, i + 1, draw, (D,)).double())
     *_, end = alone(lambda x, logsnr, cond: exact(x, logsnr[0]), steps)
     mean, cov = _law(process, levels)
     assert ((end.x.mean(0) - mean).abs() < 4 * (cov.diag() / N).sqrt()).all()

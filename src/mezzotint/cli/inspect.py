@@ -8,13 +8,13 @@ import typer
 
 
 def info(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE|RUN", help="a PNG or npz of samples, a model file, or a run")
-    ],
+    file: Annotated[str, typer.Argument(metavar="FILE|RUN", help="a PNG of ours, a model file, or a run")],
 ) -> int:
     """Says what a file is: the settings inside a PNG, or what a model file knows of itself.
 
-    Example:  mezzotint info digits-0.png
+    \b
+    Example:
+      mezzotint info digits-0.png
     """
     path = Path(file)
     if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".gif", ".webp"):
@@ -55,11 +55,10 @@ def listing(
 ) -> int:
     """Lists what there is: models, samplers, datasets or recipes.
 
-    Example:  mezzotint list samplers
+    \b
+    Example:
+      mezzotint list samplers
     """
-    from rich.console import Console
-    from rich.table import Table
-
     match what:
         case "models":
             head, rows = _models(out)
@@ -71,11 +70,10 @@ def listing(
             head, rows = _recipes()
         case _:
             raise typer.BadParameter(f"list models, samplers, datasets or recipes, not {what!r}")
-    table = Table(*head, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*map(str, row))
-    console = Console(highlight=False, markup=False)
-    console.print(table)
+    lines = [head, *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(cell) for cell in column) for column in zip(*lines)]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
     return 0
 
 

@@ -20,4 +20,20 @@ Device = Annotated[
     str | None, typer.Option("--device", help="cuda, mps or cpu; the best there is by default")
 ]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="where to write")]
-Seed = Annotated[int, typer.Option("--seed", help="picture i is made from seed + i")]
+Sampler = Annotated[str | None, typer.Option("--sampler", help="see: mezzotint list samplers")]
+Steps = Annotated[int | None, typer.Option("--steps", help="more are slower and closer to the model's truth")]
+Class = Annotated[
+    str | None, typer.Option("--class", help="a name, a number, a list a,b,c, or all (in turn)")
+]
+Guidance = Annotated[
+    float | None, typer.Option("--guidance", help="1 is off; 2 to 4 is clearer, less varied")
+]
+
+
+def _seed(value: int) -> int:
+    if not 0 <= value < 2**63:
+        raise typer.BadParameter(f"a seed is a whole number from 0 to 2^63 - 1, not {value}")
+    return value
+
+
+Seed = Annotated[int, typer.Option("--seed", help="picture i is made from seed + i", callback=_seed)]

@@ -1,33 +1,27 @@
 """mezzotint sample"""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mezzotint.cli import options
+from mezzotint.cli.output import reserve, writing
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from mezzotint.model import Model, Samples
 
-FORMATS = {".png": "png", ".npz": "npz", ".gif": "gif"}
-
 
 def sample(
     run: options.Run,
     n: Annotated[int, typer.Option("-n", help="how many", min=1)] = 64,
-    sampler: Annotated[str | None, typer.Option("--sampler", help="see: mezzotint list samplers")] = None,
-    steps: Annotated[
-        int | None, typer.Option("--steps", help="more are slower and closer to the model's truth")
-    ] = None,
-    label: Annotated[
-        str | None, typer.Option("--class", help="a name, a number, a list a,b,c, or all (in turn)")
-    ] = None,
-    guidance: Annotated[
-        float | None, typer.Option("--guidance", help="1 is off; 2 to 4 is clearer, less varied")
-    ] = None,
+    sampler: options.Sampler = None,
+    steps: options.Steps = None,
+    label: options.Class = None,
+    guidance: options.Guidance = None,
     eta: Annotated[float | None, typer.Option("--eta", help="fresh noise of ddim, 0 to 1")] = None,
     spacing: Annotated[
         str | None, typer.Option("--spacing", help="of the steps: trailing, karras, ...")
@@ -44,26 +38,28 @@ def sample(
 ) -> int:
     """Makes pictures. The PNG carries its settings; `mezzotint info` reads them back.
 
-    Examples:  mezzotint sample digits -n 100 --class all --guidance 2
-    mezzotint sample runs/mnist --class 7 --sampler ddim --steps 50 -o sevens.png
+    \b
+    Examples:
+      mezzotint sample digits -n 100 --class all --guidance 2
+      mezzotint sample runs/mnist --class 7 --sampler ddim --steps 50 -o sevens.png
+      mezzotint sample latest -n 1000 -o many.npz
     """
     import time
 
     from rich.console import Console
     from rich.progress import Progress
 
-    from mezzotint.errors import ConfigError, RunError
     from mezzotint.model import load
 
-    kind = format or (FORMATS.get(output.suffix.lower(), "folder") if output else "png")
-    if kind not in ("png", "folder", "npz", "gif"):
-        raise ConfigError(f"--format must be png, folder, npz or gif, not {kind!r}")
+    kind = _kind(format, output)
     model = load(run, device=device or "auto", weights=weights)
+    path = output or Path(f"{model.source}-{seed}{'' if kind == 'folder' else '.' + kind}")
     settings = {"sampler": sampler, "steps": steps, "guidance": guidance, "eta": eta, "spacing": spacing}
-    wanted = _label(label)
+    wanted = split_label(label, model.classes)
     batch = batch or model.batch
     total = -(-n // batch) * model.settings(**settings).steps
     labels = model.labels(wanted, n)
+    reserve(path, folder=kind == "folder")
     began = time.perf_counter()
     console = Console(highlight=False)
     parts: list[
@@ -82,14 +78,10 @@ def sample(
             parts.append([*frames, preview.belief])
     *states, values = (_join(frames) for frames in zip(*parts))
     samples = model.samples(values, wanted, seed, settings)
-    path = output or Path(f"{Path(model.source).stem}-{seed}{'' if kind == 'folder' else '.' + kind}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path):
         _write(path, kind, samples, states, model)
         if trajectory:
             _trajectory(path.with_name(f"{path.stem}-trajectory"), samples, states)
-    except OSError as error:
-        raise RunError(f"{path} cannot be written ({error}); choose another place with -o") from error
     print(f"{path}: {n} samples of {model.source} in {time.perf_counter() - began:.1f} s")
     return 0
 
@@ -100,15 +92,35 @@ def _join(parts: "tuple[Tensor, ...]") -> "Tensor":
     return torch.cat(parts)
 
 
-def _label(text: str | None) -> Any:
-    """Words of the command line to what `Model.sample` takes: a list where there are commas."""
-    return [part.strip() for part in text.split(",")] if text and "," in text else text
+def _kind(format: str | None, output: Path | None) -> str:
+    """What to write: as --format says, or else as the name after -o ends; a name without an ending is a folder's."""
+    from mezzotint.errors import ConfigError
+
+    kinds = ("png", "folder", "npz", "gif")
+    if format is not None and format not in kinds:
+        raise ConfigError(f"--format must be png, folder, npz or gif, not {format!r}")
+    ending = "" if output is None or output.is_dir() else output.suffix.lower()
+    if format is None and ending and ending[1:] not in kinds:
+        raise ConfigError(f"-o {output}: end it in .png, .npz or .gif, or add --format folder")
+    if format is not None and ending[1:] in kinds and ending[1:] != format:
+        raise ConfigError(f"-o {output} is no name for --format {format}; leave one of them out")
+    return format or ending[1:] or ("png" if output is None else "folder")
+
+
+def split_label(text: str | None, classes: Sequence[str]) -> Any:
+    """Words of the command line to what `Model.sample` takes: a list where there are commas, but in a class's name."""
+    return (
+        [part.strip() for part in text.split(",")] if text and "," in text and text not in classes else text
+    )
 
 
 def _write(path: Path, kind: str, samples: "Samples", states: "list[Tensor]", model: "Model") -> None:
+    import io
+
     import numpy as np
 
     from mezzotint import plots
+    from mezzotint.checkpoint import write
 
     match kind:
         case "png":
@@ -118,13 +130,11 @@ def _write(path: Path, kind: str, samples: "Samples", states: "list[Tensor]", mo
             plots.gif(frames, path)
         case "npz":
             images = samples.values.numpy()
-            values = {
-                "images": images.transpose(0, 2, 3, 1) if images.ndim == 4 else images,
-                "seeds": samples.seeds.numpy(),
-            }
-            if samples.labels is not None:
-                values["labels"] = samples.labels.numpy()
-            np.savez(path, allow_pickle=False, **values)
+            images = images.transpose(0, 2, 3, 1) if images.ndim == 4 else images
+            labels = {} if samples.labels is None else {"labels": samples.labels.numpy()}
+            whole = io.BytesIO()
+            np.savez(whole, images=images, seeds=samples.seeds.numpy(), **labels)  # type: ignore[arg-type]
+            write(path, whole.getvalue())
         case "folder":
             path.mkdir(exist_ok=True)
             if samples.values.ndim == 2:
@@ -133,14 +143,12 @@ def _write(path: Path, kind: str, samples: "Samples", states: "list[Tensor]", mo
                 )
                 return
             for i in range(len(samples)):
-                name = f"{int(samples.seeds[i]):06d}"
+                settings = {**samples.settings, "seed": int(samples.seeds[i]), "n": 1}
+                name = f"{settings['seed']:06d}"
                 if samples.labels is not None and int(samples.labels[i]) < len(model.classes):
-                    name += f"-{''.join(c if c.isalnum() else '_' for c in model.classes[int(samples.labels[i])])}"
-                plots.save_png(
-                    samples[i],
-                    path / f"{name}.png",
-                    {**samples.settings, "seed": int(samples.seeds[i]), "n": 1},
-                )
+                    settings["label"] = model.classes[int(samples.labels[i])]
+                    name += f"-{''.join(c if c.isalnum() else '_' for c in settings['label'])}"
+                plots.save_png(samples[i], path / f"{name}.png", settings)
 
 
 def _sheet(samples: "Samples", values: "Tensor") -> Any:

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from mezzotint.cli import options
+from mezzotint.cli.output import reserve, writing
+from mezzotint.cli.sample import split_label
 
 TIMES = "0,50,100,200,400,600,800,999"
 
@@ -24,13 +26,9 @@ def _open(source: str, overrides: list[str] | None, data: Path | None) -> tuple[
 
 def _save(image: Any, path: Path, settings: dict[str, Any]) -> int:
     from mezzotint import plots
-    from mezzotint.errors import RunError
 
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path):
         plots.save_png(image, path, settings)
-    except OSError as error:
-        raise RunError(f"{path} cannot be written ({error}); choose another place with -o") from error
     print(path)
     return 0
 
@@ -45,7 +43,9 @@ def data(
 ) -> int:
     """Exactly what the network sees: cropped, scaled, augmented.
 
-    Example:  mezzotint show data folder --data my/photos data.size=64
+    \b
+    Example:
+      mezzotint show data folder --data my/photos data.size=64
     """
     from mezzotint import plots
     from mezzotint.data.transforms import to_uint8
@@ -80,7 +80,9 @@ def forward(
 ) -> int:
     """The forward process: the same pictures with more and more noise, as training sees them.
 
-    Example:  mezzotint show forward mnist --data pictures/mnist --times 0,250,500,999
+    \b
+    Example:
+      mezzotint show forward mnist --data pictures/mnist --times 0,250,500,999
     """
     import torch
 
@@ -125,7 +127,9 @@ def schedule(
 ) -> int:
     """alpha, sigma and log-SNR of a schedule over time; without a recipe, of all discrete ones.
 
-    Example:  mezzotint show schedule mnist diffusion.schedule.timesteps=300
+    \b
+    Example:
+      mezzotint show schedule mnist diffusion.schedule.timesteps=300
     """
     from typing import get_args
 
@@ -160,27 +164,30 @@ def schedule(
 def reverse(
     run: options.Run,
     n: Annotated[int, typer.Option("-n", help="pictures", min=1)] = 6,
-    sampler: Annotated[str | None, typer.Option("--sampler")] = None,
-    steps: Annotated[int | None, typer.Option("--steps")] = None,
-    label: Annotated[str | None, typer.Option("--class")] = None,
-    guidance: Annotated[float | None, typer.Option("--guidance")] = None,
+    sampler: options.Sampler = None,
+    steps: options.Steps = None,
+    label: options.Class = None,
+    guidance: options.Guidance = None,
     seed: options.Seed = 0,
     output: options.Output = None,
 ) -> int:
     """The way from noise: for every picture its state, and below what the model believes it will be.
 
-    Example:  mezzotint show reverse mnist --class 3 --steps 50
+    \b
+    Example:
+      mezzotint show reverse mnist --class 3 --steps 50
     """
     import torch
 
     from mezzotint import plots
-    from mezzotint.cli.sample import _label
     from mezzotint.model import load
 
     model = load(run)
     many = n if model.facts.pictures else 2000
-    wanted = _label(label) if label else ("all" if model.classes else None)
+    wanted = "all" if label is None and model.classes else split_label(label, model.classes)
     settings = {"sampler": sampler, "steps": steps, "guidance": guidance}
+    path = output or Path(f"{model.source}-reverse.png")
+    reserve(path)
     previews = list(model.stream(many, label=wanted, seed=seed, **settings))
     picked = [
         previews[i]
@@ -192,28 +199,24 @@ def reverse(
         image = plots.strip(torch.stack(rows), captions)
     else:
         image = plots.scatter([(c, p.state, None) for c, p in zip(captions, picked)])
-    return _save(
-        image,
-        output or Path(f"{Path(model.source).stem}-reverse.png"),
-        model.samples(previews[-1].belief, wanted, seed, settings).settings,
-    )
+    return _save(image, path, model.samples(previews[-1].belief, wanted, seed, settings).settings)
 
 
 @show.command("loss")
 def loss(run: options.Run, output: options.Output = None) -> int:
     """The loss curve of a run, held-out loss included.
 
-    Example:  mezzotint show loss mnist
+    \b
+    Example:
+      mezzotint show loss mnist
     """
     from mezzotint import plots
     from mezzotint.errors import ModelError
     from mezzotint.model import find
     from mezzotint.rundir import read_metrics
 
-    folder = find(run).parent
+    folder = find(run).absolute().parent
     rows = read_metrics(folder)
     if not rows:
-        raise ModelError(
-            f"{folder} has no metrics.jsonl; the loss curve needs the run directory, not a model file alone"
-        )
+        raise ModelError(f"{folder} has no losses in a metrics.jsonl; give a run, not a model file alone")
     return _save(plots.loss_curve(rows), output or Path(f"{folder.name}-loss.png"), {"run": folder.name})

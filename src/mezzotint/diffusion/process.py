@@ -60,14 +60,16 @@ def add_noise(process: Process, x0: Tensor, eps: Tensor, logsnr: Tensor) -> Tens
     return rows(alpha, x0) * x0 + rows(sigma, x0) * eps
 
 
-def renoise(process: Process, x: Tensor, s: Tensor, t: Tensor, noise: Tensor, gain: float = 1.0) -> Tensor:
+def renoise(
+    process: Process, x: Tensor, s: Tensor, t: Tensor, noise: Tensor, gain: float | Tensor = 1.0
+) -> Tensor:
     """Moves x up from level s to a noisier level t < s: a draw from q(x_t | x_s), at no network call.
 
-    x_t = k x_s + sqrt(sigma_t^2 - k^2 sigma_s^2) z  with  k = alpha_t / alpha_s. One rule for EDM's churn, RePaint,
+    x_t = k x_s + sigma_t sqrt(1 - exp(t - s)) z  with  k = alpha_t / alpha_s. One rule for EDM's churn, RePaint,
     restarts, and the fresh noise of every ancestral sampler. `gain` scales the fresh noise (S_noise in EDM; above 1
     in DDPM's "fixed large" variance). s and t: 0-d float64.
     """
-    (alpha_s, sigma_s), (alpha_t, sigma_t) = process(s), process(t)
-    keep = alpha_t / alpha_s
-    fresh = (sigma_t**2 - (keep * sigma_s) ** 2).clamp(min=0).sqrt()
+    alpha_t, sigma_t = process(t)
+    keep = alpha_t / process(s)[0]
+    fresh = sigma_t * (-torch.expm1(t - s)).sqrt()
     return rows(keep, x) * x + rows(gain * fresh, x) * noise

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def energy_distance(x: Tensor, y: Tensor) -> float:
-    """The energy distance between two samples, 2 E|X - Y| - E|X - X'| - E|Y - Y'| (Székely & Rizzo 2013, eq. 2.5).
+    """The energy distance between two samples, 2 E|X - Y| - E|X - X'| - E|Y - Y'| (Székely & Rizzo 2013).
 
     Zero between equal distributions and positive between all others, in the unit of the data. As a V-statistic
     (means over all pairs, of a point with itself included) it is never negative, and between two fresh samples of n
