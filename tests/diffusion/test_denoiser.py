@@ -101,9 +101,7 @@ def test_the_network_is_told_its_scaled_input_the_timestep_and_the_label() -> No
     close(scaled, x / (1 + sigma**2).sqrt(), rtol=1e-6)
     assert told.dtype == torch.float32 and told.tolist() == [999, 500, 0]
     assert list(inputs) == ["label"] and torch.equal(inputs["label"], label)
-    close(
-        x0, x - sigma * scaled / 2, rtol=1e-5, atol=3e-5 if sampler == "consistency" else 1e-5
-    )  # whose steps each start anew from noise
+    close(x0, x - sigma * scaled / 2, rtol=1e-5, atol=1e-5)
     denoise(x, logsnr)
     assert spy.calls[-1][2] == {}
 
