@@ -105,7 +105,7 @@ def test_moments_lie_in_memory_as_their_weights_do(tmp_path: Path, channels_last
     load_checkpoint(save_checkpoint(tmp_path, state, {}, keep=1), fresh)
     for weight, entry in fresh.optimizer.state.items():
         assert entry["exp_avg"].stride() == entry["exp_avg_sq"].stride() == weight.stride()
-    assert fresh.net[0].weight.is_contiguous() != channels_last  # type: ignore[index,union-attr,operator]
+    assert fresh.net[0].weight.is_contiguous() != channels_last
     assert same(content(advance(fresh, 2)), content(advance(state, 2)))
 
 

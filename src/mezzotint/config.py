@@ -355,6 +355,10 @@ def _explain(error: Any, tree: Any) -> str:
         case "model_type" | "dict_type" | "model_attributes_type":
             example = ".".join([*path, _siblings(path, tree)[0]])
             return f"{key} is a group of keys, such as {example}, not {where!r}"
+        case "literal_error" if near := difflib.get_close_matches(
+            str(where), re.findall("'(.+?)'", error["ctx"]["expected"]), 1
+        ):
+            return f"{key}: {where!r} is none of its values; did you mean {near[0]!r}?"
         case _:
             message = error["msg"].removeprefix("Value error, ")
             shown = "" if isinstance(where, dict | list) else f", not {where!r}"

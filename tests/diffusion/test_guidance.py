@@ -1,17 +1,31 @@
-"""Guidance against its formula, and what it costs: rows that do not ask for it do not pay."""
+"""Guidance against its formula and closed forms, and what it costs: rows that do not ask for it do not pay."""
+
+import math
 
 import pytest
 import torch
 from golden import close, golden, mixture
-from oracles import elementwise
-from torch import Tensor
+from oracles import elementwise, plain, random_mixture
+from torch import Tensor, nn
 
-from mezzotint.diffusion.denoiser import NO_COND, Cond
-from mezzotint.diffusion.guidance import cfg, clip
-from mezzotint.diffusion.process import vp
-from mezzotint.diffusion.sampler import Run, alone, sample, together
+from mezzotint.data.images import load_pictures
+from mezzotint.diffusion import parameterization
+from mezzotint.diffusion.denoiser import NO_COND, Cond, Denoise
+from mezzotint.diffusion.exact import Mixture
+from mezzotint.diffusion.guidance import (
+    autoguidance,
+    cfg,
+    classifier_guidance,
+    clip,
+    dynamic_threshold,
+    rescaled,
+)
+from mezzotint.diffusion.noise import noise, uniform
+from mezzotint.diffusion.process import Process, add_noise, flow, logsnr_of, rows, ve, vp
+from mezzotint.diffusion.routes import ancestral
+from mezzotint.diffusion.sampler import Run, alone, sample, start, together
 from mezzotint.diffusion.schedule import grid, linear
-from mezzotint.diffusion.solvers import dpmpp_2m
+from mezzotint.diffusion.solvers import dpmpp_2m, first_order
 
 NULL = 10
 X = torch.randn(6, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -67,23 +81,262 @@ def test_guidance_keeps_the_precision_of_the_pictures() -> None:
     assert cfg(Classes(), NULL)(X.float(), LOGSNR, Cond(LABEL, scale)).dtype == torch.float32
 
 
-def test_guided_predictions_equal_diffusers() -> None:
-    """Guiding the belief is guiding eps: both are linear in each other."""
-    numbers = golden("networks")
-    x, scales = numbers["cfg__x"], numbers["cfg__scales"]
-    level = torch.tensor(2 * torch.tensor(0.8 / 0.6).double().log().item(), dtype=torch.float64)
-    everything, one = mixture("g16", vp), mixture("g16", vp, 1)
+def test_the_negative_condition_takes_the_place_of_none() -> None:
+    """Row by row another class to guide away from; K is none, as if there were no such field."""
+    scale = torch.tensor([1.0, 3.0, 0.0, -2.0, 5.0, 1.5], dtype=torch.float64)
+    negative = torch.tensor([1, 2, 8, NULL, NULL, 7])
+    network, plain = Classes(), Classes()
+    guided = cfg(network, NULL)(X, LOGSNR, Cond(LABEL, scale, negative=negative))
+    conditional, away = plain(X, LOGSNR, Cond(LABEL)), plain(X, LOGSNR, Cond(negative))
+    close(guided, away + scale.reshape(-1, 1, 1) * (conditional - away), atol=1e-14)
+    assert network.labels == [[*LABEL.tolist(), *negative[1:].tolist()]]
+    everywhere = torch.full_like(LABEL, NULL)
+    by_default = cfg(Classes(), NULL)(X, LOGSNR, Cond(LABEL, scale))
+    assert torch.equal(cfg(Classes(), NULL)(X, LOGSNR, Cond(LABEL, scale, negative=everywhere)), by_default)
+
+
+def test_outside_its_interval_guidance_is_off_and_free() -> None:
+    """Kynkäänniemi et al. 2024: low < sigma / alpha <= high, each row its own."""
+    sigma = torch.tensor([0.5, 1.0, 2.0, 4.0, 1.0, 1.0], dtype=torch.float64)
+    interval = torch.tensor([[1, 2], [1, 2], [1, 2], [1, 2], [0, math.inf], [0.9, 1.0]], dtype=torch.float64)
+    scale, level = torch.full((6,), 3.0, dtype=torch.float64), -2 * sigma.log()
+    assert torch.equal((-level / 2).exp()[1:], sigma[1:])  # the bounds are met to the bit
+    network = Classes()
+    limited = cfg(network, NULL)(X, level, Cond(LABEL, scale, interval))
+    on = torch.tensor([False, False, True, False, True, True])
+    assert network.labels == [[*LABEL.tolist(), *[NULL] * 3]]
+    always, off = cfg(Classes(), NULL)(X, level, Cond(LABEL, scale)), Classes()(X, level, Cond(LABEL))
+    assert torch.equal(limited, torch.where(on[:, None, None], always, off))
+    outside = Classes()
+    cfg(outside, NULL)(X, level, Cond(LABEL, scale, torch.tensor([[5.0, 6.0]]).double().expand(6, 2)))
+    assert outside.rows == [6]
+
+
+def _class_or_none(problem: str) -> Denoise:
+    """The exact network of a mixture whose component 1 is a class; 3 is none."""
+    everything, one = mixture(problem, vp), mixture(problem, vp, 1)
 
     def network(x: Tensor, logsnr: Tensor, cond: Cond) -> Tensor:
-        return torch.where((cond.label == 1).reshape(-1, 1, 1, 1), one(x, logsnr), everything(x, logsnr))
+        asked = (cond.label == 1).reshape(-1, *[1] * (x.ndim - 1))
+        return torch.where(asked, one(x, logsnr), everything(x, logsnr))
 
-    for scale, expected in zip(scales, numbers["cfg__eps_guided"]):
+    return network
+
+
+def _golden_level() -> tuple[Tensor, Tensor, Tensor]:
+    alpha, sigma = torch.tensor([0.8, 0.6], dtype=torch.float64)
+    return alpha, sigma, logsnr_of(alpha, sigma)
+
+
+def test_guided_predictions_equal_diffusers() -> None:
+    """Guiding the belief is guiding eps: both are linear in each other."""
+    numbers, (alpha, sigma, level) = golden("networks"), _golden_level()
+    x = numbers["cfg__x"]
+    for scale, expected in zip(numbers["cfg__scales"], numbers["cfg__eps_guided"]):
         cond = Cond(torch.ones(len(x)).long(), scale.expand(len(x)))
-        x0 = cfg(network, 3)(x, level.expand(len(x)), cond)
-        close((x - 0.8 * x0) / 0.6, expected, atol=1e-7)
+        x0 = cfg(_class_or_none("g16"), 3)(x, level.expand(len(x)), cond)
+        close((x - alpha * x0) / sigma, expected, atol=1e-12)
 
 
-def test_every_request_has_its_own_scale() -> None:
+@pytest.mark.parametrize(("share", "name"), [(0.0, "phi00"), (0.7, "phi07"), (1.0, "phi10")])
+def test_rescaled_predictions_equal_diffusers(share: float, name: str) -> None:
+    """Theirs rescales what the network returns, eps: by `rescaled` itself, and by `cfg` with eps' c_skip."""
+    numbers, (alpha, sigma, level) = golden("networks"), _golden_level()
+    x, asked = numbers["cfg__x"], numbers["cfg__eps_cond"]
+    shares = torch.full((len(x),), share, dtype=torch.float64)
+    guide = cfg(_class_or_none("g16"), 3, lambda logsnr: parameterization.eps(*vp(logsnr)).skip)
+    for scale, guided, expected in zip(
+        numbers["cfg__scales"], numbers["cfg__eps_guided"], numbers[f"cfg__rescaled_{name}"]
+    ):
+        close(rescaled(guided, asked, shares), expected, atol=1e-13)
+        cond = Cond(torch.ones(len(x)).long(), scale.expand(len(x)), rescale=shares)
+        x0 = guide(x, level.expand(len(x)), cond)
+        close((x - alpha * x0) / sigma, expected, atol=1e-11)
+
+
+def test_rescaling_gives_the_belief_the_contrast_of_the_class() -> None:
+    scale = torch.tensor([1.0, 3.0, 4.0, -2.0, 5.0, 1.5], dtype=torch.float64)
+    share = torch.tensor([1.0, 1.0, 0.0, 1.0, 1.0, 0.25], dtype=torch.float64)
+    guided = cfg(Classes(), NULL)(X, LOGSNR, Cond(LABEL, scale))
+    asked = Classes()(X, LOGSNR, Cond(LABEL))
+    actual = cfg(Classes(), NULL)(X, LOGSNR, Cond(LABEL, scale, rescale=share))
+    assert torch.equal(actual[0], asked[0]) and torch.equal(actual[2], guided[2])  # no guidance, no rescale
+    contrast = [z.flatten(1).std(1) for z in (actual, asked, guided)]
+    close(contrast[0][[1, 3, 4]], contrast[1][[1, 3, 4]], atol=1e-14)
+    close(contrast[0][5], 0.25 * contrast[1][5] + 0.75 * contrast[2][5], atol=1e-14)
+    close(actual[1] / guided[1], (contrast[1] / contrast[2])[1].expand(3, 4), atol=1e-12)
+    flat = torch.full((2, 3, 4), 0.5, dtype=torch.float64)
+    assert torch.equal(rescaled(flat, 2 * flat, share[:2]), flat)
+
+
+def _tilted(
+    process: Process, x: Tensor, logsnr: Tensor, scale: float, toward: Mixture, away: Mixture
+) -> Tensor:
+    """The belief of the density p_toward^g / p_away^(g - 1) of noisy pictures, by Tweedie's formula and autograd."""
+    x = x.clone().requires_grad_()
+    log_density = scale * toward.log_prob(x, logsnr) + (1 - scale) * away.log_prob(x, logsnr)
+    (score,) = torch.autograd.grad(log_density.sum(), x)
+    alpha, sigma = process(logsnr)
+    return ((x + rows(sigma**2, x) * score) / rows(alpha, x)).detach()
+
+
+@pytest.mark.parametrize("process", [vp, ve, flow])
+def test_autoguidance_sharpens_the_density_and_asks_the_weak_network_for_its_rows_alone(
+    process: Process,
+) -> None:
+    strong, weak = random_mixture(process, seed=3), random_mixture(process, seed=4)
+    x, level = torch.randn(5, 2, dtype=torch.float64), torch.linspace(-3, 3, 5, dtype=torch.float64)
+    scale = torch.tensor([2.0, 1.0, 0.0, 2.0, 2.0], dtype=torch.float64)
+    interval = torch.tensor([[0, math.inf]] * 3 + [[0, 0.1]] + [[0, 9]], dtype=torch.float64)
+    label, calls = torch.arange(5), []
+
+    def weak_network(x: Tensor, logsnr: Tensor, cond: Cond) -> Tensor:
+        assert cond.label is not None and cond.guidance is None
+        calls.append(cond.label.tolist())
+        return weak(x, logsnr)
+
+    guided = autoguidance(plain(strong), weak_network)
+    actual = guided(x, level, Cond(label, scale, interval))
+    assert calls == [[0, 2, 4]]
+    close(actual[[0, 4]], _tilted(process, x, level, 2.0, strong, weak)[[0, 4]], atol=1e-10)
+    close(actual[2], weak(x, level)[2], atol=1e-13)
+    assert torch.equal(actual[[1, 3]], strong(x, level)[[1, 3]])
+    for free in (Cond(label, torch.ones(5, dtype=torch.float64)), Cond(label)):
+        assert torch.equal(guided(x, level, free), strong(x, level)) and len(calls) == 1
+
+
+def _classes(process: Process) -> tuple[Mixture, list[Mixture]]:
+    """A mixture in two dimensions, and each of its three components alone."""
+    whole = random_mixture(process, seed=5)
+    one = torch.ones(1, dtype=torch.float64)
+    each = [Mixture(process, one, whole.means[k, None], whole.covariances[k, None]) for k in range(3)]
+    return whole, each
+
+
+def _bayes(x: Tensor, logsnr: Tensor, cond: Cond, whole: Mixture, each: list[Mixture]) -> Tensor:
+    """log p(y | x), exactly: that of component y over that of all."""
+    joint = torch.stack([w.log() + one.log_prob(x, logsnr) for w, one in zip(whole.weights, each)], 1)
+    return joint.log_softmax(1).gather(1, cond.label[:, None])[:, 0]
+
+
+@pytest.mark.parametrize("process", [vp, ve, flow])
+def test_an_exact_classifier_makes_the_exact_conditional_belief(process: Process) -> None:
+    """Scale 1 is Bayes' rule; any scale is classifier-free guidance with the exact conditional beliefs."""
+    whole, each = _classes(process)
+    asked_for: list[Tensor | None] = []
+
+    def unconditional(x: Tensor, logsnr: Tensor, cond: Cond) -> Tensor:
+        asked_for.append(cond.label)
+        return whole(x, logsnr)
+
+    gradients: list[int] = []
+
+    def log_prob(x: Tensor, logsnr: Tensor, cond: Cond) -> Tensor:
+        gradients.append(len(x))
+        return _bayes(x, logsnr, cond, whole, each)
+
+    guided = classifier_guidance(unconditional, process, log_prob)
+    level = torch.linspace(-6, 6, 12, dtype=torch.float64)
+    alpha, sigma = process(level)
+    draw = torch.Generator().manual_seed(6)
+    x = (alpha**2 + sigma**2).sqrt()[:, None] * torch.randn(12, 2, dtype=torch.float64, generator=draw)
+    label = torch.arange(12) % 3
+    conditional = torch.stack([each[k](x, level)[i] for i, k in enumerate(label.tolist())])
+    with torch.no_grad():  # as in the engine
+        close(guided(x, level, Cond(label)), conditional, atol=1e-10)
+        for scale in (1.0, 0.0, 2.5, -1.0):
+            cond = Cond(label, torch.full((12,), scale, dtype=torch.float64))
+            none = whole(x, level)
+            close(guided(x, level, cond), none + scale * (conditional - none), atol=1e-10)
+        assert not guided(x, level, Cond(label)).requires_grad
+    assert gradients == [12] * 5 and set(asked_for) == {None}  # scale 0 needs no classifier
+    interval = torch.tensor([[0.0, 1.0]], dtype=torch.float64).expand(12, 2)
+    limited = guided(x, level, Cond(label, torch.full((12,), 0.0).double(), interval))
+    inside = (level >= 0)[:, None]
+    close(limited, torch.where(inside, whole(x, level), conditional), atol=1e-10)
+
+
+@pytest.mark.parametrize("process", [vp, flow])
+def test_classifier_guidance_is_finite_from_pure_noise(process: Process) -> None:
+    """The cosine schedule's end and alpha = 0, where sigma^2 / alpha overflows and the gradient vanishes."""
+    whole, each = _classes(process)
+    guided = classifier_guidance(plain(whole), process, lambda x, l, c: _bayes(x, l, c, whole, each))
+    x, level = torch.randn(3, 2, dtype=torch.float64), torch.tensor([-19.0, -74.66, -math.inf]).double()
+    label = torch.tensor([2, 2, 2])
+    close(guided(x, level, Cond(label)), each[2](x, level), atol=1e-3)
+
+
+def test_the_classifiers_part_can_be_differentiated() -> None:
+    """Likelihoods need the Jacobian of the whole belief."""
+    whole, each = _classes(vp)
+    guided = classifier_guidance(plain(whole), vp, lambda x, l, c: _bayes(x, l, c, whole, each))
+    x, level, label = torch.randn(1, 2, dtype=torch.float64), torch.zeros(1).double(), torch.tensor([1])
+    actual = torch.autograd.functional.jacobian(lambda x: guided(x, level, Cond(label)), x)
+    close(actual, torch.autograd.functional.jacobian(lambda x: each[1](x, level), x), atol=1e-10)
+
+
+class NoisyDigits(nn.Module):
+    """A small classifier of noisy 8 x 8 pictures: (B, 1, 8, 8) at logsnr (B,) -> logits (B, 10)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(65, 128), nn.SiLU(), nn.Linear(128, 128), nn.SiLU(), nn.Linear(128, 10)
+        )
+
+    def forward(self, x: Tensor, logsnr: Tensor) -> Tensor:
+        return self.layers(torch.cat([x.flatten(1), logsnr.to(x)[:, None] / 4], 1))
+
+
+def _trained(pictures: Tensor, labels: Tensor, steps: int) -> NoisyDigits:
+    """Learns the class of pictures noised to random levels, which is all that classifier guidance asks for."""
+    torch.manual_seed(0)
+    classifier = NoisyDigits()
+    optimizer = torch.optim.AdamW(classifier.parameters(), lr=3e-3)
+    for step in range(steps):
+        batch = torch.randint(len(pictures), (256,))
+        seeds = torch.arange(256) + 256 * step
+        level = 16 * uniform(seeds, 0, 0, 1)[:, 0] - 8
+        x = add_noise(vp, pictures[batch], noise(seeds, 0, 1, pictures.shape[1:]), level)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(classifier(x, level), labels[batch]).backward()
+        optimizer.step()
+    return classifier.eval()
+
+
+def test_a_classifier_of_noisy_digits_steers_an_unconditional_model() -> None:
+    """The belief is exact for the set of digits and knows no class; the classifier, trained here, makes it draw them."""
+    digits = load_pictures("digits")
+    pictures = digits.images.float() / 127.5 - 1
+    labels = digits.labels
+    classifier = _trained(pictures, labels, steps=400)
+
+    def every_digit(x: Tensor, logsnr: Tensor, cond: Cond) -> Tensor:
+        """E[x0 | x] where the data are these pictures: their mean, weighted by N(x; alpha x_i, sigma^2 I)."""
+        alpha, sigma = (c.to(x.dtype)[:, None] for c in vp(logsnr))
+        closeness = -torch.cdist(x.flatten(1), alpha[:1] * pictures.flatten(1)).square() / (2 * sigma**2)
+        return (closeness.softmax(1) @ pictures.flatten(1)).reshape(x.shape)
+
+    def log_prob(x: Tensor, logsnr: Tensor, cond: Cond) -> Tensor:
+        return classifier(x, logsnr).log_softmax(1).gather(1, cond.label[:, None])[:, 0]
+
+    def share_right(scale: float) -> float:
+        """Share of 60 pictures whose nearest digit of the set has the class that was asked for."""
+        asked = torch.arange(60) % 10
+        levels = grid("logsnr", 25, linear())
+        x = start(vp, levels[0], noise(torch.arange(60), 0, 0, (1, 8, 8)))
+        cond = Cond(asked, torch.full((60,), scale, dtype=torch.float64))
+        steps = sample(dpmpp_2m, vp, x, levels, lambda interval, draw: x)
+        *_, last = alone(classifier_guidance(every_digit, vp, log_prob), steps, cond)
+        nearest = torch.cdist(last.x.flatten(1), pictures.flatten(1)).argmin(1)
+        return (labels[nearest] == asked).double().mean().item()
+
+    print(share_right(0.0), share_right(1.0), share_right(2.0), share_right(4.0))
+    assert share_right(0.0) < 0.3  # chance
+    assert share_right(2.0) > 0.9
+
+
+def test_every_request_has_its_own_guidance() -> None:
     """Guided together as guided alone, bitwise; requests of scale 1 pay for no second branch."""
     levels = grid("logsnr", 6, linear())
 
@@ -91,16 +344,37 @@ def test_every_request_has_its_own_scale() -> None:
         x = torch.randn(rows, 3, 4, generator=torch.Generator().manual_seed(rows))
         return sample(dpmpp_2m, vp, x, levels, lambda interval, draw: torch.zeros(()))
 
+    inside = (levels[:-1] >= 0).sum().item()  # levels of sigma / alpha <= 1
+    assert 0 < inside < 6
     conds = {
-        n: Cond(torch.arange(n) % NULL, torch.full((n,), scale, dtype=torch.float64))
-        for n, scale in ((1, 4.0), (2, 1.0), (5, 0.5))
+        n: Cond(
+            torch.arange(n) % NULL,
+            torch.full((n,), scale, dtype=torch.float64),
+            torch.tensor([[0.0, high]], dtype=torch.float64).expand(n, 2),
+            torch.full((n,), negative),
+            torch.full((n,), share, dtype=torch.float64),
+        )
+        for n, scale, high, negative, share in (
+            (1, 4.0, math.inf, NULL, 0.0),
+            (2, 1.0, math.inf, 3, 0.0),
+            (3, 2.5, 1.0, 4, 0.7),
+            (5, 0.5, math.inf, NULL, 1.0),
+        )
     }
     network = Classes()
     last = dict(together(cfg(network, NULL), {n: Run(request(n), cond) for n, cond in conds.items()}))
-    assert network.rows == [1 + 2 + 5 + 1 + 5] * 6
+    assert network.rows == [11 + 1 + 5] * (6 - inside) + [11 + 1 + 3 + 5] * inside
     for n, cond in conds.items():
         *_, expected = alone(cfg(Classes(), NULL), request(n), cond)
         assert torch.equal(last[n].x, expected.x)
+
+
+def test_requests_say_the_same_things() -> None:
+    """A scale that one request has and the other has not would be lost, or shift to other rows."""
+    one, two = Cond(LABEL), Cond(LABEL, torch.ones(6, dtype=torch.float64))
+    for conds in ([one, two], [two, one]):
+        with pytest.raises(ValueError, match="guidance is set for some requests"):
+            Cond.cat(conds)
 
 
 def test_clip_keeps_the_belief_in_range_and_noise_follows() -> None:
@@ -117,3 +391,46 @@ def test_clip_keeps_the_belief_in_range_and_noise_follows() -> None:
     (state,) = alone(clip(far), sample(dpmpp_2m, vp, X, torch.stack([s, t]), lambda interval, draw: X))
     x0 = (3 * X).clamp(-1, 1)
     close(state.x, alpha_t * x0 + sigma_t * (X - alpha * x0) / sigma, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("name", "ratio", "largest"),
+    [
+        ("ratio0995__max10", 0.995, 1.0),
+        ("ratio0995__max15", 0.995, 1.5),
+        ("ratio09__max30", 0.9, 3.0),
+        ("ratio05__max100", 0.5, 10.0),
+    ],
+)
+def test_thresholded_pictures_equal_diffusers(name: str, ratio: float, largest: float) -> None:
+    numbers = golden("networks")
+    x0 = numbers["dynthr__x"]
+    actual = dynamic_threshold(plain(lambda x, logsnr: x), ratio, largest)(x0, LOGSNR, NO_COND)
+    close(actual, numbers[f"dynthr__{name}"], atol=1e-14)
+    assert actual.abs().max() <= 1
+
+
+def test_thresholds_without_a_limit_and_below_the_range() -> None:
+    """s is at least 1, so that no picture is blown up, and as large as the picture needs."""
+    far, faint = 50 * torch.ones(1, 2, 5), torch.linspace(-0.3, 0.4, 10).reshape(1, 2, 5)
+    threshold = dynamic_threshold(plain(lambda x, logsnr: x), 0.5)
+    assert torch.equal(threshold(torch.cat([far, faint]), LOGSNR[:2], NO_COND), torch.cat([far / 50, faint]))
+
+
+@pytest.mark.parametrize(("run", "problem"), [("short", "g2"), ("short", "g16"), ("long", "g2")])
+def test_a_thresholded_run_equals_diffusers(run: str, problem: str) -> None:
+    """DDPM on trailing timesteps; eps follows the thresholded picture."""
+    expected = golden("samplers_diffusers")[f"ddpm_dynamic_threshold__{run}__{problem}__x"]
+    numbers, levels = golden("mixtures"), grid("trailing", len(expected) - 1, linear())
+    z, bank = numbers[f"{problem}__noise"], numbers[f"{problem}__step_noise"]
+    asked: list[Tensor] = []
+    belief = dynamic_threshold(plain(mixture(problem, vp)), 0.6, 1.3)
+
+    def spy(x: Tensor, logsnr: Tensor, cond: Cond) -> Tensor:
+        asked.append(x)
+        return belief(x, logsnr, cond)
+
+    steps = sample(first_order, vp, z, ancestral(levels), lambda interval, draw: bank[interval // 2])
+    *_, last = alone(spy, steps)
+    floor = 1e-10 * bank[len(levels) - 2]  # theirs adds noise of this size even to the clean end
+    close(torch.stack([*asked, last.x + floor]), expected, atol=1e-12)

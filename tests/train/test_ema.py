@@ -73,7 +73,7 @@ def test_buffers_are_copied_not_averaged() -> None:
         ema.update(net, step)
     for mine, theirs in zip(ema.net.buffers(), net.buffers()):
         assert torch.equal(mine, theirs) and mine.data_ptr() != theirs.data_ptr()
-    assert int(ema.net[1].num_batches_tracked) == 3  # type: ignore[index,arg-type]
+    assert int(ema.net[1].num_batches_tracked) == 3
 
 
 def test_the_copy_is_ready_to_sample_and_leaves_the_network_alone() -> None:

@@ -155,10 +155,10 @@ def test_the_gradient_is_clipped_to_a_norm(clip: float | None) -> None:
 
 def test_frozen_weights_stay() -> None:
     state, objective = parts()
-    state.net.enter.requires_grad_(False)  # type: ignore[union-attr]
-    before = state.net.enter.weight.clone()  # type: ignore[union-attr]
+    state.net.enter.requires_grad_(False)
+    before = state.net.enter.weight.clone()
     steps(state, objective, 3)
-    assert torch.equal(state.net.enter.weight, before)  # type: ignore[union-attr]
+    assert torch.equal(state.net.enter.weight, before)
 
 
 # --- what is random --------------------------------------------------------------------------------------

@@ -52,6 +52,7 @@ def _picture(path: Path) -> int:
 def listing(
     what: Annotated[str, typer.Argument(metavar="models|samplers|datasets|recipes")],
     out: Annotated[Path, typer.Option("--out", help="the folder of all runs")] = Path("runs"),
+    all: Annotated[bool, typer.Option("--all", help="samplers: the rarer ones, too")] = False,
 ) -> int:
     """Lists what there is: models, samplers, datasets or recipes.
 
@@ -63,7 +64,7 @@ def listing(
         case "models":
             head, rows = _models(out)
         case "samplers":
-            head, rows = _samplers()
+            head, rows = _samplers(all)
         case "datasets":
             head, rows = _datasets()
         case "recipes":
@@ -98,12 +99,13 @@ def _models(out: Path) -> Rows:
     return ["run", "data", "shape", "classes", "step"], rows
 
 
-def _samplers() -> Rows:
+def _samplers(all: bool) -> Rows:
     from mezzotint.diffusion.sampler import SAMPLERS
 
     rows = [
         (name, row.order, row.calls, "yes" if row.stochastic else "no", row.when, row.paper)
         for name, row in SAMPLERS.items()
+        if row.shown or all
     ]
     return ["sampler", "order", "calls a step", "stochastic", "when", "paper"], rows
 

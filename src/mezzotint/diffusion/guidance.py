@@ -15,7 +15,7 @@ from torch import Tensor
 from mezzotint.diffusion.denoiser import Cond, Denoise
 from mezzotint.diffusion.process import Process, rows
 
-LogProb = Callable[[Tensor, Tensor, Cond], Tensor]  # (x (B, *D), logsnr (B,), cond) -> log p(what cond asks | x), (B,)
+LogProb = Callable[[Tensor, Tensor, Cond], Tensor]  # (x (B, *D), logsnr (B,), cond) -> log p(y | x) (B,)
 PUREST = -20.0  # logsnr; alpha is 5e-5 in vp and flow
 
 
