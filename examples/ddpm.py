@@ -47,43 +47,43 @@ def sample(net, x, draw):
 
 # ---- The network: a small U-Net that is told the time.
 class Block(nn.Module):
-    """Two convolutions beside a skip; the time shifts the features in between."""
+    """Two convolutions beside a skip; the time shifts the features in between. Starts as the skip alone."""
 
     def __init__(self, c_in, c_out, emb):
         super().__init__()
-        self.conv1, self.norm1 = nn.Conv2d(c_in, c_out, 3, padding=1), nn.GroupNorm(8, c_out)
-        self.conv2, self.norm2 = nn.Conv2d(c_out, c_out, 3, padding=1), nn.GroupNorm(8, c_out)
+        self.norm1, self.conv1 = nn.GroupNorm(8, c_in), nn.Conv2d(c_in, c_out, 3, padding=1)
+        self.norm2, self.conv2 = nn.GroupNorm(8, c_out), nn.Conv2d(c_out, c_out, 3, padding=1)
         self.time, self.skip = nn.Linear(emb, c_out), nn.Conv2d(c_in, c_out, 1)
+        nn.init.zeros_(self.conv2.weight)
 
     def forward(self, x, e):
-        h = F.silu(self.norm1(self.conv1(x))) + self.time(e)[:, :, None, None]
-        return self.skip(x) + F.silu(self.norm2(self.conv2(h)))
+        h = self.conv1(F.silu(self.norm1(x))) + self.time(e)[:, :, None, None]
+        return self.skip(x) + self.conv2(F.silu(self.norm2(h)))
 
 
 class UNet(nn.Module):
-    def __init__(self, c=48, emb=128):
+    def __init__(self, c=32, emb=128):
         super().__init__()
         self.emb = nn.Sequential(nn.Linear(emb, emb), nn.SiLU(), nn.Linear(emb, emb), nn.SiLU())
-        self.enter, self.down, self.middle = Block(1, c, emb), Block(c, 2 * c, emb), Block(2 * c, 2 * c, emb)
-        self.up, self.leave = Block(3 * c, c, emb), nn.Conv2d(c, 1, 3, padding=1)
+        self.enter, self.fine = nn.Conv2d(1, c, 3, padding=1), Block(c, c, emb)
+        self.down, self.middle, self.up = Block(c, 2 * c, emb), Block(2 * c, 2 * c, emb), Block(3 * c, c, emb)
+        self.leave = nn.Sequential(nn.GroupNorm(8, c), nn.SiLU(), nn.Conv2d(c, 1, 3, padding=1))
 
     def forward(self, x, t):
         w = torch.exp(-math.log(10_000) * torch.arange(64) / 64)  # sinusoidal embedding of the time
         e = t[:, None] * w
         e = self.emb(torch.cat([e.cos(), e.sin()], dim=1).to(x.dtype))
-        a = self.enter(x, e)
+        a = self.fine(self.enter(x), e)
         b = self.middle(self.down(F.avg_pool2d(a, 2), e), e)
         return self.leave(self.up(torch.cat([a, F.interpolate(b, scale_factor=2)], dim=1), e))
 
 
-def main(steps=1500, batch=128):
+def main(steps=2000, batch=128):
     torch.manual_seed(0)
     file = Path(__file__).parent.parent / "src/mezzotint/data/digits.npz"
-    digits = (
-        torch.from_numpy(np.load(file)["images"])[:, None].float() / 127.5 - 1
-    )  # (1797, 1, 8, 8) in [-1, 1]
+    digits = torch.from_numpy(np.load(file)["images"])[:, None].float() / 127.5 - 1  # (1797, 1, 8, 8)
     net = UNet()
-    optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for step in range(1, steps + 1):  # algorithm 1
         x0 = digits[torch.randint(len(digits), (batch,))]
@@ -95,9 +95,10 @@ def main(steps=1500, batch=128):
         if step % 100 == 0:
             print(f"step {step}/{steps}  loss {error:.4f}", flush=True)
     x = sample(net.eval(), torch.randn(64, 1, 8, 8), lambda t: torch.randn(64, 1, 8, 8))
-    sheet = x.reshape(8, 8, 8, 8).transpose(1, 2).reshape(64, 64)  # 8 x 8 pictures side by side
+    framed = F.pad(x, (1, 1, 1, 1))  # a grey line around each
+    sheet = framed.reshape(8, 8, 10, 10).transpose(1, 2).reshape(80, 80)  # 8 x 8 of them, side by side
     pixels = ((sheet + 1) * 127.5).round().clamp(0, 255).byte().numpy()
-    Image.fromarray(pixels).resize((512, 512), Image.Resampling.NEAREST).save("ddpm.png")
+    Image.fromarray(pixels).resize((640, 640), Image.Resampling.NEAREST).save("ddpm.png")
     print("64 samples: ddpm.png")
 
 

@@ -17,6 +17,12 @@ _WHERE = {
     "Objective": "diffusion.loss",
     "Denoiser": "diffusion.denoiser",
     "Cond": "diffusion.denoiser",
+    "Gaussian": "diffusion.exact",
+    "Mixture": "diffusion.exact",
+    "Empirical": "diffusion.exact",
+    "exact_flow": "diffusion.exact",
+    "check": "studies.check",
+    "from_diffusers": "studies.adapters",
 }
 __all__ = ["__version__", *_WHERE]
 

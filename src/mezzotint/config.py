@@ -231,6 +231,12 @@ class Sample(Tree):
     eta: Annotated[float, Field(ge=0, le=1)] = 0.0  # ddim only: 1 is DDPM
     churn: Annotated[float, Field(ge=0)] = 0.0  # euler, heun, dpm2 only: EDM's S_churn
     guidance: Annotated[float, Field(ge=0, le=100)] = 1.0  # 1: off
+    guidance_interval: tuple[Annotated[float, Field(ge=0)], float] | None = (
+        None  # only for sigma / alpha in between
+    )
+    guidance_rescale: Annotated[float, Field(ge=0, le=1)] = (
+        0.0  # share of CFG rescale, against washed-out contrast
+    )
     clip: bool | None = None  # keep the belief in the range of the data; None: for pictures
 
     @model_validator(mode="after")

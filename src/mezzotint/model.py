@@ -1,5 +1,6 @@
 """A trained model, ready to be asked: `mezzotint.load("runs/mnist").sample(64, label=7, seed=0)`."""
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ class Model:
         call, by default 64 pictures or 4,096 points.
         settings: sampler, steps, guidance, eta, spacing, clip; the model's own defaults otherwise.
         """
-        batch = batch or self.batch
+        batch = self.batch if batch is None else batch
         if n < 1 or batch < 1:
             raise ConfigError(f"n and batch must be at least 1, not {n} and {batch}")
         values = [last.belief for last in self._last(n, label, seed, batch, settings)]
@@ -147,10 +148,7 @@ class Model:
         if n < 1:
             raise ConfigError(f"n must be at least 1, not {n}")
         labels = label if isinstance(label, Tensor) else self.labels(label, n)
-        cond = Cond(
-            label=None if labels is None else labels.to(self.device),
-            guidance=torch.full((n,), chosen.guidance, dtype=torch.float64),
-        )
+        cond = self.cond(labels, n, chosen)
         steps = request(
             self.process,
             self.schedule,
@@ -165,9 +163,25 @@ class Model:
         for state in alone(self.belief(chosen), steps, cond):
             yield Preview(state.step, chosen.steps, state.x, state.x0)
 
+    def cond(self, labels: Tensor | None, n: int, settings: Sample) -> Cond:
+        """What n rows are asked to be, every field set, so that requests of all kinds share a call."""
+        if labels is None:
+            return Cond()
+        low, high = settings.guidance_interval or (0.0, math.inf)
+        scale = torch.full((n,), settings.guidance, dtype=torch.float64)
+        return Cond(
+            label=labels.to(self.device),
+            guidance=scale.where(labels.cpu() != len(self.classes), 1.0),  # no class, nothing to guide to
+            interval=torch.tensor([[low, high]], dtype=torch.float64).expand(n, 2),
+            negative=torch.full((n,), len(self.classes), device=self.device),
+            rescale=torch.full((n,), settings.guidance_rescale, dtype=torch.float64),
+        )
+
     def belief(self, settings: Sample) -> Denoise:
         """The denoiser with its wrappers: guidance by each row's scale, and clipping."""
-        guided = cfg(self.denoiser, null=len(self.classes)) if self.classes else self.denoiser
+        guided: Denoise = self.denoiser
+        if self.classes:
+            guided = cfg(self.denoiser, null=len(self.classes), c_skip=self.denoiser.c_skip)
         wants_clip = self.facts.pictures if settings.clip is None else settings.clip
         return clip(guided) if wants_clip else guided
 
@@ -178,6 +192,8 @@ class Model:
         given = {key: value for key, value in changes.items() if value is not None}
         if given.get("sampler", "ddim") != "ddim":
             given.setdefault("eta", 0.0)  # the model's own eta belongs to its own sampler
+        if "sampler" in given:
+            given.setdefault("churn", 0.0)  # and so does its churn
         settings = parse({"sample": {**self.config.sample.model_dump(), **given}}).sample
         if settings.guidance != 1 and not self.classes and "guidance" in given:
             raise ConfigError("guidance needs classes, and this model has none; leave guidance out")

@@ -10,7 +10,7 @@ import typer
 def info(
     file: Annotated[str, typer.Argument(metavar="FILE|RUN", help="a PNG of ours, a model file, or a run")],
 ) -> int:
-    """Says what a file is: the settings inside a PNG, or what a model file knows of itself.
+    """Says how a PNG was made, or what a model knows of itself.
 
     \b
     Example:

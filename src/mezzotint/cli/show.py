@@ -51,6 +51,8 @@ def data(
     from mezzotint.data.transforms import to_uint8
 
     config, opened = _open(source, overrides, data)
+    path = output or Path(f"{config.data.name.replace('/', '-')}-data.png")
+    reserve(path)
     x0, label = opened.preview(n if opened.facts.pictures else max(n, 2000))
     print(f"{config.data.name}: {opened.count}; {'x'.join(map(str, opened.facts.shape))}")
     print(f"values {x0.min():.3f} to {x0.max():.3f}, mean {x0.mean():.3f}, standard deviation {x0.std():.3f}")
@@ -60,9 +62,7 @@ def data(
         image = plots.sheet(to_uint8(x0))
     else:
         image = plots.scatter([(config.data.name, x0, label)])
-    return _save(
-        image, output or Path(f"{config.data.name.replace('/', '-')}-data.png"), {"data": config.data.name}
-    )
+    return _save(image, path, {"data": config.data.name})
 
 
 @show.command("forward")
@@ -78,7 +78,7 @@ def forward(
     seed: options.Seed = 0,
     output: options.Output = None,
 ) -> int:
-    """The forward process: the same pictures with more and more noise, as training sees them.
+    """The same pictures with more and more noise.
 
     \b
     Example:
@@ -101,6 +101,8 @@ def forward(
         chosen = [-1]
     if any(not 0 <= t <= 999 for t in chosen):
         raise ConfigError(f"--times must be whole numbers from 0 to 999 with commas, not {times!r}")
+    path = output or Path(f"{Path(source).stem}-forward.png")
+    reserve(path)
     x0, label = opened.preview(n if opened.facts.pictures else 2000)
     u = (torch.tensor(chosen, dtype=torch.float64) + 0.5) / 1000
     schedule = build.make_schedule(config)
@@ -114,7 +116,7 @@ def forward(
         else plots.scatter([(c, x, label) for c, x in zip(captions, frames)])
     )
     settings = {"data": config.data.name, "times": chosen, "seed": seed}
-    return _save(image, output or Path(f"{Path(source).stem}-forward.png"), settings)
+    return _save(image, path, settings)
 
 
 @show.command("schedule")
@@ -125,7 +127,7 @@ def schedule(
     overrides: options.Overrides = None,
     output: options.Output = None,
 ) -> int:
-    """alpha, sigma and log-SNR of a schedule over time; without a recipe, of all discrete ones.
+    """Signal, noise and log-SNR over time of a schedule, or of all.
 
     \b
     Example:
@@ -144,6 +146,8 @@ def schedule(
     else:
         kinds = get_args(configuration.Discrete.model_fields["kind"].annotation)
         configs = {k: configuration.parse({"diffusion": {"schedule": {"kind": k}}}) for k in kinds}
+    path = output or Path(f"{Path(source).stem if source else 'all'}-schedule.png")
+    reserve(path)
     u = (torch.arange(500, dtype=torch.float64) + 0.5) / 500
     image = plots.schedule_plot(
         {name: (u, build.make_schedule(config)(u)) for name, config in configs.items()}
@@ -153,11 +157,7 @@ def schedule(
         print(
             f"{name}: at the end logsnr {end.item():.2f}, alpha {build.make_process(config)(end)[0].item():.4f}"
         )
-    return _save(
-        image,
-        output or Path(f"{Path(source).stem if source else 'all'}-schedule.png"),
-        {"schedules": list(configs)},
-    )
+    return _save(image, path, {"schedules": list(configs)})
 
 
 @show.command("reverse")
@@ -171,7 +171,7 @@ def reverse(
     seed: options.Seed = 0,
     output: options.Output = None,
 ) -> int:
-    """The way from noise: for every picture its state, and below what the model believes it will be.
+    """The way from noise: the state, and below what is believed of it.
 
     \b
     Example:
@@ -219,4 +219,6 @@ def loss(run: options.Run, output: options.Output = None) -> int:
     rows = read_metrics(folder)
     if not rows:
         raise ModelError(f"{folder} has no losses in a metrics.jsonl; give a run, not a model file alone")
-    return _save(plots.loss_curve(rows), output or Path(f"{folder.name}-loss.png"), {"run": folder.name})
+    path = output or Path(f"{folder.name}-loss.png")
+    reserve(path)
+    return _save(plots.loss_curve(rows), path, {"run": folder.name})

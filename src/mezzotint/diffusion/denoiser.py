@@ -100,6 +100,10 @@ class Denoiser:
         self.compiled = compile
         self._call: Callable[..., Any] = torch.compile(net) if compile else net
 
+    def c_skip(self, logsnr: Tensor) -> Tensor:
+        """The share of x in the belief at each level, (B,) float64."""
+        return self.parameterization(*self.process(logsnr)).skip
+
     def predict(self, x: Tensor, logsnr: Tensor, cond: Cond = NO_COND) -> Tensor:
         """The raw prediction F (B, *D) in the dtype of x: what the loss compares with its target."""
         c_in = self.parameterization(*self.process(logsnr)).into

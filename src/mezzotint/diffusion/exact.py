@@ -26,9 +26,10 @@ class Mixture:
 
     def __init__(self, process: Process, weights: Tensor, means: Tensor, covariances: Tensor) -> None:
         self.process, self.weights, self.means = process, weights, means
-        self.variances, self.axes = (
-            (covariances, None) if covariances.ndim == 2 else torch.linalg.eigh(covariances)
-        )
+        self.axes: Tensor | None  # None: those of the space itself
+        self.variances, self.axes = covariances, None
+        if covariances.ndim == 3:
+            self.variances, self.axes = torch.linalg.eigh(covariances)
 
     def _turn(self, away: Tensor, back: bool = False) -> Tensor:
         """(B, K, d) into the axes of each component, or back."""

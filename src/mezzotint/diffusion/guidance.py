@@ -71,9 +71,10 @@ def rescaled(guided: Tensor, asked: Tensor, share: Tensor) -> Tensor:
     """CFG rescale (Lin et al. 2024, section 3.4): phi guided std(asked) / std(guided) + (1 - phi) guided.
 
     Large scales inflate the contrast; this gives the guided prediction the standard deviation of the one asked for.
-    std is over all numbers of a picture, the unbiased one. share: phi, (B,) float64 on the CPU. Returns (B, *D).
+    std is over all numbers of a picture; whether it is the unbiased one cancels. share: phi, (B,) float64 on the CPU.
+    Returns (B, *D).
     """
-    wanted, inflated = (prediction.flatten(1).std(1) for prediction in (asked, guided))
+    wanted, inflated = (prediction.flatten(1).std(1, correction=0) for prediction in (asked, guided))
     factor = torch.where(inflated > 0, wanted / inflated, 1.0)  # a flat picture has no contrast to correct
     return guided * (1 + rows(share, guided) * (rows(factor, guided) - 1))
 

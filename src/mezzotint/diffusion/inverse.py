@@ -63,18 +63,18 @@ def grey(weights: Sequence[float] = (0.299, 0.587, 0.114)) -> Operator:
 
 
 def ddnm(denoise: Denoise, operator: Operator, y: Tensor) -> Denoise:
-    """Belief in pictures with A x0 = y (DDNM, Wang et al. 2023, algorithm 1): x0 + A+ (y - A x0).
+    """Belief in pictures with A x0 = y (DDNM, Wang et al. 2023, algorithm 1): A+ y + (1 - A+ A) x0 = x0 + A+ (y - A x0).
 
     What y sees (the range of A+) is taken from y, what it does not see (the null space of A) from the belief, so that
-    A x0 = y to rounding, at every level and at the end. Exact, E[x0 | x, y], where the two parts are independent in the
-    data; where they are not, the belief knows of y only by way of x, and routes that go up again (`routes.repaint`)
-    give the parts time to agree.
+    A x0 = y to rounding, at every level and at the end; seen pixels are those of y to the bit. Exact, E[x0 | x, y],
+    where the two parts are independent in the data; where they are not, the belief knows of y only by way of x, and
+    routes that go up again (`routes.repaint`) give the parts time to agree.
 
     y: (B, *E), one a picture, or (1, *E) for all; no noise. Wrappers of range, such as `clip`, go inside.
     """
 
     def projected(x: Tensor, logsnr: Tensor, cond: Cond) -> Tensor:
         x0 = denoise(x, logsnr, cond)
-        return x0 + operator.pinv(y - operator.forward(x0))
+        return operator.pinv(y) + (x0 - operator.pinv(operator.forward(x0)))
 
     return projected

@@ -8,7 +8,7 @@ last one above 0; denoise(x, sigma) is E[x0 | x], with sigma one number or (B,);
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -22,7 +22,7 @@ from mezzotint import plots
 from mezzotint.diffusion.denoiser import Cond
 from mezzotint.diffusion.exact import Gaussian, Mixture, exact_flow
 from mezzotint.diffusion.noise import noise
-from mezzotint.diffusion.process import Process, rows, ve, vp
+from mezzotint.diffusion.process import Process, ve, vp
 from mezzotint.diffusion.sampler import SAMPLERS, alone
 
 Denoised = Callable[[Tensor, Tensor], Tensor]  # (x (B, d), sigma: one number or (B,)) -> x0 (B, d)
@@ -61,7 +61,7 @@ class Check:
     def order(self) -> float:
         """The error falls like N^-order: the slope over the last three runs. NaN if there are too few, or stochastic."""
         last = self._seen()[-3:]
-        if self.stochastic or len(last) < 2:
+        if self.stochastic or len(last) < 2 or not all(math.isfinite(error) for _, error in last):
             return math.nan
         (n, error), (more, less) = last[0], last[-1]
         return math.log(error / less) / math.log(more / n)
@@ -75,21 +75,20 @@ class Check:
     def passed(self) -> bool:
         if self.stochastic:
             return self.errors[-1] < WITHIN
-        promised = self.declared is None or abs(self.order - self.declared) < NEAR
-        return promised and not self.ever_worse and math.isfinite(self.order)
+        near = self.declared is None or abs(self.order - self.declared) < NEAR
+        return near and not self.ever_worse and math.isfinite(self.order)
 
     @property
     def verdict(self) -> str:
         """One line."""
         if self.stochastic:
-            how = "within" if self.passed else "NOT within"
             return (
-                f"mean and covariance {how} {WITHIN:g} standard errors at {self.steps[-1]} steps: "
-                f"{self.errors[-1]:.1f}"
+                f"{'right' if self.passed else 'WRONG'}: at {self.steps[-1]} steps, mean and covariance are off by "
+                f"{self.errors[-1]:.1f} standard errors of {WITHIN:g} allowed"
             )
         declared = "" if self.declared is None else f", declared {self.declared}"
-        worse = "; MORE STEPS RAISED THE ERROR" if self.ever_worse else ""
-        return f"{'as it should be' if self.passed else 'WRONG'}: measured order {self.order:.2f}{declared}{worse}"
+        worse = "; more steps raised the error" if self.ever_worse else ""
+        return f"{'right' if self.passed else 'WRONG'}: measured order {self.order:.2f}{declared}{worse}"
 
     def __str__(self) -> str:
         what = "deviation" if self.stochastic else "error"
@@ -101,7 +100,7 @@ class Check:
     def plot(self) -> Image.Image:
         """Error against network calls."""
         what = "largest deviation, standard errors" if self.stochastic else "error, root mean square"
-        series = {self.name: (self.calls, self.errors)}
+        series: dict[str, tuple[Sequence[float], Sequence[float]]] = {self.name: (self.calls, self.errors)}
         if self.stochastic:
             series["allowed"] = (self.calls, (WITHIN,) * len(self.calls))
         elif self.declared is not None:
@@ -116,9 +115,9 @@ class Check:
         numbers = {"steps": self.steps, "calls": self.calls, "errors": self.errors, "verdict": self.verdict}
         plots.save_png(self.plot(), path, {"name": self.name, **numbers})
 
-    def _repr_png_(self) -> bytes:
+    def _repr_png_(self) -> bytes | None:
         """What a notebook shows."""
-        return self.plot()._repr_png_()  # type: ignore[operator,no-any-return]
+        return self.plot()._repr_png_()
 
 
 def check(
@@ -188,14 +187,18 @@ def even_grid(steps: int) -> Tensor:
     return (-torch.cat([levels[0] + first * (levels[1] - levels[0]), levels[1:]]) / 2).exp()
 
 
-def fresh_mixture(process: Process, seed: int, d: int = 2, k: int = 3) -> Mixture:
-    """k full-covariance Gaussians in d dimensions, of variance about 1 together, drawn from the seed."""
+def fresh_mixture(process: Process, seed: int) -> Mixture:
+    """Three full-covariance Gaussians in the plane, of variance about 1 together, drawn from the seed."""
+    return Mixture(process, *_drawn(seed, 3))
+
+
+def _drawn(seed: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Weights (K,), means (K, 2) and covariances (K, 2, 2)."""
     draw = torch.Generator().manual_seed(seed)
-    root = 0.3 * torch.randn(k, d, d, dtype=torch.float64, generator=draw)
-    means = torch.randn(k, d, dtype=torch.float64, generator=draw)
-    weights = torch.rand(k, dtype=torch.float64, generator=draw) + 0.2
-    covariances = root @ root.mT + 0.05 * torch.eye(d, dtype=torch.float64)
-    return Mixture(process, weights / weights.sum(), means, covariances)
+    root = 0.3 * torch.randn(count, 2, 2, dtype=torch.float64, generator=draw)
+    means = torch.randn(count, 2, dtype=torch.float64, generator=draw)
+    weights = torch.rand(count, dtype=torch.float64, generator=draw) + 0.2
+    return weights / weights.sum(), means, root @ root.mT + 0.05 * torch.eye(2, dtype=torch.float64)
 
 
 @cache
@@ -227,9 +230,8 @@ def _distance(run: AnySampler, steps: int, seed: int) -> tuple[int, float]:
 def _deviation(run: AnySampler, steps: int, seed: int) -> tuple[int, float]:
     """Network calls, and how far mean and covariance are from the Gaussian's, in standard errors: sqrt(C_ii / n) of a
     mean, sqrt((C_ii C_jj + C_ij^2) / n) of a covariance."""
-    mixture = fresh_mixture(ve, seed, k=1)
-    mean, covariance = mixture.means[0], mixture.axes[0] * mixture.variances[0] @ mixture.axes[0].T
-    exact, eye = Gaussian(ve, mean, covariance), torch.eye(len(mean), dtype=torch.float64)
+    _, (mean,), (covariance,) = _drawn(seed, 1)
+    exact, eye = Gaussian(ve, mean, covariance), torch.eye(2, dtype=torch.float64)
     levels = torch.linspace(NOISIEST, CLEANEST, steps + 1, dtype=torch.float64)
     sigmas = (-levels / 2).exp()
     z = noise(seed + torch.arange(DRAWS), 0, 0, mean.shape).double()

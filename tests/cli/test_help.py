@@ -1,0 +1,70 @@
+"""Help is instant, and every command's has examples that can be typed."""
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+
+import pytest
+from workshop import Call
+
+COMMANDS = [
+    "train",
+    "sample",
+    "info",
+    "list",
+    "show",
+    *(f"show {s}" for s in ["data", "forward", "schedule", "reverse", "loss"]),
+]
+GROUPS = ["show"]
+
+
+def examples(text: str) -> list[str]:
+    """The lines of a help text that are commands."""
+    return [line.strip() for line in text.splitlines() if line.strip().startswith("mezzotint ")]
+
+
+def test_every_command_is_tested_here(mezzotint: Call) -> None:
+    def listed(text: str) -> list[str]:
+        return [line.split()[0] for line in text.split("Commands:\n")[1].split("\n\n")[0].splitlines()]
+
+    commands = listed(mezzotint("--help").out)
+    assert [*commands, *(f"show {name}" for name in listed(mezzotint("show", "--help").out))] == COMMANDS
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in GROUPS])
+def test_help_has_examples_on_lines_of_their_own(mezzotint: Call, command: str) -> None:
+    answer = mezzotint(*command.split(), "--help")
+    assert answer.code == 0 and answer.err == ""
+    found = examples(answer.out)
+    assert found and all(line.startswith(f"mezzotint {command} ") for line in found)
+    for line in found:  # its options exist: with another, there would be no help
+        words = shlex.split(line)[1:]
+        assert mezzotint(*words, "--help").code == 0
+        assert mezzotint(*words, "--no-such-option", "--help").code == 2
+
+
+def test_short_help_is_whole(mezzotint: Call) -> None:
+    """In the lists of commands no sentence is cut."""
+    for words in ((), ("show",)):
+        assert "..." not in mezzotint(*words, "--help").out.split("Commands:")[1]
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["train", "--help"], ["show", "loss", "-h"], ["train", "mnits"], ["trian"]]
+)
+def test_answers_before_anything_heavy_is_imported(words: list[str]) -> None:
+    code = f"""
+import sys, time, mezzotint.cli
+try:
+    mezzotint.cli.main({words})
+except SystemExit as left:
+    print(left.code, sorted({{"torch", "numpy", "matplotlib", "PIL", "safetensors"}} & set(sys.modules)))
+"""
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "COLUMNS": "80"}
+    )
+    assert done.stdout.splitlines()[-1] == ("0 []" if words[-1] in ("--help", "-h") else "2 []"), done.stderr
+    assert time.monotonic() - began < 5  # 0.2 s on a machine that has nothing else to do

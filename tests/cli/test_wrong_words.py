@@ -1,0 +1,215 @@
+"""Whatever a user gets wrong: one line on stderr with the remedy, the exit code of its kind, and nothing is lost."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from workshop import DIGITS, Call, contents
+
+USAGE, MODEL_OR_DATA, EXTRA = 2, 3, 4
+NEW = ("train", "digits", "--name", "new", "--steps", 2)
+
+# words, exit code, and what the line must say: the remedy above all
+WRONG: list[tuple[tuple[object, ...], int, str]] = [
+    # commands and options
+    (("trian",), USAGE, "Did you mean 'train'"),
+    (("--foo",), USAGE, "see mezzotint --help"),
+    (("show",), USAGE, "see mezzotint show --help"),
+    (("show", "foo"), USAGE, "see mezzotint show --help"),
+    (("train",), USAGE, "Missing argument 'RECIPE|CONFIG.yaml'"),
+    (("train", "digits", "--stepps", 3), USAGE, "--steps"),
+    (("train", "digits", "--steps", "x"), USAGE, "valid integer"),
+    (("train", "digits", "--steps"), USAGE, "requires an argument"),
+    (("list",), USAGE, "models|samplers|datasets|recipes"),
+    (("list", "foo"), USAGE, "models, samplers, datasets or recipes"),
+    (("sample", "digits", "digits"), USAGE, "see mezzotint sample --help"),
+    # configurations
+    (("train", "mnits"), USAGE, "did you mean 'mnist'"),
+    (("train", "missing.yaml"), USAGE, "recipes: airplanes"),
+    (("train", "few"), USAGE, "mezzotint train folder --data few"),
+    (("train", "tabs.yaml"), USAGE, "not valid YAML"),
+    (("train", "few/0.png"), USAGE, "not valid YAML"),
+    (("train", "list.yaml"), USAGE, "must hold keys such as data"),
+    (("train", "typo.yaml"), USAGE, "did you mean train.batch_size"),
+    (("train", "two.yaml"), USAGE, "give one budget, not epochs and steps"),
+    ((*NEW, "--epochs", 2), USAGE, "give one budget"),
+    ((*NEW, "word"), USAGE, "write key=value"),
+    ((*NEW, "lr=3"), USAGE, "did you mean train.lr"),
+    ((*NEW, "train=3"), USAGE, "train is a group of keys"),
+    ((*NEW, "train.lr=high"), USAGE, "train.lr: input should be a valid number"),
+    ((*NEW, "train.lr=[1"), USAGE, "not valid YAML"),
+    ((*NEW, "train.log_every=50"), USAGE, "'500 steps'"),
+    ((*NEW, "network.kind=unett"), USAGE, "'unet_simple'"),
+    ((*NEW, "network.kind=mlp"), USAGE, "use unet"),
+    ((*NEW, "network.attention=[3]"), USAGE, "factors [1, 2]"),
+    ((*NEW, "sample.sampler=ddpmm"), USAGE, "did you mean 'ddpm'"),
+    ((*NEW, "sample.eta=0.5"), USAGE, "leave eta out"),
+    ((*NEW, "sample.spacing=trailing"), USAGE, "use karras, logsnr or time"),
+    ((*NEW, "data.crop=9"), USAGE, "from 0 to 7"),
+    ((*NEW, "--steps", 0), USAGE, "greater than or equal to 1"),
+    (("train", "digits", "--name", "new", "--minutes", -1), USAGE, "greater than 0"),
+    (("train", "digits", "--name", "new", "--minutes", "inf"), USAGE, "finite"),
+    ((*NEW, "--batch-size", 0), USAGE, "greater than 0"),
+    ((*NEW, "--precision", "foo"), USAGE, "'fp32' or 'bf16'"),
+    ((*NEW, "--device", "foo"), USAGE, "leave it out"),
+    ((*NEW, "--device", "meta"), USAGE, "leave it out"),
+    (("train", "moons", "--name", "new", "data.size=8"), USAGE, "leave it out"),
+    (("train", "moons", "--name", "new", "network.kind=unet"), USAGE, "use mlp"),
+    # where a run goes
+    (("train", "digits", "--name", "a/b"), USAGE, "--out says where"),
+    (("train", "digits", "--name", ".."), USAGE, "--out says where"),
+    (("train", "digits", "--name", ""), USAGE, "--out says where"),
+    (("train", "digits", "--name", "latest"), USAGE, "--name"),
+    ((*NEW, "--out", "a-file"), USAGE, "choose another --out"),
+    (("train", "digits", "--out", ".", "--name", "few"), USAGE, "choose another --name"),
+    (("train", "digits", "--out", ".", "--name", "few", "--overwrite"), USAGE, "choose another --name"),
+    (("train", "digits", "--out", ".", "--name", "a-file"), USAGE, "choose another --name"),
+    (("train", "digits", *DIGITS, "--steps", 21), USAGE, "train.steps: 20 -> 21); add --resume"),
+    (("train", "digits", *DIGITS, "--steps", 20, "--lr", 1), USAGE, "choose another --name, or --overwrite"),
+    (("train", "digits", "--overwrite", "network.kind=mlp"), USAGE, "use unet"),
+    (("train", "digits", "--overwrite", "data.name=folder"), MODEL_OR_DATA, "give --data PATH"),
+    # data
+    (("train", "folder"), MODEL_OR_DATA, "give --data PATH"),
+    (("train", "folder", "--data", "missing"), MODEL_OR_DATA, "point --data at your pictures"),
+    (("train", "folder", "--data", "none"), MODEL_OR_DATA, "check --data"),
+    (("train", "folder", "--data", "texts"), MODEL_OR_DATA, "texts/a.png: not a PNG"),
+    (("train", "folder", "--data", "bad.parquet"), MODEL_OR_DATA, "as parquet"),
+    (("train", "folder", "--data", "a-file"), MODEL_OR_DATA, "point --data at one of these"),
+    (("train", "digits", "--name", "new", "--data", "few"), MODEL_OR_DATA, "the name 'folder'"),
+    ((*NEW, "data.only=cat"), MODEL_OR_DATA, "its classes are: 0, 1"),
+    ((*NEW, "data.name=cifar"), MODEL_OR_DATA, "did you mean 'cifar10'"),
+    (("show", "data", "folder", "--data", "none"), MODEL_OR_DATA, "check --data"),
+    (("show", "data", "digits", "-n", 0), USAGE, "greater than or equal to 1"),
+    # models
+    (("sample", "missing"), MODEL_OR_DATA, "runs here: digits, discrete.v1, moons, plain"),
+    (("sample", "few"), MODEL_OR_DATA, "holds no model.safetensors"),
+    (("sample", "few/0.png"), MODEL_OR_DATA, "no safetensors file"),
+    (("sample", "truncated.safetensors"), MODEL_OR_DATA, "copy it again"),
+    (("sample", "empty.safetensors"), MODEL_OR_DATA, "copy it again"),
+    (("sample", "garbage.safetensors"), MODEL_OR_DATA, "copy it again"),
+    (("sample", "foreign.safetensors"), MODEL_OR_DATA, "take the model.safetensors of a run"),
+    (("sample", "strange.safetensors"), MODEL_OR_DATA, "take the model.safetensors of a run"),
+    (("sample", "future.safetensors"), MODEL_OR_DATA, "upgrade mezzotint"),
+    (
+        ("sample", "renamed-key.safetensors"),
+        MODEL_OR_DATA,
+        "another version of mezzotint: unknown key train.batch_sizes",
+    ),
+    (("sample", "other-shape.safetensors"), MODEL_OR_DATA, "another network"),
+    (("sample", "other-facts.safetensors"), MODEL_OR_DATA, "take the model.safetensors of a run"),
+    (("show", "reverse", "missing"), MODEL_OR_DATA, "runs here: digits"),
+    (("show", "loss", "missing"), MODEL_OR_DATA, "runs here: digits"),
+    (("show", "loss", "whole.safetensors"), MODEL_OR_DATA, "give a run"),
+    (("info", "missing"), MODEL_OR_DATA, "runs here: digits"),
+    (("info", "missing.png"), MODEL_OR_DATA, "check the name"),
+    (("info", "texts/a.png"), MODEL_OR_DATA, "not a PNG"),
+    (("info", "few/0.png"), MODEL_OR_DATA, "no settings"),
+    # what is asked of a model
+    (("sample", "digits", "-n", 0), USAGE, "greater than or equal to 1"),
+    (("sample", "digits", "--batch", 0), USAGE, "greater than or equal to 1"),
+    (("sample", "digits", "--steps", 0), USAGE, "greater than or equal to 1"),
+    (("sample", "discrete.v1", "--steps", 51), USAGE, "steps must be 1 to 50"),
+    (("sample", "digits", "--spacing", "trailing"), USAGE, "use karras, logsnr or time"),
+    (("sample", "digits", "--spacing", "traling"), USAGE, "did you mean 'trailing'"),
+    (("sample", "digits", "--sampler", "foo"), USAGE, "'heun'"),
+    (("sample", "digits", "--eta", 0.5), USAGE, "leave eta out"),
+    (("sample", "digits", "--sampler", "ddim", "--eta", 2), USAGE, "less than or equal to 1"),
+    (("sample", "digits", "--guidance", "nan"), USAGE, "finite"),
+    (("sample", "plain", "--guidance", 2), USAGE, "leave guidance out"),
+    (("sample", "plain", "--class", 3), USAGE, "leave the class out"),
+    (("sample", "digits", "--class", 10), USAGE, "below 10"),
+    (("sample", "digits", "--class", -1), USAGE, "below 10"),
+    (("sample", "digits", "--class", ""), USAGE, "below 10"),
+    (("sample", "digits", "--class", "3,cat"), USAGE, "no class 'cat'"),
+    (("sample", "digits", "--class", "²"), USAGE, "below 10"),
+    (("sample", "moons", "--class", "uper"), USAGE, "upper, lower"),
+    (("sample", "digits", "--weights", "last"), USAGE, "ema or raw"),
+    (("sample", "whole.safetensors", "--weights", "raw"), MODEL_OR_DATA, "only in a run directory"),
+    (("sample", "digits", "--seed", -1), USAGE, "from 0"),
+    (("sample", "digits", "--seed", 2**63), USAGE, "2^63 - 1"),
+    (("sample", "digits", "--device", "foo"), USAGE, "leave it out"),
+    (("show", "reverse", "digits", "--class", 12), USAGE, "below 10"),
+    (("show", "reverse", "digits", "--steps", 0), USAGE, "greater than or equal to 1"),
+    (("show", "forward", "digits", "--times", "1000"), USAGE, "from 0 to 999"),
+    (("show", "forward", "digits", "--times", "5,,6"), USAGE, "from 0 to 999"),
+    (("show", "schedule", "foo"), USAGE, "recipes: airplanes"),
+    # where pictures go
+    (("sample", "digits", "--format", "jpg"), USAGE, "png, folder, npz or gif"),
+    (("sample", "digits", "-o", "x.jpg"), USAGE, "end it in .png, .npz or .gif"),
+    (("sample", "digits", "-o", "x.gif", "--format", "png"), USAGE, "leave one of them out"),
+    (("sample", "digits", "-o", "few", "--format", "png"), USAGE, "name of a file"),
+    (("sample", "digits", "-o", "a-file/x.png"), USAGE, "another place with -o"),
+    (("sample", "digits", "-o", "a-file", "--format", "folder"), USAGE, "another place with -o"),
+    (("show", "reverse", "digits", "-o", "few"), USAGE, "name of a file"),
+    (("show", "schedule", "digits", "-o", "a-file/x.png"), USAGE, "another place with -o"),
+]
+
+
+@pytest.mark.parametrize(("words", "code", "remedy"), WRONG, ids=lambda part: str(part)[:60])
+def test_is_told_in_one_line(
+    mezzotint: Call, desk: Path, store: Path, words: tuple[object, ...], code: int, remedy: str
+) -> None:
+    before, names = contents(store), set(desk.iterdir())
+    answer = mezzotint(*words)
+    assert answer.err.startswith("mezzotint: ") and answer.err.count("\n") == 1, answer.err
+    assert remedy in answer.err
+    assert (answer.code, answer.out) == (code, "")
+    assert contents(store) == before and set(desk.iterdir()) == names
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [("datasets", ("train", "mnist")), ("pyarrow.parquet", ("train", "mnist", "--data", "bad.parquet"))],
+)
+def test_a_missing_extra_has_its_pip_line(
+    mezzotint: Call, desk: Path, monkeypatch: pytest.MonkeyPatch, module: str, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    answer = mezzotint(*words)
+    assert answer.code == EXTRA
+    assert answer.err == f'mezzotint: {module} is not installed; run: pip install "mezzotint[hub]"\n'
+    assert not (desk / "runs" / "mnist").exists()
+
+
+def test_an_unreachable_hub_is_told_soon(tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    nobody = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "mezzotint", "train", "mnist"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, **nobody},
+    )
+    assert done.returncode == MODEL_OR_DATA
+    assert "cannot get ylecun/mnist" in done.stderr and "point --data at a folder" in done.stderr
+    assert "Traceback" not in done.stderr and done.stderr.count("\n") == 1
+    assert time.monotonic() - began < 40
+    assert not (tmp_path / "runs").exists()
+
+
+def test_there_is_no_latest_without_runs(
+    mezzotint: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (("sample", "latest"), ("sample", "digits"), ("info", "latest"), ("show", "loss", "latest")):
+        answer = mezzotint(*words)
+        assert answer.code == MODEL_OR_DATA
+        assert "mezzotint train digits" in answer.err
+
+
+def test_no_words_are_answered_with_help(mezzotint: Call) -> None:
+    answer = mezzotint()
+    assert answer.code == 0 and "Start here:  mezzotint train digits" in answer.out
+
+
+def test_verbose_shows_where_an_error_came_from(desk: Path) -> None:
+    from mezzotint.cli import main
+    from mezzotint.errors import ModelError
+
+    with pytest.raises(ModelError, match="runs here"):
+        main(["sample", "missing", "--verbose"])
