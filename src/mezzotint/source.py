@@ -48,13 +48,14 @@ class Points:
             step += 1
 
     def held_out(self, size: int) -> list[Batch]:
-        return [self._batch(size, (2**32, step)) for step in range(max(1, MOST_HELD_OUT // size))]
+        # numpy reads a seed as 32-bit words followed by zeros: (seed, step) of training never has a fourth
+        return [self._batch(size, (0, step, 0, 1)) for step in range(max(1, MOST_HELD_OUT // size))]
 
     def preview(self, count: int) -> tuple[Tensor, Tensor | None]:
         """Examples as the network sees them: x0 (N, 2), label (N,) | None."""
         return self._batch(count, (0, 0))
 
-    def _batch(self, size: int, seed: tuple[int, int]) -> Batch:
+    def _batch(self, size: int, seed: tuple[int, ...]) -> Batch:
         x, label = toy.points(self.name, size, seed)
         return x.to(self.device), label.to(self.device) if self.facts.classes else None
 

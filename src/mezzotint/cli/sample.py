@@ -23,6 +23,7 @@ def sample(
     label: options.Class = None,
     guidance: options.Guidance = None,
     eta: Annotated[float | None, typer.Option("--eta", help="fresh noise of ddim, 0 to 1")] = None,
+    churn: Annotated[float | None, typer.Option("--churn", help="fresh noise of heun, euler, dpm2")] = None,
     spacing: Annotated[
         str | None, typer.Option("--spacing", help="of the steps: trailing, karras, ...")
     ] = None,
@@ -54,7 +55,8 @@ def sample(
     kind = _kind(format, output)
     model = load(run, device=device or "auto", weights=weights)
     path = output or Path(f"{model.source}-{seed}{'' if kind == 'folder' else '.' + kind}")
-    settings = {"sampler": sampler, "steps": steps, "guidance": guidance, "eta": eta, "spacing": spacing}
+    settings = {"sampler": sampler, "steps": steps, "guidance": guidance}
+    settings |= {"eta": eta, "churn": churn, "spacing": spacing}
     wanted = split_label(label, model.classes)
     batch = batch or model.batch
     total = -(-n // batch) * model.settings(**settings).steps
@@ -62,9 +64,7 @@ def sample(
     reserve(path, folder=kind == "folder")
     began = time.perf_counter()
     console = Console(highlight=False)
-    parts: list[
-        list[Tensor]
-    ] = []  # of every batch: the states after every step, where they are wanted, and the result
+    parts: list[list[Tensor]] = []  # of every batch: the states after every step if wanted, and the result
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("sampling", total=total)
         for begin in range(0, n, batch):

@@ -66,9 +66,10 @@ import torch
 from diffusers import EulerDiscreteScheduler
 
 # The data is one picture, 0: x is all noise, eps = x / sigma is exact, and every step should end with noise of sigma.
+torch.manual_seed(0)
 euler = EulerDiscreteScheduler(use_karras_sigmas=True)
 euler.set_timesteps(8)
-theirs = edm = euler.sigmas[0] * torch.randn(100_000, generator=torch.Generator().manual_seed(0))
+theirs = edm = euler.sigmas[0] * torch.randn(100_000)
 for t, s, after in zip(euler.timesteps, euler.sigmas, euler.sigmas[1:]):
     euler.scale_model_input(theirs, t)
     theirs = euler.step(theirs / s, t, theirs, s_churn=2.0).prev_sample

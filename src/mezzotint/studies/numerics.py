@@ -14,6 +14,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mezzotint import plots
 from mezzotint.diffusion.process import Process, flow, ve, vp
 from mezzotint.diffusion.sampler import SAMPLERS
@@ -137,7 +139,7 @@ def agreement(rows: list[dict[str, Any]]) -> str:
         [
             "## Agreement with public implementations\n",
             "Largest absolute difference of any state of a whole trajectory from the recorded one, in float64, with the "
-            "same noise; relative to the largest number of the state where that exceeds 1.\n",
+            "same noise; in ve relative to the largest number of the state, where that exceeds 1.\n",
             "| implementation | runs | largest difference | in run |",
             "|---|---|---|---|",
             *lines,
@@ -196,7 +198,7 @@ def faults(version: str) -> str:
 def printed(program: str) -> str:
     """Runs a program of this package's and returns what it prints."""
     out = io.StringIO()
-    with contextlib.redirect_stdout(out), warnings.catch_warnings():
+    with contextlib.redirect_stdout(out), warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
         exec(compile(program, "<fault>", "exec"), {"__name__": "fault"})
     return out.getvalue()
