@@ -142,6 +142,9 @@ class TestOverrides:
         )
         assert (schedule.diffusion.schedule.kind, schedule.diffusion.schedule.timesteps) == ("linear", 30)
         assert "did you mean network.width" in refusal("network.kind=unet_simple", "network.wdith=8")
+        assert "unknown key network.multipliers" in refusal(
+            "network.multipliers=[1]", "network.kind=unet_simple"
+        )
 
     def test_a_group_as_a_whole(self) -> None:
         loaded = config.load("digits", ["network={kind: mlp, width: 9}"])
