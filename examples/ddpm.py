@@ -1,6 +1,6 @@
 """DDPM, the whole idea in one file: learn to remove noise from digits, then make digits out of noise.
 
-    python examples/ddpm.py            about two minutes on two CPU cores; writes ddpm.png
+    python examples/ddpm.py            two to three minutes on a CPU; writes ddpm.png
 
 Equations are those of Ho, Jain & Abbeel 2020, "Denoising diffusion probabilistic models". Nothing is imported from
 the package; a test checks that losses and samples are the library's.

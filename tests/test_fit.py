@@ -187,7 +187,7 @@ def test_budgets_become_steps(
 
 def test_minutes_are_measured_once_and_stored(tmp_path: Path) -> None:
     train = {key: value for key, value in POINTS["train"].items() if key != "steps"}
-    config = make({**POINTS, "train": train}, minutes=0.03)
+    config = make({**POINTS, "train": train}, minutes=0.3)
     first, events = run(config, tmp_path, stop=after(3))
     assert first.until > 3 and not first.finished
     assert any(isinstance(e, Note) and "measuring" in e.text for e in events)

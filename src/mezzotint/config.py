@@ -62,11 +62,12 @@ def _size(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
     try:
         return check(value)
     except ValidationError:
-        raise ValueError("say it as one number, or as [height, width]") from None
+        raise ValueError("say it as one number, or as [height, width], of 1 to 4096") from None
 
 
 Interval = Annotated[str, AfterValidator(_interval)]
-Size = Annotated[PositiveInt | tuple[PositiveInt, PositiveInt], WrapValidator(_size)]
+Side = Annotated[int, Field(ge=1, le=4096)]
+Size = Annotated[Side | tuple[Side, Side], WrapValidator(_size)]
 Count = Annotated[int, Field(ge=1, le=10**12)]
 Amount = Annotated[float, Field(gt=0, le=1e12)]
 

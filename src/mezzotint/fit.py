@@ -1,9 +1,11 @@
 """One run, from a configuration to a model file: data, training, held-out loss, sample sheets, checkpoints, resume."""
 
 import math
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -184,19 +186,18 @@ class _Run:
     def measured_budget(self, began: float) -> int:
         """Steps that fit into the minutes asked for, from a trial on a second network that is thrown away."""
         state, objective = self._state()
-        steps = self._steps(state, objective, 10**9)
-        for progress in steps:  # the first steps warm up caches, threads and compilation
-            if progress.step == 2:
+        budget = 60 * (self.config.train.minutes or 0)
+        marks = [time.perf_counter()]
+        for progress in self._steps(state, objective, 10**9):
+            float(progress.loss)  # waits for the device
+            marks.append(time.perf_counter())
+            if len(marks) > 10 and marks[-1] - marks[3] > 0.02 * budget:
                 break
-        at = time.perf_counter()
-        for progress in steps:
-            float(progress.loss)
-            seconds = time.perf_counter() - at
-            if progress.step >= 5 and seconds > 0.02 * 60 * (self.config.train.minutes or 0):
-                break
-        a_step = seconds / (progress.step - 2)
-        left = 60 * (self.config.train.minutes or 0) - (time.perf_counter() - began)
-        return max(1, int(0.95 * left / a_step))  # 5 % for sheets, checkpoints and the held-out loss
+        # Leaving out the first steps, which warm up caches, threads and compilation; the median, since a busy moment
+        # now must not cut the whole run short.
+        a_step = statistics.median(after - before for before, after in pairwise(marks[3:]))
+        left = budget - (time.perf_counter() - began)
+        return max(1, int(0.94 * left / a_step))  # the rest for sheets, checkpoints and the held-out loss
 
     def _steps(self, state: State, objective: Objective, until: int) -> Iterator[Progress]:
         config = self.config.train
