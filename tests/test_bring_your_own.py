@@ -41,7 +41,6 @@ def test_training_from_python() -> None:
 
     fresh = [points("moons", 1000, 10**6 + i)[0] for i in range(2)]
     noise = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
-    print(energy_distance(last.x, fresh[0]))
     far, floor = energy_distance(noise, fresh[0]), energy_distance(*fresh)
     assert energy_distance(last.x, fresh[0]) < max(far / 8, 4 * floor)
 
@@ -100,7 +99,6 @@ def test_a_network_of_diffusers_trains_and_samples() -> None:
     )
     *_, last = alone(clip(denoiser(state.ema.net)), steps)
     made, real = last.x.mean(0).flatten(), torch.cat([x0 for x0, _ in held_out]).mean(0).flatten()
-    print(before, after, torch.corrcoef(torch.stack([made, real])))
     assert torch.corrcoef(torch.stack([made, real]))[0, 1] > 0.7  # dark sides, a bright middle
 
 
