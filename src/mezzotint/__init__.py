@@ -13,7 +13,6 @@ __version__ = "0.1.0"
 _WHERE = {
     "load": "model",
     "Model": "model",
-    "fit": "fit",
     "Objective": "diffusion.loss",
     "Denoiser": "diffusion.denoiser",
     "Cond": "diffusion.denoiser",

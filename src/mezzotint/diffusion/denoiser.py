@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mezzotint.diffusion.parameterization import Parameterization
 from mezzotint.diffusion.process import Process, rows
@@ -87,7 +87,7 @@ class Denoiser:
 
     def __init__(
         self,
-        net: nn.Module,
+        net: Callable[..., Tensor],
         process: Process,
         parameterization: Parameterization,
         c_noise: Callable[[Tensor], Tensor] = time_condition,

@@ -56,6 +56,8 @@ def noise(seed: Tensor, step: Tensor | int, draw: int, shape: Sequence[int]) -> 
     draw: the how-many-eth noise of that step. Computed in float64 and rounded once, so that devices and batch shapes
     agree.
     """
+    if seed.device.type == "mps":  # which has no float64
+        return noise(seed.cpu(), torch.as_tensor(step).cpu(), draw, shape).to(seed.device)
     size = math.prod(shape)
     half = (size + 1) // 2
     u, angle = uniform(seed, step, draw, 2 * half).split(half, dim=1)

@@ -55,9 +55,9 @@ def train(
     label_drop: float = 0.0,
     null: int = 0,
 ) -> Iterator[Progress]:
-    """Trains to step `until`; yields after the optimiser and the average of weights.
+    """Trains to step `until`, or as far as the batches reach; yields after the optimiser and the average of weights.
 
-    batches: from step state.step on. lr: share of the budget done -> learning rate. clip: largest norm of the
+    Seeds torch's global generators at every step (for dropout). batches: from step state.step on. lr: share of the budget done -> learning rate. clip: largest norm of the
     gradient. accumulate: the batch is computed in so many parts; the step is that of the whole batch. label_drop: share
     of labels replaced by `null`, which teaches the unconditional model that guidance needs (Ho & Salimans 2022).
     """
