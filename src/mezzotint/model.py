@@ -76,6 +76,9 @@ class Samples:
         """All of them in one picture: a grid, or for points a scatter plot."""
         if self.values.ndim == 2:
             return plots.scatter([(f"{len(self)} samples", self.values, self.labels)], limits=(-3, 3))
+        if columns is None and self.labels is not None and self.settings.get("label") == "all":
+            classes = len(self.labels.unique())
+            columns = classes if classes <= 12 else None  # a column for each class
         return plots.sheet(self.values, columns=columns)
 
     def save(self, path: str | Path) -> None:

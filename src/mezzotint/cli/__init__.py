@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from mezzotint import __version__
 from mezzotint.cli.inspect import info, listing
 from mezzotint.cli.sample import sample
 from mezzotint.cli.show import show
@@ -39,6 +40,9 @@ def main(arguments: list[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     verbose = "--verbose" in words
     words = [word for word in words if word != "--verbose"] or ["--help"]
+    if words == ["--version"]:
+        print(f"mezzotint {__version__}")
+        sys.exit(0)
     for stream in (sys.stdout, sys.stderr):  # a file's name may hold what the terminal cannot show
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
