@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from mezzotint import config as configuration
 from mezzotint.build import Facts
 from mezzotint.config import Config
-from mezzotint.errors import ModelError
+from mezzotint.errors import ConfigError, ModelError
 from mezzotint.train.loop import State
 
 FORMAT = 1
@@ -85,7 +85,7 @@ def read_header(path: Path) -> Header:
         raise ModelError(
             f"{path} is damaged or no safetensors file ({error}); train again or copy it again"
         ) from error
-    except configuration.ConfigError as error:
+    except ConfigError as error:
         raise ModelError(f"{path} was written by another version of mezzotint: {error}") from error
     except ModelError:
         raise

@@ -3,13 +3,10 @@
 Imports no torch, so that --help and a wrong key answer at once.
 """
 
-import difflib
 import re
-from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -21,8 +18,6 @@ from pydantic import (
     WrapValidator,
     model_validator,
 )
-
-from mezzotint.errors import ConfigError
 
 SamplerName = Literal[
     "ddpm",
@@ -255,171 +250,3 @@ class Config(Tree):
     diffusion: Diffusion = Diffusion()
     train: Train = Train()
     sample: Sample = Sample()
-
-
-def recipes() -> dict[str, Path]:
-    """The recipes that come with the package, by name."""
-    folder = resources.files("mezzotint") / "recipes"
-    return {
-        Path(str(f)).stem: Path(str(f)) for f in sorted(folder.iterdir(), key=str) if str(f).endswith(".yaml")
-    }
-
-
-def load(source: str, overrides: list[str] | tuple[str, ...] = (), **changes: Any) -> Config:
-    """The configuration of a recipe's name or a YAML file, with `key=value` overrides ("train.lr=1e-4").
-
-    changes: values by dotted key with __ for the dot (train__steps=10); None is passed over. A budget among the
-    overrides or changes takes the place of the recipe's. Raises ConfigError in one line, with the remedy.
-    """
-    tree = _read(source)
-    pairs = [(key.replace("__", "."), value) for key, value in changes.items() if value is not None]
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        if not equals or not all(key.split(".")):
-            raise ConfigError(f"{text!r} is not an override; write key=value, for instance train.lr=1e-4")
-        try:
-            pairs.append((key.strip(), yaml.safe_load(value)))
-        except yaml.YAMLError as error:
-            raise ConfigError(f"the value of {key} is not valid YAML: {value!r}") from error
-    if any(key in {f"train.{budget}" for budget in BUDGETS} for key, _ in pairs):
-        tree["train"] = {key: value for key, value in tree.get("train", {}).items() if key not in BUDGETS}
-    for key, value in sorted(pairs, key=lambda pair: not pair[0].endswith(".kind")):
-        _set(tree, key, value)
-    return parse(tree)
-
-
-def _read(source: str) -> dict[str, Any]:
-    """What the YAML of a recipe or a file says, without headings that have nothing under them."""
-    known = recipes()
-    path = Path(source)
-    if path.is_dir() and source not in known:
-        raise ConfigError(
-            f"{path} is a folder; to learn from its pictures: mezzotint train folder --data {path}"
-        )
-    if not path.is_file() and source not in known:
-        close = difflib.get_close_matches(source, known, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"recipes: {', '.join(known)}"
-        raise ConfigError(f"no recipe and no file is called {source!r}; {hint}")
-    path = path if path.is_file() else known[source]
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path} must hold keys such as data, network and train")
-    return {key: value for key, value in tree.items() if value is not None}
-
-
-def _set(tree: dict[str, Any], key: str, value: Any) -> None:
-    """Sets a dotted key. Another `kind` drops the keys beside it that this kind does not have."""
-    *parents, leaf = key.split(".")
-    group = tree
-    for parent in parents:
-        group = group.setdefault(parent, {})
-        if not isinstance(group, dict):
-            raise ConfigError(f"{key}: {parent} is a single value, not a group of keys")
-    group[leaf] = value
-    if leaf == "kind":
-        known = _siblings(parents, tree)
-        for other in [other for other in group if other not in known]:
-            del group[other]
-
-
-def parse(tree: dict[str, Any]) -> Config:
-    """A checked configuration from plain data. Raises ConfigError in one line that names the key."""
-    try:
-        tree = _worded(tree)
-        return Config.model_validate(tree)
-    except RecursionError:
-        raise ConfigError("the configuration has an alias that contains itself; write it out") from None
-    except ValidationError as error:
-        raise ConfigError("; ".join(_explain(e, tree) for e in error.errors()[:3])) from None
-
-
-def _worded(tree: Any) -> Any:
-    """The same with words for keys: YAML reads `1`, `yes` and `2020-01-01` as other things."""
-    return {str(key): _worded(value) for key, value in tree.items()} if isinstance(tree, dict) else tree
-
-
-def _explain(error: Any, tree: Any) -> str:
-    """One pydantic error as a sentence, with the nearest known key where one is unknown."""
-    where: Any = tree
-    path: list[str] = []  # without the tags of unions, which are no keys
-    for step in error["loc"]:
-        if step in where if isinstance(where, dict) else isinstance(where, list):
-            where = where[step]
-            path.append(str(step))
-    key = ".".join(path) or "the configuration"
-    match error["type"]:
-        case "extra_forbidden" | "invalid_key":
-            return f"unknown key {key}; {_nearest(path, tree)}"
-        case "union_tag_invalid":
-            return f"{key}: kind {error['ctx']['tag']!r} is not one of {error['ctx']['expected_tags']}"
-        case "union_tag_not_found":
-            return f"{key}: say which kind, {key}.kind"
-        case "model_type" | "dict_type" | "model_attributes_type":
-            example = ".".join([*path, _siblings(path, tree)[0]])
-            return f"{key} is a group of keys, such as {example}, not {where!r}"
-        case "literal_error" if near := difflib.get_close_matches(
-            str(where), re.findall("'(.+?)'", error["ctx"]["expected"]), 1
-        ):
-            return f"{key}: {where!r} is none of its values; did you mean {near[0]!r}?"
-        case _:
-            message = error["msg"].removeprefix("Value error, ")
-            shown = "" if isinstance(where, dict | list) else f", not {where!r}"
-            return f"{key}: {message[:1].lower()}{message[1:]}{shown}"
-
-
-def _nearest(path: list[str], tree: Any) -> str:
-    """A hint for an unknown key: the nearest beside it, or keys of that name elsewhere, or what there is."""
-    *parents, leaf = path
-    beside = _siblings(parents, tree)
-    found = [".".join([*parents, near]) for near in difflib.get_close_matches(leaf, beside, 1)]
-    found = found or [key for key in _flat(Config().model_dump()) if key.endswith(f".{leaf}")]
-    return f"did you mean {' or '.join(found)}?" if found else f"known: {', '.join(beside)}"
-
-
-def _siblings(path: list[str], tree: Any) -> list[str]:
-    """The keys of the group at a path; where it is a union, of the member that its kind names, or else of the first."""
-    model: type[BaseModel] = Config
-    for step in path:
-        tree = tree.get(step) if isinstance(tree, dict) else None
-        annotation = model.model_fields[step].annotation if step in model.model_fields else None
-        members = [
-            member
-            for member in get_args(annotation) or (annotation,)
-            if isinstance(member, type) and issubclass(member, BaseModel)
-        ]
-        if not members:
-            return []
-        kind = tree.get("kind") if isinstance(tree, dict) else None
-        named = [
-            member
-            for member in members
-            if "kind" in member.model_fields and kind in get_args(member.model_fields["kind"].annotation)
-        ]
-        model = (named or members)[0]
-    return list(model.model_fields)
-
-
-def dump(config: Config) -> str:
-    """The whole tree as YAML, every key written out."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-
-
-def difference(old: Config, new: Config, ignore: frozenset[str] = frozenset()) -> list[str]:
-    """Where two configurations differ, as "key: old -> new"."""
-
-    a, b = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
-    keys = [k for k in {**a, **b} if k not in ignore and a.get(k) != b.get(k)]
-    return [f"{k}: {a.get(k)} -> {b.get(k)}" for k in keys]
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values of a tree by dotted key."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
