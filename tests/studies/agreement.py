@@ -5,12 +5,18 @@ PYTHONPATH=src:tests:tests/diffusion python tests/studies/agreement.py
 """
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from test_trajectories import RUNS, test_trajectory_equals_the_public_implementation
+from test_trajectories import (
+    RUNS,
+    WHY_NOT,
+    recorded_runs,
+    test_trajectory_equals_the_public_implementation,
+)
 from torch import Tensor
 
 NAMES = {
@@ -46,6 +52,10 @@ def rows() -> list[dict[str, Any]]:
                 "difference": float(f"{largest.value:.1e}"),
             }
         )
+    compared = {(run.file, run.name) for run in RUNS}
+    for file, name in sorted(recorded_runs() - compared, key=lambda key: (list(NAMES).index(key[0]), key[1])):
+        why = next(reason for pattern, reason in WHY_NOT.items() if re.fullmatch(pattern, name))
+        found.append({"implementation": NAMES[file], "run": name, "why_not": why})
     return found
 
 

@@ -125,8 +125,10 @@ def statistics() -> str:
 
 
 def agreement(rows: list[dict[str, Any]]) -> str:
-    """Recorded runs of public implementations; a row: implementation, run, sampler, difference."""
+    """Recorded runs of public implementations; a row: implementation, run, and sampler and difference, or why_not."""
     lines = []
+    others = [row for row in rows if "why_not" in row]
+    rows = [row for row in rows if "why_not" not in row]
     for implementation, group in groupby(rows, key=lambda row: row["implementation"]):
         runs = list(group)
         worst = max(runs, key=lambda row: row["difference"])
@@ -147,6 +149,11 @@ def agreement(rows: list[dict[str, Any]]) -> str:
             "| implementation | run | sampler | largest difference |",
             "|---|---|---|---|",
             *each,
+            "\n</details>\n",
+            "<details><summary>Recorded runs that are not compared, and why</summary>\n",
+            "| implementation | run | why not |",
+            "|---|---|---|",
+            *(f"| {row['implementation']} | {row['run']} | {row['why_not']} |" for row in others),
             "\n</details>",
         ]
     )
