@@ -11,7 +11,7 @@ from oracles import exact_denoiser, plain, random_mixture
 from torch import Tensor, nn
 
 from mezzotint.diffusion import parameterization as p
-from mezzotint.diffusion.denoiser import Cond, Denoise, Denoiser, timestep_condition
+from mezzotint.diffusion.denoiser import Cond, Denoise, Denoiser
 from mezzotint.diffusion.process import Process, flow, ve, vp
 from mezzotint.diffusion.sampler import SAMPLERS, alone, start
 from mezzotint.diffusion.schedule import grid, linear, lognormal, zero_terminal_snr
@@ -93,7 +93,7 @@ class _Spy(nn.Module):
 
 def test_the_network_is_told_its_scaled_input_the_timestep_and_the_label() -> None:
     table, spy = linear(), _Spy()
-    denoise = Denoiser(spy, ve, p.eps, timestep_condition(table))
+    denoise = Denoiser(spy, ve, p.eps, table.index)
     x, label = torch.randn(3, 1, 4, 4), torch.tensor([2, 0, 5])
     logsnr = table.logsnr[[999, 500, 0]]
     x0 = denoise(x, logsnr, Cond(label=label, guidance=torch.tensor([3.0, 1.0, 1.0])))
@@ -159,7 +159,7 @@ def test_a_row_does_not_depend_on_its_batch() -> None:
     x, logsnr = torch.randn(37, 5), torch.linspace(-9, 9, 37, dtype=torch.float64)
     for process in PROCESSES:
         for parameterization in PARAMETERIZATIONS:
-            denoise = Denoiser(Net(), process, parameterization, timestep_condition(table))
+            denoise = Denoiser(Net(), process, parameterization, table.index)
             together = denoise(x, logsnr)
             for i in (0, 3, 17, 36):
                 assert torch.equal(denoise(x[i : i + 1], logsnr[i : i + 1])[0], together[i])

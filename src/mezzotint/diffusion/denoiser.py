@@ -9,7 +9,6 @@ from torch import Tensor
 
 from mezzotint.diffusion.parameterization import Parameterization
 from mezzotint.diffusion.process import Process, rows
-from mezzotint.diffusion.schedule import Table
 
 
 @dataclass(frozen=True)
@@ -70,16 +69,12 @@ def sigma_condition(logsnr: Tensor) -> Tensor:
     return -logsnr / 8
 
 
-def timestep_condition(table: Table) -> Callable[[Tensor], Tensor]:
-    """c_noise = the (fractional) timestep of a discrete schedule, as in DDPM."""
-    return table.index
-
-
 class Denoiser:
     """A network's belief about the clean picture: x0 = c_skip x + c_out F(c_in x, c_noise).
 
     net: any module called as net(x (B, *D), c_noise (B,), label=(B,) where there are classes) -> (B, *D).
-    c_noise: level (B,) -> what the network is told about it. dtype: the precision of the network (bfloat16 through
+    c_noise: level (B,) -> what the network is told about it: `time_condition`, `sigma_condition`, or, for the
+    (fractional) timestep of a discrete schedule as in DDPM, `table.index`. dtype: the precision of the network (bfloat16 through
     autocast, float32 weights); everything outside it stays in the dtype of x.
     compile: torch.compile the network; batches are then padded to 1, 2, 4, 8, ... rows when no gradient is wanted, so
     that few shapes are compiled.
