@@ -78,7 +78,7 @@ class Samples:
             return plots.scatter([(f"{len(self)} samples", self.values, self.labels)], limits=(-3, 3))
         if columns is None and self.labels is not None and self.settings.get("label") == "all":
             classes = len(self.labels.unique())
-            columns = classes if classes <= 12 else None  # a column for each class
+            columns = classes if classes <= 12 and classes < len(self) else None  # a column for each class
         return plots.sheet(self.values, columns=columns)
 
     def save(self, path: str | Path) -> None:
