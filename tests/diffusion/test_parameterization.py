@@ -9,7 +9,7 @@ from golden import close, golden
 from torch import Tensor
 
 from mezzotint.diffusion import parameterization as p
-from mezzotint.diffusion.denoiser import sigma_condition, time_condition, timestep_condition
+from mezzotint.diffusion.denoiser import sigma_condition, time_condition
 from mezzotint.diffusion.process import Process, flow, logsnr_of, ve, vp
 from mezzotint.diffusion.schedule import cosine, linear
 
@@ -143,4 +143,4 @@ def test_what_the_network_is_told() -> None:
     close(time_condition(LEVELS), 1000 * flow(LEVELS)[1], rtol=1e-14)
     close(sigma_condition(LEVELS), (ve(LEVELS)[1]).log() / 4, atol=1e-14)
     table = linear(300)
-    assert torch.equal(timestep_condition(table)(table.logsnr), torch.arange(300).double())
+    assert torch.equal(table.index(table.logsnr), torch.arange(300).double())
