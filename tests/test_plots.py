@@ -340,3 +340,35 @@ def test_charts_leave_no_global_state() -> None:
 
     plots.curves({"a": ([0, 1], [0, 1])}, xlabel="x", ylabel="y")
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+
+
+def test_a_column_is_its_finite_values() -> None:
+    odd: list[dict[str, Any]] = [
+        {"step": 1, "a": 2.0, "b": [1.0, None]},
+        {"step": 2, "a": math.nan, "b": [3.0]},
+        {"step": 3, "b": None},
+        {"step": 4, "a": 5},
+    ]
+    assert [part.tolist() for part in plots.column(odd, "a")] == [[1.0, 4.0], [2.0, 5.0]]
+    assert [part.tolist() for part in plots.column(odd, "b/0")] == [[1.0, 2.0], [1.0, 3.0]]
+    assert [part.tolist() for part in plots.column(odd, "b/1")] == [[], []]
+    assert [part.tolist() for part in plots.column(odd, "c")] == [[], []]
+
+
+def test_a_history_for_a_page_takes_the_colours_of_the_page() -> None:
+    drawn = plots.history(rows(20), {"training": "loss"}, ylabel="loss", rule=("level", 0.3))
+    assert drawn is not None
+    assert drawn.startswith("<svg") and "currentColor" in drawn and "var(--faint)" in drawn
+    assert plots.COLOURS[0] in drawn and "#24292f" not in drawn and "#d8dee4" not in drawn
+    assert ">level</text>" in drawn  # letters stay letters
+    assert drawn == plots.history(rows(20), {"training": "loss"}, ylabel="loss", rule=("level", 0.3))
+    assert plots.history(rows(20), {"none": "nothing"}, ylabel="y", rule=("level", 0.3)) is None
+
+
+def test_a_long_history_is_thinned_and_keeps_its_spike() -> None:
+    """The spike reaches as high in the thinned chart as in a short one: its top is the top of the axis."""
+    made = [{"step": k, "loss": 1.0 + (k == 17_003)} for k in range(20_000)]
+    drawn = plots.history(made, {"training": "loss"}, ylabel="loss")
+    assert drawn is not None and len(drawn) < 60_000
+    flat = plots.history([{**row, "loss": 1.0} for row in made], {"training": "loss"}, ylabel="loss")
+    assert flat is not None and drawn.count(">1.8</text>") == 1 and ">1.8</text>" not in flat

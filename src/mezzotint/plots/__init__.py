@@ -1,0 +1,29 @@
+"""Every picture this package draws: sheets and strips of samples, GIFs, scatter plots and curves.
+
+Pictures come in as uint8 tensors and go out as PIL images. matplotlib is imported when the first chart or caption is
+drawn.
+"""
+
+from mezzotint.plots.charts import curves, scatter, schedule_plot
+from mezzotint.plots.files import KEY, gif, read_png, read_settings, save_png
+from mezzotint.plots.pictures import picture, sheet, strip
+from mezzotint.plots.style import COLOURS
+from mezzotint.plots.training import column, history, loss_curve
+
+__all__ = [
+    "COLOURS",
+    "KEY",
+    "column",
+    "curves",
+    "gif",
+    "history",
+    "loss_curve",
+    "picture",
+    "read_png",
+    "read_settings",
+    "save_png",
+    "scatter",
+    "schedule_plot",
+    "sheet",
+    "strip",
+]

@@ -1,0 +1,64 @@
+"""Pictures on disk: PNGs that carry the settings that made them, and GIFs."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, PngImagePlugin
+
+KEY = "mezzotint"  # of the PNG text chunk that holds the settings
+
+
+def save_png(image: Image.Image, path: str | Path, settings: dict[str, Any] | None = None) -> None:
+    """Writes a PNG, with the settings that made it as JSON in a text chunk. Makes the folder where needed."""
+    text = PngImagePlugin.PngInfo()
+    if settings is not None:
+        text.add_text(KEY, json.dumps(settings))
+    _write(Path(path), lambda temporary: image.save(temporary, "PNG", pnginfo=text))
+
+
+def gif(frames: Sequence[Image.Image], path: str | Path, *, ms: int = 80, hold: int = 2000) -> None:
+    """Writes an endless GIF: `ms` milliseconds a frame, `hold` for the last. All frames are of one size."""
+    if len({frame.size for frame in frames}) != 1:
+        raise ValueError("a GIF needs one frame at least, and all of one size")
+    durations = [ms] * (len(frames) - 1) + [hold]
+    first, rest = frames[0], frames[1:]
+    _write(
+        Path(path),
+        lambda temporary: first.save(
+            temporary, "GIF", save_all=True, append_images=rest, duration=durations, loop=0, disposal=1
+        ),
+    )
+
+
+def read_png(path: str | Path) -> Image.Image:
+    """A PNG with all its pixels. ValueError if it is none, or damaged."""
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            image.load()
+            return image
+    except FileNotFoundError:
+        raise
+    except (OSError, SyntaxError) as error:  # what Pillow raises for another format, and for broken chunks
+        raise ValueError(f"{path} is not a PNG picture, or it is damaged") from error
+
+
+def read_settings(path: str | Path) -> dict[str, Any] | None:
+    """The settings inside a PNG, or None where it has none. ValueError if it is no PNG, or they are damaged."""
+    text = read_png(path).info.get(KEY)
+    try:
+        return None if text is None else dict(json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"the settings inside {path} are damaged") from error
+
+
+def _write(path: Path, write: Callable[[Path], None]) -> None:
+    """Writes under a temporary name and renames: nobody ever reads half a picture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
