@@ -1,7 +1,11 @@
 """Batches for training: their order, the part held out, and augmentation, from memory and on demand."""
 
+import io
+import json
+import shutil
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -11,9 +15,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mezzotint import config
+from mezzotint import config, stream
+from mezzotint.data import DataError
+from mezzotint.data.shards import Block, Shards
 from mezzotint.errors import ConfigError
 from mezzotint.source import MOST_HELD_OUT, PictureSource, Points, Source, open_source
+from mezzotint.stream import StreamSource
 from mezzotint.train.loop import Batch
 
 COUNT = 23
@@ -26,10 +33,48 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """COUNT grey pictures of 6x4 in two classes; the corner says which it is, the rest is a ramp to the right."""
     folder = tmp_path_factory.mktemp("pictures")
     for k in range(COUNT):
-        pixels = np.tile(np.array([k * 10, 10, 20, 30], np.uint8), (6, 1))
         (folder / "ab"[k % 2]).mkdir(exist_ok=True)
-        Image.fromarray(pixels).save(folder / "ab"[k % 2] / f"{k}.png")
+        ramp(k).save(folder / "ab"[k % 2] / f"{k}.png")
     return folder
+
+
+def ramp(k: int) -> Image.Image:
+    return Image.fromarray(np.tile(np.array([k * 10, 10, 20, 30], np.uint8), (6, 1)))
+
+
+def write_shards(folder: Path, *bad: int) -> None:
+    """The same pictures as parquet files of 8 rows in blocks of 3, those of the numbers `bad` damaged."""
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    for part in range(3):
+        rows = []
+        for k in range(8 * part, min(8 * part + 8, COUNT)):
+            file = io.BytesIO()
+            ramp(k).save(file, "PNG")
+            rows.append({"bytes": b"" if k in bad else file.getvalue()})
+        features = {"image": {"_type": "Image"}, "label": {"names": ["a", "b"], "_type": "ClassLabel"}}
+        table = pa.table({"image": rows, "label": [k % 2 for k in range(len(rows))]})
+        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+        parquet.write_table(table, folder / f"{part}.parquet", row_group_size=3)
+
+
+@pytest.fixture
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shards")
+    write_shards(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streamed sets are shuffled within two blocks."""
+    monkeypatch.setattr(stream, "WINDOW", 6 * stream.LEAST)
+
+
+def streamed(shards: Path, **data: object) -> StreamSource:
+    tree = {"name": "parquet", "path": str(shards), "size": [6, 4], "holdout": 0.2, "stream": True, **data}
+    opened = open_source(config.parse({"data": tree}), CPU)
+    assert isinstance(opened, StreamSource)
+    return opened
 
 
 def source(pictures: Path, **data: object) -> PictureSource:
@@ -103,10 +148,64 @@ class TestOrder:
             numbers(opened, 9, seed=1) == numbers(source(pictures), 9, seed=1) != numbers(opened, 9, seed=2)
         )
 
-    @pytest.mark.parametrize("where", [{}, ON_DEMAND], ids=["memory", "demand"])
-    def test_goes_on_at_any_step(self, pictures: Path, where: dict[str, float]) -> None:
-        opened = source(pictures, flip=True, crop=1, colour=0.3, **where)
-        assert same(first(opened, 12)[5:], first(opened, 7, step=5))
+
+class TestExact:
+    """What resumes and several processes rest on, for every kind of source, with all augmentation."""
+
+    @pytest.fixture(params=["points", "memory", "demand", "stream"])
+    def opens(self, request: pytest.FixtureRequest, pictures: Path, shards: Path) -> Callable[[], Source]:
+        wild = {"flip": True, "crop": 1, "colour": 0.5, "size": [6, 4], "holdout": 0.2}
+        data = {
+            "points": {"name": "moons"},
+            "memory": {"name": "folder", "path": str(pictures), **wild},
+            "demand": {"name": "folder", "path": str(pictures), **wild, **ON_DEMAND},
+            "stream": {"name": "parquet", "path": str(shards), **wild, "stream": True},
+        }[request.param]
+        return lambda: open_source(config.parse({"data": data}), CPU)
+
+    def test_goes_on_at_any_step(self, opens: Callable[[], Source]) -> None:
+        whole = first(opens(), 21, size=4, seed=2)  # more than 4 epochs
+        for step in range(20):
+            assert same(first(opens(), 1, size=4, seed=2, step=step), whole[step : step + 1])
+        assert same(first(opens(), 14, size=4, seed=2, step=7), whole[7:])
+
+    def test_ranks_share_the_batch_of_one_process(self, opens: Callable[[], Source]) -> None:
+        opened = opens()
+        whole = first(opened, 7, size=12, seed=2, step=3)
+        for world in (1, 2, 3, 4, 12):
+            ranks = [list(islice(opens().batches(2, 12, 3, rank, world), 7)) for rank in range(world)]
+            for step, (x0, label) in enumerate(whole):
+                for rank in range(world):
+                    mine = ranks[rank][step]
+                    assert same([mine], [(x0[rank::world], label[rank::world])]), (world, rank, step)
+
+    def test_a_batch_that_does_not_divide_is_refused_at_once(self, opens: Callable[[], Source]) -> None:
+        for size, world, remedy in ((10, 4, "8 or 12"), (3, 4, "4")):
+            with pytest.raises(ConfigError, match=f"{size} does not divide among {world} .*; use {remedy}$"):
+                opens().batches(0, size, 0, 0, world)
+
+    def test_neither_reads_nor_changes_global_randomness(self, opens: Callable[[], Source]) -> None:
+        torch.manual_seed(1)
+        before, some = torch.get_rng_state(), first(opens(), 3)
+        assert torch.equal(torch.get_rng_state(), before)
+        torch.manual_seed(2)
+        np.random.seed(2)
+        assert same(some, first(opens(), 3))
+
+    def test_two_iterators_of_one_source_do_not_disturb_each_other(self, opens: Callable[[], Source]) -> None:
+        opened = opens()
+        want = first(opens(), 12, size=4)
+        one, other = opened.batches(0, 4, 0), opened.batches(9, 5, 30)
+        got = []
+        for _ in range(12):
+            got.append(next(one))
+            next(other)
+            opened.held_out(2)
+        assert same(got, want)
+
+    def test_seeds_and_steps_differ(self, opens: Callable[[], Source]) -> None:
+        seen = [first(opens(), 1, seed=seed, step=step)[0][0] for seed in (0, 1, 2**40) for step in (0, 1)]
+        assert len({x0.numpy().tobytes() for x0 in seen}) == 6
 
 
 class TestPictures:
@@ -155,6 +254,154 @@ class TestPictures:
         opened = source(tmp_path)
         assert len(opened.skipped) == 1 and "c.png" in opened.skipped[0]
         assert opened.total == 2 and opened.facts == source(tmp_path, limit=1).facts
+
+
+class TestUnreadable:
+    """One that cannot be read is replaced by another of its part: the two parts never mix."""
+
+    @pytest.mark.parametrize("stream", [False, True])
+    @pytest.mark.filterwarnings("ignore:skipped")
+    def test_stand_ins_come_from_the_same_part(
+        self, pictures: Path, shards: Path, tmp_path: Path, stream: bool
+    ) -> None:
+        def opened() -> Source:
+            return streamed(tmp_path) if stream else source(tmp_path, **ON_DEMAND)
+
+        good = streamed(shards) if stream else source(pictures, **ON_DEMAND)
+        held = {k for x0, _ in good.held_out(9) for k in which(x0)}
+        kept = sorted(set(range(COUNT)) - held)
+        for bad in (min(held), kept[0], kept[-1], (max(held) - 1), (min(held) + 1)):
+            if stream:
+                write_shards(tmp_path, bad)
+            else:
+                shutil.copytree(pictures, tmp_path, dirs_exist_ok=True)
+                (tmp_path / "ab"[bad % 2] / f"{bad}.png").write_bytes(b"")
+            damaged = opened()
+            train, validation = numbers(damaged, 30), [k for x, _ in damaged.held_out(9) for k in which(x)]
+            assert held.issuperset(validation) and held.isdisjoint(train) and bad not in train + validation
+            assert len(validation) == len(held) - (stream and bad in held)
+            assert len(damaged.skipped) == 1
+            want = numbers(good, 30)
+            assert [a for a, b in zip(train, want) if b != bad] == [b for b in want if b != bad]
+            assert same(first(opened(), 9, step=8), first(damaged, 9, step=8)), "always by the same one"
+            for path in tmp_path.rglob("*.p*"):
+                path.unlink()
+
+    def test_none_that_can_be_read(self, tmp_path: Path) -> None:
+        write_shards(tmp_path, *range(COUNT))
+        with pytest.raises(DataError, match=r"none of 20 pictures of the set can be read, the first is row"):
+            streamed(tmp_path)
+        with (
+            pytest.warns(UserWarning, match="skipped row"),
+            pytest.raises(DataError, match=r"none of .* can be read"),
+        ):
+            first(streamed(tmp_path, channels=1, holdout=0.0), 1)
+
+
+class TestStream:
+    def test_facts_and_parts(self, shards: Path) -> None:
+        opened = streamed(shards)
+        assert (opened.facts.shape, opened.facts.classes) == ((1, 6, 4), ("a", "b"))
+        assert opened.count == "18 to train on, 5 held out, streamed from 3 files"
+        held = [k for x0, _ in opened.held_out(3) for k in which(x0)]
+        assert len(set(held)) == 5
+        for x0, label in [*first(opened, 8), *opened.held_out(2)]:
+            assert x0.dtype == torch.float32 and label.tolist() == [k % 2 for k in which(x0)]
+        sequence = numbers(opened, 18, size=5)  # 5 epochs
+        for epoch in range(5):
+            assert sorted(sequence[18 * epoch : 18 * epoch + 18]) == sorted(set(range(COUNT)) - set(held))
+        assert sequence[:18] != sequence[18:36] and numbers(opened, 30, size=3) == sequence
+
+    def test_held_out_part_is_a_function_of_the_shards(self, shards: Path) -> None:
+        tree = {"name": "parquet", "path": str(shards), "size": [6, 4], "stream": True, "holdout": 0.3}
+        parts = []
+        for seed, flip in ((0, False), (7, True)):
+            content = {"data": {**tree, "flip": flip, "crop": 1}, "train": {"seed": seed}}
+            parts.append(open_source(config.parse(content), CPU).held_out(4))
+        assert same(*parts) and sum(len(x0) for x0, _ in parts[0]) == 7
+
+    def test_held_out_ends(self, shards: Path) -> None:
+        assert (
+            streamed(shards, holdout=0.0).held_out(4) == [] and streamed(shards, holdout=0.0).total == COUNT
+        )
+        one = streamed(shards, holdout=0.99)
+        held = {k for x0, _ in one.held_out(50) for k in which(x0)}
+        assert one.total == 3 and len(held) == 20, "8 of 9 blocks are looked at"
+        assert held | set(numbers(one, 1)) == set(range(COUNT))
+        data = config.parse(
+            {"data": {"name": "parquet", "path": str(shards), "holdout": 0.9, "stream": True}}
+        ).data
+        assert len(stream.open_stream(data, CPU, 4).held[0]) == 4, "no more than the most"
+
+    def test_preview_is_augmented_and_no_longer_than_the_set(self, shards: Path) -> None:
+        opened = streamed(shards, flip=True, colour=0.5)
+        assert same([opened.preview(1000)], first(opened, 1, size=18))
+        assert same([opened.preview(5)], first(opened, 1, size=5))
+
+    def test_a_resume_reads_its_window_and_the_next(
+        self, shards: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        opened = streamed(shards)
+        read: list[Block] = []
+        whole = Shards.read
+        monkeypatch.setattr(
+            Shards,
+            "read",
+            lambda self, block: (read.append(block), whole(self, block))[1],
+        )
+        opened.preview(1)
+        assert len(read) == 1, "only the block that is needed"
+        read.clear()
+        order = stream._Reader(opened, seed=0).order
+        window = order.window(18 * 1000 + 9)
+        batches = opened.batches(0, 1, window.start)
+        next(batches)
+        batches.close()
+        wanted = [set(window.block), set(order.window(window.stop).block)]
+        assert len(read) <= sum(map(len, wanted)) <= 6, "two windows of 2 or 3 blocks, of 9"
+        assert {opened.shards.blocks.index(block) for block in read} <= wanted[0] | wanted[1]
+
+    def test_the_next_window_is_read_while_this_one_is_used(
+        self, shards: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        opened = streamed(shards)
+        read: list[int] = []
+        whole = Shards.read
+        monkeypatch.setattr(
+            Shards, "read", lambda self, block: (whole(self, block), read.append(self.blocks.index(block)))[0]
+        )
+        order = stream._Reader(opened, seed=0).order
+        wanted = {*order.window(0).block, *order.window(order.window(0).stop).block}
+        batches = opened.batches(0, 1, 0)
+        next(batches)
+        until = time.monotonic() + 20
+        while set(read) != wanted and time.monotonic() < until:
+            time.sleep(0.001)
+        assert sorted(read) == sorted(wanted), "all of it, once, without being asked for another batch"
+
+    def test_few_blocks_are_in_memory(self, shards: Path) -> None:
+        opened = streamed(shards)
+        reader = stream._Reader(opened, seed=0)
+        for position in range(60):
+            reader(torch.tensor([position]))
+            reader.go_ahead()
+            assert len(reader.found) <= 5 and {start for start, _ in reader.found} == {
+                reader.window.start,
+                reader.next.start,
+            }
+
+    def test_grey_or_colour(self, shards: Path) -> None:
+        assert streamed(shards, channels=3).facts.shape == (3, 6, 4)
+        assert first(streamed(shards, channels=3), 1)[0][0].shape == (3, 3, 6, 4)
+
+    def test_what_cannot_be_streamed_is_refused(self, shards: Path) -> None:
+        for wrong in ({"limit": 5}, {"only": "a"}, {"name": "airplanes"}):
+            with pytest.raises(ConfigError, match="a streamed set is used whole"):
+                streamed(shards, **wrong)
+        with pytest.raises(DataError, match=r"GB of memory to stream, its largest.*raise data\.memory_gb"):
+            streamed(shards, **ON_DEMAND)
+        with pytest.raises(ConfigError, match=r"data\.stream is for pictures"):
+            open_source(config.parse({"data": {"name": "rings", "stream": True}}), CPU)
 
 
 class TestPoints:

@@ -1,21 +1,25 @@
 """From a data set to batches for training: order, augmentation, range, device; and the part held out of it."""
 
+import json
+import zlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import PurePosixPath
+from typing import assert_never
 
 import torch
 from torch import Tensor
 
+from mezzotint.batches import Augmentation, ahead, check_ranks, positions
 from mezzotint.build import Facts
 from mezzotint.config import Config, Data
 from mezzotint.data import toy
 from mezzotint.data.images import OnDemand, Pictures, load_pictures
-from mezzotint.data.known import flips_by_default
-from mezzotint.data.transforms import augment, to_model
-from mezzotint.diffusion.noise import uniform
+from mezzotint.data.transforms import to_model
 from mezzotint.errors import ConfigError
-from mezzotint.train.data_order import AUGMENT, Order
+from mezzotint.stream import StreamSource, open_stream
+from mezzotint.train.data_order import Order
 from mezzotint.train.loop import Batch
 
 MOST_HELD_OUT = 1000
@@ -28,7 +32,7 @@ class Points:
     count, skipped = "unlimited", ()
 
     def __init__(self, data: Data, device: torch.device) -> None:
-        unused = ("path", "size", "channels", "limit", "only", "flip", "crop", "colour")
+        unused = ("path", "size", "channels", "limit", "only", "flip", "crop", "colour", "stream")
         if wrong := [key for key in unused if getattr(data, key) != Data.model_fields[key].default]:
             raise ConfigError(f"data.{wrong[0]} is for pictures, and {data.name} is a 2-D set; leave it out")
         classes = () if data.labels is False else tuple(toy.class_names(data.name))
@@ -41,11 +45,18 @@ class Points:
             POINTS_AN_EPOCH,
         )
 
-    def batches(self, seed: int, size: int, step: int) -> Iterator[Batch]:
-        """Batches from optimiser step `step` on, without end; each a function of (seed, step)."""
-        while True:
-            yield self._batch(size, (seed, step))
-            step += 1
+    def batches(self, seed: int, size: int, step: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
+        """Batches from optimiser step `step` on, without end; each a function of (seed, step).
+
+        Of `world` processes, each is given the rows rank, rank + world, ... of the same batch of `size`.
+        """
+        check_ranks(size, world)
+
+        def make(step: int) -> Batch:
+            x, label = self._batch(size, (seed, step))
+            return x[rank::world], None if label is None else label[rank::world]
+
+        return map(make, count(step))
 
     def held_out(self, size: int) -> list[Batch]:
         # numpy reads a seed as 32-bit words followed by zeros: (seed, step) of training never has a fourth
@@ -67,10 +78,8 @@ class PictureSource:
     pictures: Pictures
     facts: Facts
     device: torch.device
-    flip: bool
-    crop: int
-    colour: float
-    kept: Tensor  # numbers of the pictures to train on
+    augmentation: Augmentation
+    kept: Tensor  # numbers of the pictures to train on, ascending
     held: Tensor  # and of those held out
 
     @property
@@ -85,45 +94,56 @@ class PictureSource:
     def skipped(self) -> list[str]:
         return self.pictures.skipped
 
-    def batches(self, seed: int, size: int, step: int) -> Iterator[Batch]:
-        """Batches from optimiser step `step` on, without end; each a function of (seed, step)."""
+    def batches(self, seed: int, size: int, step: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
+        """Batches from optimiser step `step` on, without end; each a function of (seed, step).
+
+        Of `world` processes, each is given the rows rank, rank + world, ... of the same batch of `size`.
+        """
+        check_ranks(size, world)
         order = Order(self.total, seed)
 
         def make(step: int) -> Batch:
-            raw, label = self._take(self.kept[order(step * size, size)])
-            if self.flip or self.crop or self.colour:
-                numbers = step * size + torch.arange(size)
-                random = uniform(torch.full_like(numbers, seed), numbers, AUGMENT, 8).float().to(self.device)
-                raw = augment(raw, random, flip=self.flip, crop=self.crop, colour=self.colour)
-            return to_model(raw), label
+            raw, label = self._take(self.kept[order(step * size, size)[rank::world]], self.kept)
+            return to_model(self.augmentation(raw, seed, positions(step, size, rank, world))), label
 
-        if not isinstance(self.pictures.images, OnDemand):
-            while True:
-                yield make(step)
-                step += 1
-        with ThreadPoolExecutor(1) as worker:  # decode the next batch while the network works on this one
-            coming = worker.submit(make, step)
-            while True:
-                step += 1
-                ready, coming = coming.result(), worker.submit(make, step)
-                yield ready
+        return ahead(make, step) if isinstance(self.pictures.images, OnDemand) else map(make, count(step))
 
     def held_out(self, size: int) -> list[Batch]:
-        parts = [part for part in self.held.split(size) if len(part)]
-        return [(to_model(raw), label) for raw, label in map(self._take, parts)]
+        taken = [self._take(index, self.held) for index in self.held.split(size) if len(index)]
+        return [(to_model(raw), label) for raw, label in taken]
 
     def preview(self, count: int) -> tuple[Tensor, Tensor | None]:
         """Examples as the network sees them, augmented: x0 (N, C, H, W) in [-1, 1], label (N,) | None."""
         return next(self.batches(0, min(count, self.total), 0))
 
-    def _take(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _take(self, index: Tensor, part: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Pictures, bytes, and labels; for one that cannot be read, another of its part, trained on or held out."""
         where = self.pictures.images.device if isinstance(self.pictures.images, Tensor) else index.device
-        raw, label = self.pictures.batch(index.to(where))
+        raw, label = self.pictures.batch(index.to(where), part)
         label = label.to(self.device) if self.facts.classes and label is not None else None
         return raw.to(self.device, non_blocking=True), label
 
 
-Source = Points | PictureSource
+Source = Points | PictureSource | StreamSource
+
+
+def fingerprint(source: Source) -> int:
+    """A checksum of what is trained on: a run that goes on over other data would not be the run that was interrupted.
+    Of large sets the number of pictures and their labels alone, or the names and sizes of the shards."""
+    match source:
+        case Points():
+            return zlib.crc32(source.name.encode())
+        case StreamSource():
+            names = [PurePosixPath(file).name for file in source.shards.files]
+            return zlib.crc32(json.dumps([names, source.rows]).encode())
+        case PictureSource():
+            total = zlib.crc32(json.dumps([source.total, *source.facts.shape]).encode())
+            for tensor in (source.pictures.images, source.pictures.labels):
+                if isinstance(tensor, Tensor):
+                    total = zlib.crc32(tensor.cpu().contiguous().numpy().data, total)
+            return total
+        case _:
+            assert_never(source)
 
 
 def open_source(config: Config, device: torch.device) -> Source:
@@ -131,6 +151,8 @@ def open_source(config: Config, device: torch.device) -> Source:
     data = config.data
     if data.name in toy.TOYS:
         return Points(data, device)
+    if data.stream:
+        return open_stream(data, device, MOST_HELD_OUT)
     pictures = load_pictures(
         data.name,
         data.path,
@@ -152,9 +174,7 @@ def open_source(config: Config, device: torch.device) -> Source:
         pictures,
         Facts((pictures.channels, *pictures.size), classes),
         device,
-        flip=flips_by_default(data.name) if data.flip is None else data.flip,
-        crop=data.crop,
-        colour=data.colour,
+        Augmentation.of(data),
         kept=shuffled[held:].sort().values,
         held=shuffled[:held].sort().values,
     )

@@ -112,3 +112,20 @@ def test_limits_are_errors() -> None:
         augment(IMAGES, RANDOM, flip=False, crop=9, colour=0.0)
     with pytest.raises(ValueError, match="colour=2"):
         augment(IMAGES, RANDOM, flip=False, crop=0, colour=2.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_a_row_is_the_same_in_a_batch_of_any_size(dtype: torch.dtype) -> None:
+    """Bit for bit, on any number of threads: a large picture alone is summed in another order than one of many."""
+    images = torch.randint(0, 256, (6, 3, 256, 256), dtype=torch.uint8, generator=GENERATOR)
+    images = images if dtype == torch.uint8 else to_model(images)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        together = augment(images, RANDOM[:6], flip=True, crop=2, colour=0.5)
+        torch.set_num_threads(2)
+        for k in range(6):
+            alone = augment(images[k : k + 1], RANDOM[k : k + 1], flip=True, crop=2, colour=0.5)
+            assert torch.equal(alone[0], together[k])
+    finally:
+        torch.set_num_threads(threads)

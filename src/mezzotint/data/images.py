@@ -1,9 +1,11 @@
 """Sets of pictures, loaded by name or path: decoded once into memory, or on demand where they are large."""
 
+import bisect
 import difflib
 import os
 import threading
 import warnings
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +18,7 @@ from torch import Tensor
 from . import sources
 from .decode import decode_to
 from .errors import DataError
-from .known import KNOWN
+from .known import KNOWN, check_name, usual_size
 from .sources import Source
 
 THREADS = min(8, os.cpu_count() or 1)  # Pillow decodes outside the interpreter's lock
@@ -27,8 +29,8 @@ PROBE = 64  # pictures looked at to tell whether a large set is grey
 class OnDemand:
     """Pictures that are decoded each time they are asked for, by a few threads.
 
-    A picture that cannot be read is found only at its turn. The next readable one then takes its place,
-    always the same one, and `skipped` has a line about it.
+    A picture that cannot be read is found only at its turn. The next readable one of the same part of the set
+    then takes its place, always the same one, and `skipped` has a line about it.
     """
 
     def __init__(self, source: Source, size: tuple[int, int], channels: int) -> None:
@@ -41,16 +43,21 @@ class OnDemand:
     def __len__(self) -> int:
         return self.source.count
 
-    def read(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures uint8 (B, C, H, W), and the indices (B,) of those that were read."""
-        arrays, used = zip(*self._pool.map(self._read, index.tolist()))
+    def read(self, index: Tensor, part: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Pictures uint8 (B, C, H, W), and the indices (B,) of those that were read.
+
+        part: the numbers, ascending, that stand-ins are taken from, such as those that are trained on; default all.
+        """
+        within: Sequence[int] | np.ndarray = range(len(self)) if part is None else part.numpy()
+        arrays, used = zip(*self._pool.map(lambda i: self._read(i, within), index.tolist()))
         return torch.from_numpy(np.stack(arrays)), torch.tensor(used)
 
-    def _read(self, i: int) -> tuple[np.ndarray, int]:
-        for j in ((i + step) % len(self) for step in range(len(self))):
+    def _read(self, i: int, part: Sequence[int] | np.ndarray) -> tuple[np.ndarray, int]:
+        place = bisect.bisect_left(part, i)
+        for j in (int(part[(place + step) % len(part)]) for step in range(len(part))):
             if j in self._bad:
                 continue
-            picture = _decode(self.source, j, self.size, self.channels)
+            picture = try_decode(self.source, j, self.size, self.channels)
             if not isinstance(picture, str):
                 return picture, j
             with self._lock:
@@ -58,7 +65,7 @@ class OnDemand:
                     self._bad.add(j)
                     self.skipped.append(picture)
                     warnings.warn(f"skipped {picture}", stacklevel=2)
-        raise DataError(f"none of the {len(self)} pictures can be read any more: {self.skipped[0]}")
+        raise DataError(f"none of {len(part)} pictures can be read any more: {self.skipped[0]}")
 
 
 @dataclass
@@ -80,10 +87,13 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.images)
 
-    def batch(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The pictures at `index` (B,) int64 as uint8 (B, C, H, W), and their labels (B,)."""
+    def batch(self, index: Tensor, part: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """The pictures at `index` (B,) int64 as uint8 (B, C, H, W), and their labels (B,).
+
+        part: on demand, the numbers (M,), ascending, that may stand in for those that cannot be read; default all.
+        """
         if isinstance(self.images, OnDemand):
-            images, index = self.images.read(index)
+            images, index = self.images.read(index, part)
         else:
             images = self.images[index]
         return images, None if self.labels is None else self.labels[index]
@@ -116,9 +126,7 @@ def load_pictures(
     Raises DataError where there is nothing to use, and MissingExtra where the extra [hub] is needed.
     """
     known = KNOWN.get(name)
-    if size is None:
-        size = known.size if known else 64
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = usual_size(name, size)
     if height < 1 or width < 1:
         raise ValueError(f"size={size} must be 1 or more")
     if channels not in (None, 1, 3):
@@ -162,23 +170,11 @@ def load_pictures(
 
 
 def _find(name: str, path: Path | None, split: str, memory_limit: int) -> Source:
+    check_name(name, path)
     if name == "digits":
-        if path is not None:
-            raise DataError(
-                "digits come with the package; leave out --data, or use the name 'folder' to read your own"
-            )
         return sources.digits(split)
-    if name in ("folder", "parquet") and path is None:
-        raise DataError(f"{name} needs to know where your pictures are: give --data PATH")
-    if name not in KNOWN and name not in ("folder", "parquet") and "/" not in name:
-        names = [*KNOWN, "folder", "parquet"]
-        close = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else "or an id 'owner/set' of the dataset hub"
-        raise DataError(f"no set is called {name!r}; the names are {', '.join(names)}; {hint}")
     if path is not None:
         return sources.local(Path(path).expanduser(), split, memory_limit)
-    if "/" in name and Path(name).exists():
-        raise DataError(f"{name} lies on this disk; use the name 'folder' and --data {name}")
     return sources.hub(KNOWN[name].hub if name in KNOWN else name, split)
 
 
@@ -193,7 +189,7 @@ def _one_class(source: Source, only: str, name: str) -> np.ndarray:
     return np.flatnonzero(source.labels == folded.index(only.casefold()))
 
 
-def _decode(source: Source, i: int, size: tuple[int, int], channels: int | None) -> np.ndarray | str:
+def try_decode(source: Source, i: int, size: tuple[int, int], channels: int | None) -> np.ndarray | str:
     """Picture i as uint8 (C, H, W), or a line that says which it is and why it cannot be read."""
     try:
         return decode_to(source.open(i), size, channels)
@@ -210,7 +206,7 @@ def _decode_all(
 
     def work(start: int) -> list[np.ndarray | str]:
         stop = min(start + SPAN, source.count)
-        return [_decode(source, i, size, channels) for i in range(start, stop)]
+        return [try_decode(source, i, size, channels) for i in range(start, stop)]
 
     images = np.empty((source.count, channels or 1, *size), np.uint8)
     kept: list[int] = []
@@ -233,7 +229,7 @@ def _decode_all(
 def _probe(source: Source, size: tuple[int, int]) -> int:
     """1 if all readable ones of some pictures, evenly spread over the set, are grey, else 3."""
     index = np.unique(np.linspace(0, source.count - 1, PROBE).astype(int))
-    pictures = [_decode(source, int(i), size, None) for i in index]
+    pictures = [try_decode(source, int(i), size, None) for i in index]
     channels = [len(picture) for picture in pictures if not isinstance(picture, str)]
     if not channels:
         raise DataError(f"none of {len(index)} pictures of the set can be read, the first is {pictures[0]}")

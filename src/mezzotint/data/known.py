@@ -1,6 +1,10 @@
-"""The picture sets that go by a short name."""
+"""The picture sets that go by a short name, and what a name can be."""
 
+import difflib
+from pathlib import Path
 from typing import NamedTuple
+
+from .errors import DataError
 
 
 class Known(NamedTuple):
@@ -24,6 +28,30 @@ KNOWN = {
     "caltech101": Known("flwrlabs/caltech101", 64),
     "airplanes": Known("flwrlabs/caltech101", 64, only="airplanes"),
 }
+
+
+def usual_size(name: str, size: int | tuple[int, int] | None) -> tuple[int, int]:
+    """(height, width) of a set's pictures: what was asked for, else the set's own, 64 for sets unknown to us."""
+    if size is None:
+        size = KNOWN[name].size if name in KNOWN else 64
+    return (size, size) if isinstance(size, int) else size
+
+
+def check_name(name: str, path: Path | None) -> None:
+    """Whether a set of this name, with or without a path, can be looked for. Raises DataError where not."""
+    if name == "digits" and path is not None:
+        raise DataError(
+            "digits come with the package; leave out --data, or use the name 'folder' to read your own"
+        )
+    if name in ("folder", "parquet") and path is None:
+        raise DataError(f"{name} needs to know where your pictures are: give --data PATH")
+    if name not in KNOWN and name not in ("folder", "parquet") and "/" not in name:
+        names = [*KNOWN, "folder", "parquet"]
+        close = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else "or an id 'owner/set' of the dataset hub"
+        raise DataError(f"no set is called {name!r}; the names are {', '.join(names)}; {hint}")
+    if path is None and "/" in name and Path(name).exists():
+        raise DataError(f"{name} lies on this disk; use the name 'folder' and --data {name}")
 
 
 def flips_by_default(name: str) -> bool:

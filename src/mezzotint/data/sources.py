@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -83,15 +84,22 @@ def local(path: Path, split: str, memory_limit: int) -> Source:
         return parquet([path], memory_limit)
     if not path.is_dir():
         raise DataError(f"there is no folder or file {path}; point --data at your pictures")
-    try:
-        files = sorted(_walk(path, set()), key=lambda file: [_natural(part) for part in file.parts])
-    except OSError as error:
-        raise DataError(f"cannot list {path}: {error}") from error
+    files = _listing(path)
     if tables := [file for file in files if file.suffix.lower() == ".parquet"]:
         return parquet(_parquet_split(tables, path, split), memory_limit)
     if pictures := [file for file in files if file.suffix.lower() in SUFFIXES]:
         return folder(_folder_split(pictures, path, split))
     raise DataError(f"{path} holds no pictures ({', '.join(SUFFIXES)}) and no parquet files; check --data")
+
+
+def local_tables(path: Path, split: str) -> Sequence[Path]:
+    """The parquet files that `local` would read. Raises DataError where there are none."""
+    if path.is_file() and path.suffix.lower() == ".parquet":
+        return [path]
+    tables = [file for file in _listing(path) if file.suffix.lower() == ".parquet"] if path.is_dir() else []
+    if not tables:
+        raise DataError(f"{path} holds no parquet files, and only these are streamed; leave data.stream out")
+    return _parquet_split(tables, path, split)
 
 
 def folder(files: Sequence[Path]) -> Source:
@@ -107,7 +115,7 @@ def folder(files: Sequence[Path]) -> Source:
     number = {name: k for k, name in enumerate(classes)}
     return Source(
         count=len(files),
-        open=lambda i: _open(files[i].read_bytes()),
+        open=lambda i: open_bytes(files[i].read_bytes()),
         where=lambda i: str(files[i]),
         labels=np.array([number[names[0]] for names in parts], np.int64) if labelled else None,
         classes=classes,
@@ -120,20 +128,20 @@ def parquet(files: Sequence[Path], memory_limit: int) -> Source:
     Up to `memory_limit` bytes of files are held in memory; more are memory-mapped, from an uncompressed
     copy that `datasets` keeps in its cache.
     """
-    reader = _extra("pyarrow.parquet")
+    reader = extra("pyarrow.parquet")
     name = str(files[0]) if len(files) == 1 else str(files[0].parent)
     try:
-        image, label, classes = _columns(reader.read_schema(files[0]), name)
+        image, label, classes = columns(reader.read_schema(files[0]), name)
         if sum(file.stat().st_size for file in files) > memory_limit:
-            dataset = _extra("datasets").Dataset.from_parquet([str(file) for file in files])
+            dataset = extra("datasets").Dataset.from_parquet([str(file) for file in files])
             return _table(dataset.data.table, image, label, classes, name)
         wanted = [image] if label is None else [image, label]
         tables = [reader.ParquetFile(file).read(columns=wanted) for file in files]
-        table = _extra("pyarrow").concat_tables(tables)
+        table = extra("pyarrow").concat_tables(tables)
     except (DataError, MissingExtra):
         raise
     except Exception as error:  # arrow, the file system, and `datasets` have a dozen types for a damaged file
-        raise DataError(f"cannot read {name} as parquet: {_line(error)}") from error
+        raise DataError(f"cannot read {name} as parquet: {line(error)}") from error
     return _table(table, image, label, classes, name)
 
 
@@ -142,7 +150,30 @@ def hub(name: str, split: str) -> Source:
 
     Where the hub does not answer, a cached copy is used if there is one; otherwise it is a DataError at once.
     """
-    datasets, client = _extra("datasets"), _extra("huggingface_hub")
+    with _asking_hub(name) as datasets:
+        dataset = datasets.load_dataset(name, split=split)
+    return _table(dataset.data.table, *columns(dataset.features.arrow_schema, name), name)
+
+
+def hub_tables(name: str, split: str) -> list[str]:
+    """Addresses (hf://...@commit/...) of the parquet files of a split of a set of the hub; nothing else is fetched.
+
+    Where the set itself is kept in another format, they are those that the hub has converted it to.
+    """
+    with _asking_hub(name) as datasets:
+        builder = datasets.load_dataset_builder(name)
+        if builder.name != "parquet":
+            builder = datasets.load_dataset_builder(name, revision="refs/convert/parquet")
+        files = builder.config.data_files or {}
+        if split not in files:
+            raise ValueError(f"Unknown split {split!r}. Should be one of {sorted(map(str, files))}.")
+        return [str(file) for file in files[split]]
+
+
+@contextmanager
+def _asking_hub(name: str) -> Iterator[Any]:
+    """The library `datasets`, offline at once where the hub does not answer, with its errors as DataError."""
+    datasets, client = extra("datasets"), extra("huggingface_hub")
     offline = datasets.config.HF_HUB_OFFLINE
     try:
         if not offline:
@@ -152,32 +183,40 @@ def hub(name: str, split: str) -> Source:
     except Exception:  # no network, a proxy, a busy hub: each library below has types of its own for it
         datasets.config.HF_HUB_OFFLINE = True  # spares load_dataset its half minute of retries
     try:
-        dataset = datasets.load_dataset(name, split=split)
+        yield datasets
     except ValueError as error:  # an unknown split, or several configurations
-        raise DataError(f"{name}: {_line(error)}") from error
+        raise DataError(f"{name}: {line(error)}") from error
     except Exception as error:
         raise DataError(
-            f"cannot get {name} from the dataset hub ({_line(error)}); "
+            f"cannot get {name} from the dataset hub ({line(error)}); "
             "download it elsewhere and point --data at a folder of its pictures or parquet files"
         ) from error
     finally:
         datasets.config.HF_HUB_OFFLINE = offline
-    return _table(dataset.data.table, *_columns(dataset.features.arrow_schema, name), name)
 
 
-def _open(encoded: bytes) -> Image.Image:
+def open_bytes(encoded: bytes) -> Image.Image:
+    """A Pillow image, not decoded yet, of one of FORMATS."""
     return Image.open(io.BytesIO(encoded), formats=FORMATS)
 
 
-def _extra(module: str) -> Any:
+def extra(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtra(f'{module} is not installed; run: pip install "mezzotint[hub]"') from error
 
 
-def _line(error: Exception) -> str:
+def line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _listing(path: Path) -> list[Path]:
+    """All files below a folder that are not hidden, in natural order."""
+    try:
+        return sorted(_walk(path, set()), key=lambda file: [_natural(part) for part in file.parts])
+    except OSError as error:
+        raise DataError(f"cannot list {path}: {error}") from error
 
 
 def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
@@ -199,6 +238,15 @@ def _natural(name: str) -> tuple[list[str | int], str]:
     """A sort key in which "2" comes before "10", and case matters last."""
     pieces = re.split("([0-9]+)", name.casefold())
     return [int(piece) if k % 2 else piece for k, piece in enumerate(pieces)], name
+
+
+def open_cell(value: Any) -> Image.Image:
+    """The picture in a cell of a table: encoded, or as the hub has it, with its bytes or the path of its file."""
+    if isinstance(value, dict):
+        path, value = value.get("path"), value.get("bytes")
+        if value is None and path is not None:
+            value = Path(path).read_bytes()
+    return open_bytes(value or b"")
 
 
 def _parquet_split(files: Sequence[Path], root: Path, split: str) -> Sequence[Path]:
@@ -227,7 +275,7 @@ def _or_missing(
     )
 
 
-def _columns(schema: Any, name: str) -> tuple[str, str | None, list[str]]:
+def columns(schema: Any, name: str) -> tuple[str, str | None, list[str]]:
     """The picture column of an arrow schema, its label column, and the class names that the schema has."""
     metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
     features = (metadata.get("info") or {}).get("features") or {}
@@ -247,16 +295,7 @@ def _columns(schema: Any, name: str) -> tuple[str, str | None, list[str]]:
 def _table(table: Any, image: str, label: str | None, classes: list[str], name: str) -> Source:
     """The pictures of an arrow table; without labels if any of them is missing or negative."""
     pictures = table.column(image)
-
-    def open_row(i: int) -> Image.Image:
-        value = pictures[i].as_py()
-        if isinstance(value, dict):  # the hub's Image feature: the encoded picture, or the path of its file
-            path, value = value.get("path"), value.get("bytes")
-            if value is None and path is not None:
-                value = Path(path).read_bytes()
-        return _open(value or b"")
-
-    source = Source(len(pictures), open_row, lambda i: f"row {i} of {name}")
+    source = Source(len(pictures), lambda i: open_cell(pictures[i].as_py()), lambda i: f"row {i} of {name}")
     values = [None] if label is None else table.column(label).to_pylist()
     labels = np.array([-1 if value is None else value for value in values], np.int64)
     if labels.min(initial=0) < 0:

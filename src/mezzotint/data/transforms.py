@@ -62,11 +62,21 @@ def _jitter(images: Tensor, factor: Tensor) -> Tensor:
     brightness, contrast, saturation = factor.to(torch.float32).T[:, :, None, None, None]
     x = to_model(images) if images.dtype == torch.uint8 else images.float()
     x = ((x + 1) * brightness).clamp(0, 2)  # black is 0 and white 2
-    mean = _luma(x).mean(dim=(1, 2, 3), keepdim=True)
+    mean = _mean(_luma(x))
     x = (mean + (x - mean) * contrast).clamp(0, 2)
     grey = _luma(x)
     x = (grey + (x - grey) * saturation).clamp(0, 2) - 1
     return to_uint8(x) if images.dtype == torch.uint8 else x.to(images.dtype)
+
+
+def _mean(grey: Tensor) -> Tensor:
+    """The mean (B, 1, 1, 1) of each picture (B, 1, H, W) in [0, 2], in fixed point.
+
+    Sums of integers do not depend on their order, and with it on the number of threads or the other pictures of the
+    batch, so that a picture looks the same in a batch of any size.
+    """
+    total = (grey * 2**16).round().long().sum(dim=(1, 2, 3), keepdim=True)
+    return total.float() / (2**16 * grey[0].numel())
 
 
 def _luma(x: Tensor) -> Tensor:
