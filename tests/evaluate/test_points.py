@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mezzotint.evaluate.points import energy_distance
+from mezzotint.data.toy import TOYS, points
+from mezzotint.evaluate.points import energy_distance, true_log_likelihood
 
 
 def randn(*shape: int, seed: int = 0) -> Tensor:
@@ -55,3 +56,19 @@ def test_what_distances_obey() -> None:
 def test_near_points_far_from_the_origin_keep_their_digits() -> None:
     x = torch.tensor([[1e6, 1e6]], dtype=torch.float64).repeat(30, 1)
     assert energy_distance(x, x + 1e-6) == pytest.approx(2 * math.sqrt(2) * 1e-6, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_likelihood_under_the_true_density(name: str) -> None:
+    """The set's own points get minus its entropy: log of the area of the checkerboard, for one; worse points less."""
+    x, _ = points(name, 4000, seed=1)
+    found, worse = true_log_likelihood(name, x), true_log_likelihood(name, x + 0.3 * randn(4000, 2).float())
+    assert found.outside == 0
+    if name == "checkerboard":
+        assert found.mean == pytest.approx(-math.log(6), rel=1e-7)
+        assert 0.1 < worse.outside < 0.5 and worse.mean == pytest.approx(found.mean)
+        assert true_log_likelihood(name, x + 100) == (-math.inf, 1)
+    else:
+        assert worse.outside == 0 and worse.mean < found.mean - 0.2
+    if name == "mixture":  # 8 circles of 0.2 far enough apart
+        assert found.mean == pytest.approx(-math.log(8 * 2 * math.pi * math.e * 0.2**2), abs=0.1)
