@@ -86,12 +86,12 @@ def test_a_network_of_diffusers_trains_and_samples() -> None:
     batches = ((x0, None) for x0, _ in digit_batches(32))
     held_out = [next(batches) for _ in range(4)]
     averaged = Objective(denoiser(state.ema.net), table)
-    before = held_out_loss(averaged, held_out)
+    before = held_out_loss(averaged, held_out).loss
     for _ in train(
         Objective(denoiser(net), table), state, batches, until=100, lr=learning_rate(4e-3, 0.05, "cosine")
     ):
         pass
-    after = held_out_loss(averaged, held_out)
+    after = held_out_loss(averaged, held_out).loss
     assert before > 0.9 and after < 0.4 * before
 
     steps = request(

@@ -18,13 +18,14 @@ from mezzotint.checkpoint import (
     Header,
     last_checkpoint,
     load_checkpoint,
+    load_last,
     load_weights,
     read_header,
     save_checkpoint,
     save_model,
 )
 from mezzotint.errors import ModelError
-from mezzotint.train import Ema, State, adamw
+from mezzotint.train import Decay, Ema, State, adamw
 
 CONFIG = config.parse(
     {
@@ -52,7 +53,8 @@ def advance(state: State, steps: int) -> State:
         state.optimizer.step()
         state.optimizer.zero_grad()
         state.step += 1
-        state.ema.update(state.net, state.step)
+        for average in state.averages:
+            average.update(state.net, state.step)
     return state
 
 
@@ -163,8 +165,11 @@ def test_a_deleted_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> Non
     shutil.rmtree(newest)
     older = last_checkpoint(tmp_path)
     assert older is not None and older.name == "step-0000001"
+    fresh = new_state(seed=1)
+    _, odd = load_last(tmp_path, fresh)
+    assert fresh.step == 1 and len(odd) == 1 and "step-0000002 is missing" in odd[0]
     shutil.rmtree(older)
-    refused(lambda: last_checkpoint(tmp_path), "missing", "--overwrite")
+    refused(lambda: load_last(tmp_path, new_state()), "missing", "--overwrite")
 
 
 class Crash(BaseException):
@@ -240,15 +245,60 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, name: str, harm: str) -
             changed = bytearray(original)
             changed[position] ^= 128
             file.write_bytes(changed)
-    refused(lambda: load_checkpoint(path, new_state()), "step-0000001", "damaged", "delete")
+    state = new_state(seed=1)
+    untouched = content(state)
+    refused(lambda: load_checkpoint(path, state), "step-0000001", "damaged")
+    assert same(content(state), untouched)
+    refused(lambda: load_last(tmp_path, state), "step-0000001", "damaged", "--overwrite")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "ema.safetensors", "optim.safetensors", "state.json"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path, name: str) -> None:
+    state = advance(new_state(), 1)
+    save_checkpoint(tmp_path, state, {"until": 5}, keep=2)
+    before = content(state)
+    newest = save_checkpoint(tmp_path, advance(state, 1), {"until": 5}, keep=2)
+    changed = bytearray((newest / name).read_bytes())
+    changed[-40 if name.endswith("safetensors") else 0] ^= 1
+    (newest / name).write_bytes(changed)
+    fresh = new_state(seed=1)
+    extra, odd = load_last(tmp_path, fresh)
+    assert extra is not None and extra["until"] == 5 and same(content(fresh), before)
+    assert len(odd) == 1 and "step-0000002" in odd[0] and "damaged" in odd[0]
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"step": 3}', "[]", "\xff"])
-def test_a_damaged_commit_says_how_to_mend_it(tmp_path: Path, text: str) -> None:
+def test_a_damaged_commit_is_said_and_the_newest_taken(tmp_path: Path, text: str) -> None:
     save_checkpoint(tmp_path, advance(new_state(), 1), {}, keep=1)
     commit = tmp_path / "checkpoints" / "last.json"
     commit.write_text(text, encoding="latin-1")
-    refused(lambda: last_checkpoint(tmp_path), "last.json", '{"name": "step-')
+    fresh = new_state(seed=1)
+    _, odd = load_last(tmp_path, fresh)
+    assert fresh.step == 1 and len(odd) == 1 and "last.json is damaged" in odd[0]
+
+
+def test_every_nth_is_kept_for_good(tmp_path: Path) -> None:
+    state = new_state()
+    for _ in range(10):
+        save_checkpoint(tmp_path, advance(state, 1), {}, keep=2, keep_every=4)
+    names = sorted(p.name for p in (tmp_path / "checkpoints").glob("step-*"))
+    assert names == [f"step-{n:07}" for n in (4, 8, 9, 10)]
+
+
+def test_all_averages_come_back(tmp_path: Path) -> None:
+    def several(seed: int) -> State:
+        state = new_state(seed=seed)
+        state.also = (Ema(state.net, 0.05), Ema(state.net, Decay(0.9)))
+        return state
+
+    def all_of(state: State) -> dict[str, Tensor]:
+        return {name: t.clone() for average in state.averages for name, t in average.named().items()}
+
+    state = advance(several(0), 5)
+    fresh = several(1)
+    load_checkpoint(save_checkpoint(tmp_path, state, {}, keep=1), fresh)
+    assert same(all_of(fresh), all_of(state))
+    assert len({float(t.double().sum()) for n, t in all_of(state).items() if n.endswith("/0.weight")}) == 3
 
 
 # --- model files -----------------------------------------------------------------------------------------
@@ -288,6 +338,18 @@ def test_a_crash_leaves_the_old_model(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(Crash):
         save_model(path, net, Header(CONFIG, FACTS, 2, "raw"))
     assert path.read_bytes() == before
+
+
+def test_a_flipped_byte_of_a_model_does_not_load(tmp_path: Path) -> None:
+    """The format itself has no checksum: without ours a changed weight would load silently."""
+    path = tmp_path / "model.safetensors"
+    save_model(path, network(CONFIG, FACTS), Header(CONFIG, FACTS, 1, "raw"))
+    whole = path.read_bytes()
+    size = int.from_bytes(whole[:8], "little")
+    for position in (8 + size, 8 + size + 1000, len(whole) - 1):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 4]) + whole[position + 1 :])
+        read_header(path)  # is whole
+        refused(lambda: load_weights(network(CONFIG, FACTS), path), "damaged", "checksum")
 
 
 def test_files_that_are_no_models_are_refused(tmp_path: Path) -> None:

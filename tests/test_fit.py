@@ -200,7 +200,9 @@ def test_minutes_are_measured_once_and_stored(tmp_path: Path) -> None:
 
 
 def test_a_run_directory_has_what_the_pages_promise(tmp_path: Path) -> None:
-    config = make(PICTURES, sample_every="5 steps", checkpoint_every="5 steps", keep=1)
+    config = make(
+        PICTURES, sample_every="5 steps", checkpoint_every="5 steps", snapshot_every="5 steps", keep=1
+    )
     done, events = run(config, tmp_path / "a" / "run", watch=True)
     folder = done.folder
     files = {str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file() and "watch/" not in str(f)}
@@ -217,6 +219,8 @@ def test_a_run_directory_has_what_the_pages_promise(tmp_path: Path) -> None:
         "samples/step-0000010.png",
         "samples/watch.png",
         "samples/watch.gif",
+        *(f"ema/step-{step:07}.safetensors" for step in (5, 10)),
+        ".lock",
     }
     with Image.open(folder / "samples" / "watch.gif") as gif:
         assert getattr(gif, "n_frames", 1) > 1
@@ -244,9 +248,170 @@ def test_a_lost_network_ends_the_run_and_is_never_saved(tmp_path: Path) -> None:
         assert all(tensor.isfinite().all() for tensor in load_file(file).values())
 
 
-def test_a_loss_that_is_lost_is_told_at_the_next_line(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="not finite at step 10"):
-        run(make(POINTS, lr=1e30, clip=None, log_every="10 steps"), tmp_path)
+def test_a_training_that_is_lost_ends_at_the_next_line(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"training is lost: step \d+ was not finite") as caught:
+        run(make(POINTS, lr=1e30, clip=None, log_every="40 steps", steps=100), tmp_path)
+    assert "weights" in str(caught.value) or "layer" in str(caught.value)
+
+
+class Poisoned:
+    """A network's layer, or the data, that gives nan at chosen steps."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, where: str, steps: set[int]) -> None:
+        from mezzotint import source
+        from mezzotint.nets import mlp
+
+        self.step = -1
+        batch, forward = source.Points._batch, mlp.MLP.forward
+
+        def poisoned_batch(points: Any, size: int, seed: tuple[int, ...]) -> Any:
+            x, label = batch(points, size, seed)
+            training = len(seed) == 2 and seed != (0, 0)
+            self.step = seed[1] if training else -1
+            if where == "data" and self.step in steps:
+                x = x.clone()
+                x[3] = math.nan
+            return x, label
+
+        def poisoned_forward(net: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            return forward(net, x, *args, **kwargs)
+
+        def enter(layer: Any, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+            return output * math.nan if self.step in steps else output
+
+        monkeypatch.setattr(source.Points, "_batch", poisoned_batch)
+        if where == "layer":
+            init = mlp.MLP.__init__
+
+            def poisoned_init(net: Any, *args: Any, **kwargs: Any) -> None:
+                init(net, *args, **kwargs)
+                net.enter.register_forward_hook(enter)
+
+            monkeypatch.setattr(mlp.MLP, "__init__", poisoned_init)
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [("data", "data has values that are not finite, in row 3"), ("layer", "layer enter (Linear)")],
+)
+def test_a_step_that_is_not_finite_is_left_out_named_and_survived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, words: str
+) -> None:
+    Poisoned(monkeypatch, where, {4})
+    done, events = run(make(POINTS, seed=1, checkpoint_every="5 steps"), tmp_path / "a")
+    assert done.finished
+    notes = [e.text for e in events if isinstance(e, Note)]
+    assert sum("step 5 was not finite" in text and words in text for text in notes) == 1, notes
+    rows = metrics(tmp_path / "a")
+    assert [row.get("skipped") for row in rows if "lr" in row] == [None, 1, None, None]
+    assert all(math.isfinite(row["loss"]) for row in rows if "loss" in row)
+    for file in (tmp_path / "a").glob("checkpoints/step-*/*.safetensors"):
+        assert all(tensor.isfinite().all() for tensor in load_file(file).values()), file
+    run(
+        make(POINTS, seed=1, checkpoint_every="5 steps"), tmp_path / "b", stop=after(7)
+    )  # and exactly resumed
+    run(make(POINTS, seed=1, checkpoint_every="5 steps"), tmp_path / "b")
+    assert bytes_of(tmp_path / "a") == bytes_of(tmp_path / "b")
+    assert metrics(tmp_path / "a") == metrics(tmp_path / "b")
+
+
+def test_a_lost_run_goes_back_and_on_at_half_the_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps 41 to 70 fail as long as the rate is whole; the run goes back to step 40 and ends well."""
+    import mezzotint.run as module
+
+    slower_seen: list[float] = []
+    poisoned: set[int] = set()
+    steps = module.Run.steps
+
+    def spy(self: Any, until: int, slower: float = 1.0, trial: Any = None) -> Any:
+        slower_seen.append(slower)
+        poisoned.update(range(40, 70)) if slower == 1 else poisoned.clear()
+        return steps(self, until, slower, trial)
+
+    monkeypatch.setattr(module.Run, "steps", spy)
+    Poisoned(monkeypatch, "layer", poisoned)
+    config = make(
+        POINTS, seed=1, steps=100, log_every="20 steps", checkpoint_every="20 steps", nonfinite="rollback"
+    )
+    done, events = run(config, tmp_path)
+    assert done == Done(tmp_path, 100, 100, True)
+    assert slower_seen == [1.0, 0.5]
+    notes = [e.text for e in events if isinstance(e, Note)]
+    assert any("from step 60 back to 40, at 0.5 of the learning rate" in text for text in notes), notes
+    rows = [row for row in metrics(tmp_path) if "lr" in row]
+    assert [row["step"] for row in rows] == [20, 40, 60, 80, 100] and not any(
+        "skipped" in row for row in rows
+    )
+    newest = last_checkpoint(tmp_path)
+    assert newest is not None and json.loads((newest / "state.json").read_text())["rollbacks"] == 1
+
+
+def test_a_run_that_is_lost_again_and_again_ends(tmp_path: Path) -> None:
+    config = make(
+        POINTS,
+        lr=1e30,
+        clip=None,
+        steps=60,
+        log_every="30 steps",
+        checkpoint_every="30 steps",
+        nonfinite="rollback",
+    )
+    with pytest.raises(RunError, match="after going back 5 times"):
+        run(config, tmp_path)
+    rows = metrics(tmp_path)
+    assert rows == [] or all(math.isfinite(row.get("loss", 0.0)) for row in rows)
+
+
+def test_two_runs_cannot_write_into_one_directory(tmp_path: Path) -> None:
+    config = make(POINTS)
+    first = fit(config, tmp_path)
+    assert isinstance(next(first), Note)
+    with pytest.raises(ConfigError, match="another process is training into"):
+        run(config, tmp_path)
+    first.close()
+    assert run(config, tmp_path)[0].finished
+
+
+def test_a_damaged_checkpoint_costs_its_steps_and_is_said(tmp_path: Path) -> None:
+    config = make(POINTS, checkpoint_every="3 steps")
+    run(config, tmp_path / "whole")
+    run(config, tmp_path / "a", stop=after(8))
+    file = tmp_path / "a" / "checkpoints" / "step-0000008" / "optim.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    done, events = run(config, tmp_path / "a")
+    notes = [e.text for e in events if isinstance(e, Note)]
+    assert any("optim.safetensors is damaged" in n and "older checkpoint" in n for n in notes)
+    assert any("going on from step 6" in n for n in notes)
+    assert done.finished and bytes_of(tmp_path / "a") == bytes_of(tmp_path / "whole")
+    assert metrics(tmp_path / "a") == metrics(tmp_path / "whole")
+
+
+def test_other_data_under_the_same_name_is_refused(tmp_path: Path) -> None:
+    """A resume over changed pictures would silently be neither the old run nor a new one."""
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for i in range(20):
+        Image.new("L", (8, 8), 10 * i).save(pictures / f"{i:02}.png")
+    tree = {**PICTURES, "data": {"name": "folder", "path": str(pictures), "size": 8}}
+    run(make(tree), tmp_path / "a", stop=after(3))
+    before = bytes_of(tmp_path / "a")
+    Image.new("L", (8, 8), 255).save(pictures / "07.png")
+    with pytest.raises(ConfigError, match="data has changed since step 3"):
+        run(make(tree), tmp_path / "a")
+    assert bytes_of(tmp_path / "a") == before
+    Image.new("L", (8, 8), 70).save(pictures / "07.png")
+    assert run(make(tree), tmp_path / "a")[0].finished
+
+
+def test_a_constant_decay_can_be_had_instead(tmp_path: Path) -> None:
+    run(make(POINTS, ema_decay=0.5), tmp_path)
+    assert read_header(tmp_path / "model.safetensors").weights == "ema decay 0.5"
+    decayed = load_file(tmp_path / "model.safetensors")
+    run(make(POINTS), tmp_path / "power")
+    power = load_file(tmp_path / "power" / "model.safetensors")
+    assert any(not torch.equal(decayed[name], power[name]) for name in power)
 
 
 @pytest.mark.parametrize(
@@ -276,6 +441,9 @@ def test_the_held_out_loss_is_of_the_average_on_pictures_kept_out(tmp_path: Path
     rows = metrics(tmp_path)
     assert [row["step"] for row in rows if "val_loss" in row] == [5, 10]
     assert all(math.isfinite(row["val_loss"]) and row["val_loss"] > 0 for row in rows)
+    for row in rows:
+        assert len(row["loss_by_level"]) == len(row["val_loss_by_level"]) == 8
+        assert math.isfinite(row["ema_gap"])
     nothing = make({**PICTURES, "data": {**PICTURES["data"], "holdout": 0.0}})
     run(nothing, tmp_path / "nothing")
     assert not any("val_loss" in row for row in metrics(tmp_path / "nothing"))

@@ -41,6 +41,8 @@ def network(config: Config, facts: Facts) -> nn.Module:
         raise ConfigError(
             f"network.kind {kind} is not for {thing}; use {'unet' if facts.pictures else 'mlp'}"
         )
+    if config.train.recompute and not isinstance(config.network, UNet):
+        raise ConfigError("train.recompute is for network.kind unet; leave it out")
     classes = len(facts.classes)
     match config.network:
         case MLP():
@@ -48,7 +50,9 @@ def network(config: Config, facts: Facts) -> nn.Module:
         case UNetSimple():
             return unet_simple.UNetSimple(channels=facts.shape[0], classes=classes, **options)
         case UNet():
-            return unet.UNet(channels=facts.shape[0], classes=classes, **options)
+            return unet.UNet(
+                channels=facts.shape[0], classes=classes, recompute=config.train.recompute, **options
+            )
         case _:
             assert_never(config.network)
 

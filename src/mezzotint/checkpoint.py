@@ -1,7 +1,8 @@
 """What lies on disk: checkpoints to go on from, and the model file that everything else reads.
 
 A file is written under a temporary name, synced, and renamed, so that a name always stands for a whole file. A
-checkpoint is a directory renamed into place; `last.json`, written after it, is the commit point. No pickle anywhere.
+checkpoint is a directory renamed into place; `last.json`, written after it, is the commit point. Old ones go only then.
+Every file has a checksum that is compared when it is read. No pickle anywhere.
 """
 
 import json
@@ -14,7 +15,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import load, load_file, save
 from torch import Tensor, nn
 
 from mezzotint import config as configuration
@@ -29,21 +30,61 @@ FORMAT = 1
 def write(path: Path, content: bytes) -> None:
     """Writes a whole file or none: temporary name, sync, rename."""
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)  # on a full disk it would be in the way
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Makes names that were just given, by a rename, outlast a power cut."""
+    if os.name == "posix":
+        number = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 def write_json(path: Path, content: Any) -> None:
     write(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
-def _tensors(named: dict[str, Tensor], header: dict[str, Any] | None = None) -> bytes:
-    """Safetensors bytes; the header is one JSON string under one key, since several keys have no fixed order."""
+def tensors(named: dict[str, Tensor], header: dict[str, Any] | None = None) -> bytes:
+    """Safetensors bytes. The header is one JSON string under one key, since several keys have no fixed order; it is
+    given the checksum of the tensors, since the format has none."""
     ready = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in named.items()}
-    return save(ready, None if header is None else {"mezzotint": json.dumps(header)})
+    if header is None:
+        return save(ready)
+    return save(ready, {"mezzotint": json.dumps({**header, "crc32": _crc32(ready)})})
+
+
+def _crc32(named: dict[str, Tensor]) -> int:
+    """The checksum of all tensors, in the order of their names."""
+    total = 0
+    for name in sorted(named):
+        flat = named[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        total = zlib.crc32(flat.numpy().data, total)
+    return total
+
+
+def read_tensors(path: Path, remedy: str = "copy it again or train again") -> dict[str, Tensor]:
+    """The tensors of a file written with a header. Raises ModelError where a byte of them is not what was written."""
+    try:
+        named = load_file(path)
+        with safe_open(path, "pt") as file:
+            header = json.loads((file.metadata() or {}).get("mezzotint", "{}"))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"{path} is damaged or missing ({error}); {remedy}") from error
+    if "crc32" in header and header["crc32"] != _crc32(named):
+        raise ModelError(f"{path} is damaged: its checksum differs; {remedy}")
+    return named
 
 
 @dataclass(frozen=True)
@@ -53,7 +94,7 @@ class Header:
     config: Config
     facts: Facts
     step: int
-    weights: str  # which weights these are: "ema 0.05", "raw"
+    weights: str  # which weights these are: "ema 0.05", "ema decay 0.999", "raw"
 
 
 def save_model(path: Path, net: nn.Module, header: Header) -> None:
@@ -65,7 +106,7 @@ def save_model(path: Path, net: nn.Module, header: Header) -> None:
         "step": header.step,
         "weights": header.weights,
     }
-    write(path, _tensors(net.state_dict(), content))
+    write(path, tensors(net.state_dict(), content))
 
 
 def read_header(path: Path) -> Header:
@@ -96,11 +137,12 @@ def read_header(path: Path) -> Header:
 
 
 def load_weights(net: nn.Module, path: Path) -> None:
-    """Fills a network from a file. Raises ModelError where the file does not fit it."""
-    try:
-        weights = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} is damaged or missing ({error})") from error
+    """Fills a network from a file. Raises ModelError where the file is damaged or does not fit the network."""
+    fill(net, read_tensors(path), path)
+
+
+def fill(net: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    """Fills a network with weights that were read from a file. Raises ModelError where they do not fit it."""
     try:
         net.load_state_dict(weights)
     except RuntimeError as error:
@@ -110,8 +152,11 @@ def load_weights(net: nn.Module, path: Path) -> None:
         ) from error
 
 
-def save_checkpoint(folder: Path, state: State, extra: dict[str, Any], keep: int) -> Path:
-    """Writes checkpoints/step-N under a run directory, commits it in last.json, then removes the oldest but `keep`.
+def save_checkpoint(
+    folder: Path, state: State, extra: dict[str, Any], keep: int, keep_every: int | None = None
+) -> Path:
+    """Writes checkpoints/step-N under a run directory, commits it in last.json, then removes the oldest but `keep`;
+    those of multiples of `keep_every` steps stay.
 
     extra: JSON that the run wants back (the stored budget).
     """
@@ -120,64 +165,95 @@ def save_checkpoint(folder: Path, state: State, extra: dict[str, Any], keep: int
     temporary = parent / f".step-{state.step:07d}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
+    averages: dict[str, Tensor] = {}
+    for average in state.averages:
+        averages |= average.named()
     files = {
-        "model.safetensors": _tensors(state.net.state_dict()),
-        "ema.safetensors": _tensors(state.ema.net.state_dict()),
-        "optim.safetensors": _tensors(_moments(state.optimizer)),
+        "model.safetensors": tensors(state.net.state_dict()),
+        "ema.safetensors": tensors(averages),
+        "optim.safetensors": tensors(_moments(state.optimizer)),
     }
-    for name, content in files.items():
-        write(temporary / name, content)
     checksums = {name: zlib.crc32(content) for name, content in files.items()}
-    write_json(temporary / "state.json", {"step": state.step, "crc32": checksums, **extra})
+    try:
+        for name, content in files.items():
+            write(temporary / name, content)
+        write_json(temporary / "state.json", {"step": state.step, "crc32": checksums, **extra})
+    except OSError:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     shutil.rmtree(final, ignore_errors=True)  # from a future that was given up for an older checkpoint
     temporary.rename(final)
+    sync_folder(parent)
     write_json(parent / "last.json", {"step": state.step, "name": final.name})
-    by_age = sorted(parent.glob("step-*"), key=lambda path: (_number(path) <= _number(final), _number(path)))
+    by_age = sorted(parent.glob("step-*"), key=lambda path: (_age(path) <= _age(final), _age(path)))
     for old in by_age[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+        if not (
+            keep_every and _age(old) <= _age(final) and int(old.name.removeprefix("step-")) % keep_every == 0
+        ):
+            shutil.rmtree(old, ignore_errors=True)
     return final
 
 
-def _number(path: Path) -> tuple[int, str]:
+def _age(path: Path) -> tuple[int, str]:
     """Sorts checkpoints by step, those of ten million steps and more included: their names are longer."""
     return len(path.name), path.name
 
 
-def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint of a run, an older one where that was deleted by hand, or None where there is none yet."""
-    commit = folder / "checkpoints" / "last.json"
-    if not commit.is_file():
-        return None
+def checkpoints(folder: Path) -> tuple[list[Path], list[str]]:
+    """The committed checkpoints of a run, newest first, and a line for whatever is odd about them."""
+    parent = folder / "checkpoints"
+    there = sorted(parent.glob("step-*"), key=_age, reverse=True)
     try:
-        newest = commit.parent / json.loads(commit.read_text())["name"]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ModelError(
-            f'{commit} is damaged; write into it the name of a folder beside it, as in {{"name": "step-0001000"}}'
-        ) from error
-    there = [path for path in commit.parent.glob("step-*") if _number(path) <= _number(newest)]
-    if not there:
-        raise ModelError(
-            f"{newest} is missing, and no older checkpoint is there; train again with --overwrite"
-        )
-    return max(there, key=_number)
+        newest = parent / json.loads((parent / "last.json").read_text())["name"]
+    except FileNotFoundError:
+        return [], []  # nothing was committed yet
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+        return there, [f"{parent / 'last.json'} is damaged"]
+    committed = [path for path in there if _age(path) <= _age(newest)]
+    return committed, [] if newest in committed else [f"{newest} is missing"]
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint of a run, or None where there is none yet. What is in it has not been looked at."""
+    committed, _ = checkpoints(folder)
+    return committed[0] if committed else None
+
+
+def load_last(folder: Path, state: State) -> tuple[dict[str, Any] | None, list[str]]:
+    """Fills `state` from the newest checkpoint that is whole. Returns its `extra`, or None where a run has none yet,
+    and a line for every newer one that could not be used. Raises ModelError where none of those that are there can."""
+    committed, odd = checkpoints(folder)
+    for path in committed:
+        try:
+            return load_checkpoint(path, state), odd
+        except ModelError as error:
+            odd.append(str(error))
+    if odd:
+        raise ModelError(f"{odd[0]}, and no older checkpoint can be used; train again with --overwrite")
+    return None, []
 
 
 def load_checkpoint(path: Path, state: State) -> dict[str, Any]:
-    """Fills `state` from a checkpoint and returns its `extra`. Every file's checksum is compared."""
+    """Fills `state` from a checkpoint and returns its `extra`. Every file's checksum is compared before anything is
+    changed. Raises ModelError."""
+    files = {}
     try:
         content = json.loads((path / "state.json").read_text())
         for name, expected in content["crc32"].items():
-            if zlib.crc32((path / name).read_bytes()) != expected:
-                raise ModelError(
-                    f"{path / name} is damaged: its checksum differs; delete {path.name} to go on from an older one"
-                )
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"the checkpoint {path} is damaged or incomplete ({error}); delete it to go on from an older one"
-        ) from error
-    load_weights(state.net, path / "model.safetensors")
-    load_weights(state.ema.net, path / "ema.safetensors")
-    _load_moments(state.optimizer, load_file(path / "optim.safetensors"))
+            files[name] = (path / name).read_bytes()
+            if zlib.crc32(files[name]) != expected:
+                raise ModelError(f"the checkpoint file {path / name} is damaged: its checksum differs")
+        weights, averages, moments = (
+            load(files[f"{name}.safetensors"]) for name in ("model", "ema", "optim")
+        )
+    except (OSError, SafetensorError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise ModelError(f"the checkpoint {path} is damaged or incomplete ({error})") from error
+    fill(state.net, weights, path)
+    for average in state.averages:
+        prefix = f"{average.profile}/"
+        mine = {name.removeprefix(prefix): t for name, t in averages.items() if name.startswith(prefix)}
+        fill(average.net, mine, path)
+    _load_moments(state.optimizer, moments)
     state.step = content["step"]
     return content
 

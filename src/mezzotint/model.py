@@ -3,7 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,17 @@ from PIL import Image
 from torch import Tensor
 
 from mezzotint import build, plots
-from mezzotint.checkpoint import Header, last_checkpoint, load_weights, read_header
+from mezzotint.checkpoint import Header, fill, last_checkpoint, load_weights, read_header
 from mezzotint.config import Sample
 from mezzotint.data.transforms import to_uint8
 from mezzotint.device import find_device, find_precision
 from mezzotint.diffusion.denoiser import Cond, Denoise, Denoiser
 from mezzotint.diffusion.guidance import cfg, clip
 from mezzotint.diffusion.process import Process
-from mezzotint.diffusion.sampler import alone
+from mezzotint.diffusion.sampler import Run, alone
 from mezzotint.diffusion.schedule import Schedule
 from mezzotint.errors import ConfigError, ModelError
+from mezzotint.snapshots import average_of
 from mezzotint.tasks import request, seeds_from
 
 Label = int | str | Sequence[int | str] | None
@@ -151,20 +152,27 @@ class Model:
         if n < 1:
             raise ConfigError(f"n must be at least 1, not {n}")
         labels = label if isinstance(label, Tensor) else self.labels(label, n)
-        cond = self.cond(labels, n, chosen)
+        run = self.run(n, labels, seed, chosen)
+        for state in alone(self.belief(chosen), run.steps, run.cond):
+            yield Preview(state.step, chosen.steps, state.x, state.x0)
+
+    def run(self, n: int, labels: Tensor | None, seed: int, settings: Sample) -> Run:
+        """n pictures from seed on as a run, which asks `belief(settings)` alone or shares its calls with other runs.
+
+        labels: (n,) int64 as from `labels`.
+        """
         steps = request(
             self.process,
             self.schedule,
             self.facts.shape,
             seeds_from(seed, n, self.device),
-            sampler=chosen.sampler,
-            steps=chosen.steps,
-            spacing=chosen.spacing or build.spacing(self.config),
-            eta=chosen.eta,
-            churn=chosen.churn,
+            sampler=settings.sampler,
+            steps=settings.steps,
+            spacing=settings.spacing or build.spacing(self.config),
+            eta=settings.eta,
+            churn=settings.churn,
         )
-        for state in alone(self.belief(chosen), steps, cond):
-            yield Preview(state.step, chosen.steps, state.x, state.x0)
+        return Run(steps, self.cond(labels, n, settings))
 
     def cond(self, labels: Tensor | None, n: int, settings: Sample) -> Cond:
         """What n rows are asked to be, every field set, so that requests of all kinds share a call."""
@@ -268,26 +276,28 @@ def load(
 ) -> Model:
     """A model from a run directory, a run's name, "latest", or a model file.
 
-    weights: "ema", the average (the model file's own), or "raw", the last weights of the run's newest checkpoint.
+    weights: "ema", the average (the model file's own); "raw", the last weights of the run's newest checkpoint; or a
+    length such as "0.07": the average of that length, made from the run's snapshots.
     precision: "fp32" or "bf16"; by default as in training.
     """
     path = find(name)
     header = read_header(path)
     where = find_device(device)
     net = build.network(header.config, header.facts)
-    match weights:
-        case "ema":
-            load_weights(net, path)
-        case "raw":
-            newest = last_checkpoint(path.parent)
-            if newest is None:
-                raise ModelError(
-                    f"{path} stands alone, without checkpoints; raw weights are only in a run directory"
-                )
-            load_weights(net, newest / "model.safetensors")
-            header = Header(header.config, header.facts, header.step, "raw")
-        case _:
-            raise ConfigError(f"weights must be ema or raw, not {weights!r}")
+    if weights == "ema":
+        load_weights(net, path)
+    elif weights == "raw":
+        newest = last_checkpoint(path.parent)
+        if newest is None:
+            raise ModelError(
+                f"{path} stands alone, without checkpoints; raw weights are only in a run directory"
+            )
+        load_weights(net, newest / "model.safetensors")
+        header = replace(header, weights="raw")
+    else:
+        length = _length(weights)
+        fill(net, average_of(path.parent, length), path.parent / "ema")
+        header = replace(header, weights=f"ema {length:g}")
     net = net.to(where).eval().requires_grad_(False)
     wanted = precision or header.config.train.precision
     dtype = find_precision(wanted, where) if header.facts.pictures else torch.float32
@@ -297,3 +307,10 @@ def load(
         where,
         path.absolute().parent.name if path.name == "model.safetensors" else path.stem,
     )
+
+
+def _length(weights: str) -> float:
+    try:
+        return float(weights)
+    except ValueError:
+        raise ConfigError(f"weights must be ema, raw or a length such as 0.07, not {weights!r}") from None

@@ -5,11 +5,14 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from filelock import FileLock, Timeout
 
 from mezzotint import __version__
 from mezzotint import config as configuration
@@ -28,8 +31,24 @@ FREE = frozenset(
         "sample_every",
         "checkpoint_every",
         "keep",
+        "keep_every",
+        "snapshot_every",
+        "recompute",
+        "nonfinite",
     )
 ) | {"data.path", "data.memory_gb"}
+LOCK = ".lock"
+FILES = (
+    "metrics.jsonl",
+    "model.safetensors",
+    "loss.png",
+    "log.txt",
+    "env.json",
+    "report.html",
+    "memorization.json",
+    "memorization.png",
+    "evaluation.json",
+)
 BUDGET = frozenset(f"train.{key}" for key in configuration.BUDGETS)
 
 
@@ -38,7 +57,7 @@ def check_free(folder: Path, config: Config, *, overwrite: bool, resume: bool) -
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file; choose another --name")
     if not _used(folder):
-        if folder.is_dir() and any(folder.iterdir()):
+        if folder.is_dir() and any(path.name != LOCK for path in folder.iterdir()):
             raise ConfigError(f"{folder} is not empty and not a run; choose another --name")
         return
     if overwrite:
@@ -51,21 +70,48 @@ def check_free(folder: Path, config: Config, *, overwrite: bool, resume: bool) -
         raise ConfigError(f"{folder} holds another run ({shown}); {remedy}, or --overwrite it")
 
 
-def claim(folder: Path, config: Config, *, overwrite: bool) -> bool:
-    """Makes the run directory, or empties a used one that is to be overwritten. True where there may be a checkpoint."""
-    used = _used(folder) and not overwrite
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds a run directory, made if need be, so that no second process writes into it. The lock goes with the process,
+    however it ends. Raises ConfigError where another holds it, or where nothing can be written."""
     try:
-        if _used(folder) and overwrite:
-            for name in ("checkpoints", "samples", "ema"):
-                shutil.rmtree(folder / name, ignore_errors=True)
-            for name in ("metrics.jsonl", "model.safetensors", "loss.png", "log.txt", "env.json"):
-                (folder / name).unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK)
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise ConfigError(
+            f"another process is training into {folder}; wait for it, or choose another --name"
+        ) from error
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def empty(folder: Path) -> None:
+    """Forgets the run that a directory holds, files of others excepted."""
+    try:
+        for name in ("checkpoints", "samples", "ema", "tensorboard", "wandb"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        for name in FILES:
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def claim(folder: Path, config: Config) -> None:
+    """Writes whose directory this is: config.yaml and env.json."""
+    try:
         write(folder / "config.yaml", configuration.dump(config).encode())
         write_json(folder / "env.json", _environment())
     except OSError as error:
-        raise ConfigError(f"{folder} cannot be written ({error.strerror}); choose another --out") from error
-    return used
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"{folder} cannot be written ({error.strerror}); choose another --out")
 
 
 def _used(folder: Path) -> bool:

@@ -8,7 +8,7 @@ import torch
 from golden import close, golden
 from torch import Tensor, nn
 
-from mezzotint.train.ema import Ema, gamma_of
+from mezzotint.train.ema import Decay, Ema, gamma_of
 
 
 def follow(weights: Tensor, length: float) -> Tensor:
@@ -85,3 +85,19 @@ def test_the_copy_is_ready_to_sample_and_leaves_the_network_alone() -> None:
     assert net.training and all(p.requires_grad for p in net.parameters())
     ema.update(nn.Sequential(nn.Linear(2, 2)), 2)
     assert all(torch.equal(net.state_dict()[name], value) for name, value in before.items())
+
+
+def test_a_constant_decay_warms_up() -> None:
+    """beta = min(rate, (step - 1) / (step + 9)): the first update copies, late ones decay at the rate."""
+    net = nn.Linear(1, 1, bias=False).double()
+    ema, expected = Ema(net, Decay(0.8)), 0.0
+    for step in range(1, 80):
+        with torch.no_grad():
+            net.weight.fill_(step**0.5)
+        ema.update(net, step)
+        beta = min(0.8, (step - 1) / (step + 9))
+        expected = beta * expected + (1 - beta) * step**0.5
+        assert float(ema.net.weight) == pytest.approx(expected, rel=1e-12)
+        if step == 1:
+            assert float(ema.net.weight) == 1.0
+    assert Decay(0.8).beta(79) == 0.8 > Decay(0.8).beta(20)

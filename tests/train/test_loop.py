@@ -247,22 +247,22 @@ def test_the_held_out_loss_is_the_mean_over_pictures_and_always_the_same() -> No
     state, objective = parts(torch.float64)
     state.net.eval()
     given = [next(batches(32, dtype=torch.float64)), next(batches(8, start=1, dtype=torch.float64))]
-    loss = held_out_loss(objective, given)
+    loss = held_out_loss(objective, given).loss
     each = []
     for step, (x0, label) in enumerate(given):
         eps, u, _ = draw(0, step, x0, None)
         each.append(objective(x0, eps, u, Cond(label=label)).detach())
     assert loss == pytest.approx(float(torch.cat(each).mean()), rel=1e-12)  # not the mean of two means
     torch.rand(5)
-    assert held_out_loss(objective, given) == loss
+    assert held_out_loss(objective, given).loss == loss
     assert all(p.grad is None for p in state.net.parameters())
 
 
 def test_training_lowers_the_loss_towards_its_floor() -> None:
     state, objective = parts()
     given = [next(batches(256, start=10_000 + i)) for i in range(4)]
-    before = held_out_loss(objective, given)
+    before = held_out_loss(objective, given).loss
     for _ in train(objective, state, batches(256), until=300, lr=lambda share: 1e-2 * (1 - share)):
         pass
-    after = held_out_loss(objective, given)
+    after = held_out_loss(objective, given).loss
     assert after < 0.75 * before

@@ -87,6 +87,7 @@ class Data(Tree):
     colour: Annotated[float, Field(ge=0, lt=1)] = 0.0  # jitter of brightness, contrast and saturation
     holdout: Share = 0.05  # kept out of training (at most 1,000 pictures), for the held-out loss
     memory_gb: Annotated[float, Field(gt=0)] = 2.0  # larger sets are decoded as they are needed
+    stream: bool = False  # parquet files read as they are needed: for sets that fit neither memory nor disk
 
 
 class MLP(Tree):
@@ -193,18 +194,27 @@ class Train(Tree):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     clip: Annotated[float, Field(gt=0)] | None = 1.0  # norm of the gradient
     ema: Annotated[float, Field(gt=0, lt=0.28)] = (
-        0.05  # length of the average of weights, as a share of training
+        0.05  # length of the average of weights, as a share of training; any other can be made afterwards
+    )
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = (
+        None  # instead: a constant decay with warm-up, such as 0.9999
     )
     label_drop: Share = 0.1  # share of labels replaced by "none", for guidance
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: bool | None = None  # None: on CUDA
+    recompute: bool = False  # activation checkpointing: less memory, about a third more time
+    nonfinite: Literal["skip", "rollback"] = (
+        "skip"  # a step that is not finite: leave it out, or go back to the last checkpoint at half the rate
+    )
     log_every: Interval = "50 steps"
     validate_every: Interval = "10%"
     sample_every: Interval = "20%"
     checkpoint_every: Interval = "10%"
-    keep: PositiveInt = 2  # checkpoints
+    keep: PositiveInt = 2  # checkpoints: the newest,
+    keep_every: Interval | None = None  # and those of such steps for good
+    snapshot_every: Interval = "10%"  # of the averages, from which those of other lengths are made
 
     @model_validator(mode="after")
     def _one_budget(self) -> "Train":

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mezzotint.nets.embed import Conditioning
 from mezzotint.nets.parts import group_norm, pad_to_multiple, zero_init
@@ -68,14 +69,24 @@ class Attention(nn.Module):
 
 
 class Stage(nn.Module):
-    """A residual block, then attention if asked."""
+    """A residual block, then attention if asked.
 
-    def __init__(self, block: ResidualBlock, attention: Attention | None) -> None:
+    recompute: keep only the input for the backward pass, and compute what is inside once more then: less memory for
+    about a third more time ("activation checkpointing", Chen et al. 2016).
+    """
+
+    def __init__(self, block: ResidualBlock, attention: Attention | None, recompute: bool) -> None:
         super().__init__()
         self.block = block
         self.attention = nn.Identity() if attention is None else attention
+        self.recompute = recompute
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(self._inside, x, emb, use_reentrant=False)
+        return self._inside(x, emb)
+
+    def _inside(self, x: Tensor, emb: Tensor) -> Tensor:
         return self.attention(self.block(x, emb))
 
 
@@ -121,6 +132,7 @@ class UNet(nn.Module):
     patch: side of the squares of pixels that are folded into channels at the entrance and unfolded at the exit;
     2 makes a step almost four times as fast.
     classes: number of classes K, 0 for none; see `Conditioning`.
+    recompute: activation checkpointing, see `Stage`.
     """
 
     def __init__(
@@ -135,6 +147,7 @@ class UNet(nn.Module):
         dropout: float = 0.0,
         patch: int = 1,
         classes: int = 0,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
         factors = [patch * 2**i for i in range(len(multipliers))]
@@ -147,7 +160,7 @@ class UNet(nn.Module):
 
         def stage(channels_in: int, channels_out: int, factor: int) -> Stage:
             attend = Attention(channels_out, head_channels, linear_attention) if factor in attention else None
-            return Stage(ResidualBlock(channels_in, channels_out, emb, dropout), attend)
+            return Stage(ResidualBlock(channels_in, channels_out, emb, dropout), attend, recompute)
 
         self.multiple = factors[-1]
         self.conditioning = Conditioning(emb, classes)
@@ -166,9 +179,8 @@ class UNet(nn.Module):
             skips += [inside] + [wide] * blocks
 
         deepest = widths[-1]
-        self.middle = nn.ModuleList(
-            [stage(deepest, deepest, factors[-1]), Stage(ResidualBlock(deepest, deepest, emb, dropout), None)]
-        )
+        last_block = Stage(ResidualBlock(deepest, deepest, emb, dropout), None, recompute)
+        self.middle = nn.ModuleList([stage(deepest, deepest, factors[-1]), last_block])
 
         self.up = nn.ModuleList()
         inside = deepest

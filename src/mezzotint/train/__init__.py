@@ -1,7 +1,7 @@
-"""Training: the loop, the average of weights, the optimiser, the order of the data."""
+"""Training: the loop, averages of weights, the optimiser, the order of the data, several processes."""
 
-from mezzotint.train.ema import Ema
+from mezzotint.train.ema import Decay, Ema
 from mezzotint.train.loop import Progress, State, held_out_loss, train
 from mezzotint.train.optim import adamw, learning_rate
 
-__all__ = ["Ema", "Progress", "State", "adamw", "held_out_loss", "learning_rate", "train"]
+__all__ = ["Decay", "Ema", "Progress", "State", "adamw", "held_out_loss", "learning_rate", "train"]

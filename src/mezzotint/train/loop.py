@@ -4,41 +4,55 @@ Everything random is a pure function of (seed, step, row) (see `diffusion.noise`
 checkpoint is the run that was never interrupted.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mezzotint.diffusion.denoiser import Cond
 from mezzotint.diffusion.loss import Objective, stratified
 from mezzotint.diffusion.noise import bits, noise, uniform
 from mezzotint.train.data_order import DROPOUT, EPS, LABEL_DROP, LEVEL
+from mezzotint.train.distributed import Ranks
 from mezzotint.train.ema import Ema
 
 Batch = tuple[
     Tensor, Tensor | None
 ]  # x0 (B, *D) float32 in [-1, 1] (points: about unit variance), label (B,) | None
 
+LEVELS = 8  # parts of (0, 1) that the u of the noise levels are told apart in
+
 
 @dataclass
 class State:
-    """What training changes; what a checkpoint holds. step: optimiser steps done, whatever the accumulation."""
+    """What training changes; what a checkpoint holds. step: optimiser steps done, whatever the accumulation.
+
+    ema: the average that is sampled. also: others that follow, for lengths chosen afterwards (see `posthoc`)."""
 
     net: nn.Module
     optimizer: torch.optim.Optimizer
     ema: Ema
     step: int = 0
+    also: tuple[Ema, ...] = ()
+
+    @property
+    def averages(self) -> tuple[Ema, ...]:
+        return (self.ema, *self.also)
 
 
 class Progress(NamedTuple):
-    """After a step. loss and grad_norm stay 0-d tensors on the device: reading them waits for it."""
+    """After a step. Tensors stay on the device: reading them waits for it."""
 
     step: int
-    loss: Tensor
-    grad_norm: Tensor
+    loss: Tensor  # 0-d
+    levels: Tensor  # (2, LEVELS): the losses by equal parts of u, their sum and their number
+    grad_norm: Tensor  # 0-d, before clipping
+    skipped: Tensor  # 0-d, 1 where loss or gradient were not finite, and the weights stayed as they were
     lr: float
 
 
@@ -54,57 +68,113 @@ def train(
     accumulate: int = 1,
     label_drop: float = 0.0,
     null: int = 0,
+    ranks: Ranks | None = None,
 ) -> Iterator[Progress]:
     """Trains to step `until`, or as far as the batches reach; yields after the optimiser and the average of weights.
 
-    Seeds torch's global generators at every step (for dropout). batches: from step state.step on. lr: share of the budget done -> learning rate. clip: largest norm of the
-    gradient. accumulate: the batch is computed in so many parts; the step is that of the whole batch. label_drop: share
-    of labels replaced by `null`, which teaches the unconditional model that guidance needs (Ho & Salimans 2022).
+    Seeds torch's global generators at every step (for dropout). batches: from step state.step on; of several `ranks`,
+    each is given its rows. lr: share of the budget done -> learning rate. clip: largest norm of the gradient.
+    accumulate: the batch is computed in so many parts; the step is that of the whole batch. label_drop: share of labels
+    replaced by `null`, which teaches the unconditional model that guidance needs (Ho & Salimans 2022).
+
+    A step whose loss or gradient is not finite changes neither weights nor moments: the device itself decides, and
+    nothing waits for it. The averages go on over weights that did not move.
     """
+    ranks = ranks or Ranks()
     state.net.train()
     parameters = [p for p in state.net.parameters() if p.requires_grad]
+    statistics = [b for b in state.net.buffers() if b.is_floating_point()]  # of a batch norm
     for x0, label in islice(batches, until - state.step):
         rate = lr((state.step + 0.5) / until)  # the middle of the step, so that neither end is a rate of 0
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        torch.manual_seed(int(bits(torch.tensor([seed]), state.step, DROPOUT, 1)))
-        eps, u, label = draw(seed, state.step, x0, label, label_drop, null)
-        loss = torch.zeros((), device=x0.device)
+        torch.manual_seed(int(bits(torch.tensor([seed]), state.step, DROPOUT, ranks.rank + 1)[0, -1]))
+        eps, u, label = draw(seed, state.step, x0, label, label_drop, null, ranks)
+        before = [b.clone() for b in statistics]
+        each = torch.empty(len(x0), device=x0.device)
         for first in range(accumulate):
             part = slice(first, None, accumulate)  # rows are sorted by level: every part has all levels
-            cond = Cond(label=None if label is None else label[part])
-            each = objective(x0[part], eps[part], u[part], cond).sum() / len(x0)
-            each.backward()
-            loss += each.detach()
+            with ranks.local() if first < accumulate - 1 else nullcontext():
+                cond = Cond(label=None if label is None else label[part])
+                loss = objective(x0[part], eps[part], u[part], cond)
+                (loss.sum() / len(x0)).backward()
+            each[part] = loss.detach().float()
+        levels = ranks.sum(by_level(each, u))
+        mean = levels[0].sum() / levels[1].sum()
         norm = nn.utils.clip_grad_norm_(parameters, clip if clip is not None else float("inf"), foreach=True)
-        state.optimizer.step()
+        skipped = (~(norm.isfinite() & mean.isfinite())).float()
+        _step_unless(skipped, state.optimizer, parameters)
+        for now, was in zip(statistics, before):
+            now.copy_(torch.where(skipped.bool(), was, now))
         state.optimizer.zero_grad()
         state.step += 1
-        state.ema.update(state.net, state.step)
-        yield Progress(state.step, loss, norm, rate)
+        for average in state.averages:
+            average.update(state.net, state.step)
+        yield Progress(state.step, mean, levels, norm, skipped, rate)
+
+
+def _step_unless(skipped: Tensor, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> None:
+    """One step of the optimiser, or none where the 0-d tensor `skipped` is 1; the host does not learn which."""
+    if getattr(optimizer, "_step_supports_amp_scaling", False):  # fused kernels look at the flag themselves
+        optimizer.grad_scale, optimizer.found_inf = None, skipped  # type: ignore[attr-defined]
+    else:  # others see a gradient of zero
+        for p in parameters:
+            if p.grad is not None:
+                p.grad.masked_fill_(skipped.bool(), 0)
+    optimizer.step()
+
+
+def by_level(each: Tensor, u: Tensor) -> Tensor:
+    """Losses (B,) drawn at u (B,) by equal parts of u: (2, LEVELS), their sum and their number. On the usual schedules
+    the first part has the cleanest pictures."""
+    part = F.one_hot((u * LEVELS).long(), LEVELS).T.to(each.device, each.dtype, non_blocking=True)
+    return torch.stack([part @ each, part.sum(1)])
 
 
 def draw(
-    seed: int, step: int, x0: Tensor, label: Tensor | None, label_drop: float = 0.0, null: int = 0
+    seed: int,
+    step: int,
+    x0: Tensor,
+    label: Tensor | None,
+    label_drop: float = 0.0,
+    null: int = 0,
+    ranks: Ranks | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The noise (B, *D), the u of the levels (B,) and the labels, some dropped, of one step."""
-    numbers = step * len(x0) + torch.arange(len(x0))
+    """The noise (B, *D), the u of the levels (B,) and the labels, some dropped, of one step: of the rows that are this
+    rank's, out of a global batch of B * ranks.count."""
+    ranks = ranks or Ranks()
+    total = len(x0) * ranks.count
+    mine = slice(ranks.rank, None, ranks.count)
+    numbers = step * total + torch.arange(total)
     seeds = torch.full_like(numbers, seed)
+    u = stratified(uniform(seeds, numbers, LEVEL, 1)[:, 0])[mine]
+    seeds, numbers = seeds[mine], numbers[mine]
     eps = noise(seeds.to(x0.device), numbers.to(x0.device), EPS, x0.shape[1:]).to(x0.dtype)
-    u = stratified(uniform(seeds, numbers, LEVEL, 1)[:, 0])
     if label is not None and label_drop > 0:
         dropped = uniform(seeds, numbers, LABEL_DROP, 1)[:, 0] < label_drop
         label = label.masked_fill(dropped.to(label.device, non_blocking=True), null)
     return eps, u, label
 
 
+class HeldOut(NamedTuple):
+    """A loss on data kept out of training: the mean, and the means by equal parts of u (nan where nothing was drawn)."""
+
+    loss: float
+    levels: list[float]
+
+
 @torch.no_grad()
-def held_out_loss(objective: Objective, batches: Iterable[Batch], seed: int = 0) -> float:
-    """The mean loss over batches, at levels and noise that are the same at every call, so that its curve is smooth.
-    The network is taken as it is: give one in eval mode, such as the average's."""
-    total, count = 0.0, 0
-    for step, (x0, label) in enumerate(batches):
+def held_out_loss(
+    objective: Objective, batches: Sequence[Batch], seed: int = 0, ranks: Ranks | None = None
+) -> HeldOut:
+    """The loss over batches, at levels and noise that are the same at every call, so that its curve is smooth.
+    The network is taken as it is: give one in eval mode, such as the average's. Of several ranks each takes its share
+    of the batches, and all get the answer."""
+    ranks = ranks or Ranks()
+    total = torch.zeros(2, LEVELS, dtype=torch.float64)
+    for step in range(ranks.rank, len(batches), ranks.count):
+        x0, label = batches[step]
         eps, u, label = draw(seed, step, x0, label)
-        total += float(objective(x0, eps, u, Cond(label=label)).sum())
-        count += len(x0)
-    return total / max(count, 1)
+        total += by_level(objective(x0, eps, u, Cond(label=label)).cpu().double(), u)
+    sums, numbers = ranks.sum(total)
+    return HeldOut(float(sums.sum() / numbers.sum()), (sums / numbers).tolist())

@@ -5,8 +5,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
+
+from mezzotint.train.loop import Progress
 
 
 @dataclass
@@ -24,31 +28,58 @@ class Every:
         return step % self.steps == 0 or step == until
 
 
+class Reading(NamedTuple):
+    """What happened since the last reading."""
+
+    loss: float  # mean over the steps that were not skipped; nan where all were
+    levels: list[float | None]  # the same by parts of the noise levels; None where nothing was drawn
+    skipped: list[int]  # the steps whose loss or gradient was not finite
+    speed: float  # steps a second
+
+
 class Meter:
-    """Mean loss and speed since the last reading. Losses stay on the device until then."""
+    """Losses, skipped steps and speed since the last reading. They stay on the device until then."""
 
-    def __init__(self, losses: Sequence[float] = ()) -> None:
-        self._losses: list[torch.Tensor] = [torch.tensor(loss) for loss in losses]
+    def __init__(self, rows: Sequence[Sequence[float]] = ()) -> None:
+        self._rows: list[Tensor] = [torch.tensor(row) for row in rows]
         self._steps, self._began = 0, time.perf_counter()
+        self._lost = 0  # steps in a row that were skipped, up to the last reading
 
-    def add(self, loss: torch.Tensor) -> None:
-        self._losses.append(loss)
+    def add(self, progress: Progress) -> None:
+        self._rows.append(torch.cat([progress.skipped[None], progress.levels.flatten()]))
         self._steps += 1
 
-    def unread(self) -> list[float]:
-        """The losses since the last reading: a checkpoint keeps them, so that a resumed run logs the same means."""
-        if not self._losses:
+    def unread(self) -> list[list[float]]:
+        """What was added since the last reading, a row a step: a checkpoint keeps them, so that a resumed run logs the
+        same means."""
+        if not self._rows:
             return []
-        device = self._losses[-1].device
-        return torch.stack([loss.to(device) for loss in self._losses]).tolist()
+        device = self._rows[-1].device
+        return torch.stack([row.to(device) for row in self._rows]).tolist()
 
-    def read(self) -> tuple[float, float]:
-        """(mean loss, steps a second), and starts anew. Waits for the device."""
-        mean = float(torch.tensor(self.unread(), dtype=torch.float64).mean())
+    def lost(self) -> int:
+        """How many steps in a row were skipped, up to now. Waits for the device."""
+        lost = self._lost
+        for row in self.unread():
+            lost = lost + 1 if row[0] else 0
+        return lost
+
+    def read(self, step: int) -> Reading:
+        """Reads and starts anew, after step `step`. Waits for the device."""
+        rows = torch.tensor(self.unread(), dtype=torch.float64)
+        good = rows[:, 0] == 0
+        sums, numbers = rows[good, 1:].sum(0).view(2, -1)
+        levels = [a / b if b else None for a, b in zip(sums.tolist(), numbers.tolist())]
         now = time.perf_counter()
-        speed = self._steps / (now - self._began)
-        self._losses, self._steps, self._began = [], 0, now
-        return mean, speed
+        reading = Reading(
+            loss=float(sums.sum() / numbers.sum()),
+            levels=levels,
+            skipped=[step - len(rows) + 1 + i for i in (~good).nonzero().flatten().tolist()],
+            speed=self._steps / (now - self._began),
+        )
+        self._lost = self.lost()
+        self._rows, self._steps, self._began = [], 0, now
+        return reading
 
     @contextmanager
     def paused(self) -> Iterator[None]:
