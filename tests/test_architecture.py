@@ -14,8 +14,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "mezzotint"
 # Leaves do not know each other; every other part knows what lies below it. `__init__` is the package itself.
 BUILD = {"errors", "diffusion", "nets", "data", "config"}
 CHECKPOINT = BUILD | {"build", "train"}  # it stores and restores the state of training
-MODEL = CHECKPOINT | {"checkpoint", "tasks", "plots", "device"}
-FIT = MODEL | {"model", "source", "rundir"}
+MODEL = CHECKPOINT | {"checkpoint", "snapshots", "tasks", "plots", "device"}
+FIT = MODEL | {"model", "source", "stream", "rundir", "sheets", "run"}
 STUDIES = FIT | {"fit", "evaluate"}
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
@@ -26,18 +26,24 @@ ARROWS: dict[str, set[str]] = {
     "plots": {"errors"},
     "train": {"errors", "diffusion"},
     "tasks": {"errors", "diffusion"},
+    "track": {"errors", "data"},
     "device": {"errors"},
     "evaluate": {"errors", "diffusion", "nets", "data", "tasks"},
     "build": BUILD,
-    "source": BUILD | {"build", "train"},
+    "batches": BUILD | {"train"},
+    "stream": BUILD | {"build", "train", "batches"},
+    "source": BUILD | {"build", "train", "batches", "stream"},
     "rundir": CHECKPOINT | {"checkpoint"},
     "checkpoint": CHECKPOINT,
+    "snapshots": CHECKPOINT | {"checkpoint"},
     "model": MODEL,
+    "sheets": MODEL | {"model"},
+    "run": MODEL | {"model", "batches", "source"},
     "fit": FIT,
     "studies": STUDIES,
     "serve": STUDIES,
     "__init__": STUDIES,
-    "cli": STUDIES | {"studies", "serve", "__init__"},
+    "cli": STUDIES | {"studies", "serve", "track", "__init__"},
     "__main__": {"cli"},
 }
 TORCH_ALONE = {"diffusion", "nets"}  # beside the standard library

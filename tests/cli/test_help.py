@@ -12,6 +12,10 @@ from workshop import Call
 COMMANDS = [
     "train",
     "sample",
+    "serve",
+    "evaluate",
+    "doctor",
+    "report",
     "info",
     "list",
     "show",

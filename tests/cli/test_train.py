@@ -28,7 +28,8 @@ def steps(run: Path) -> list[int]:
 
 
 def half_files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.name.startswith(".") or path.suffix == ".tmp"]
+    dotted = [path for path in folder.rglob("*") if path.name.startswith(".") and path.name != ".lock"]
+    return dotted + list(folder.rglob("*.tmp"))
 
 
 def test_leaves_a_run_directory(mezzotint: Call, bench: Path) -> None:
@@ -41,7 +42,7 @@ def test_leaves_a_run_directory(mezzotint: Call, bench: Path) -> None:
     run = bench / "runs" / "digits"
     assert {path.name for path in run.iterdir()} == {
         *("config.yaml", "env.json", "metrics.jsonl", "log.txt", "checkpoints", "samples", "loss.png"),
-        "model.safetensors",
+        *("model.safetensors", "ema", ".lock", "report.html", "memorization.json", "memorization.png"),
     }
     assert [path.name for path in (run / "samples").iterdir()] == ["step-0000004.png"]
     config = yaml.safe_load((run / "config.yaml").read_text())

@@ -10,8 +10,12 @@ from typing import Any
 import typer
 
 from mezzotint import __version__
+from mezzotint.cli.doctor import doctor
+from mezzotint.cli.evaluate import evaluate
 from mezzotint.cli.inspect import info, listing
+from mezzotint.cli.report import report
 from mezzotint.cli.sample import sample
+from mezzotint.cli.serve import serve
 from mezzotint.cli.show import show
 from mezzotint.cli.train import train
 
@@ -29,7 +33,11 @@ With --verbose any command shows where an error came from.""",
 )
 app.command("train")(train)
 app.command("sample")(sample)
+app.command("serve")(serve)
+app.command("evaluate")(evaluate)
 app.add_typer(show, name="show")
+app.command("doctor")(doctor)
+app.command("report")(report)
 app.command("info")(info)
 app.command("list")(listing)
 

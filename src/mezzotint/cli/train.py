@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -17,6 +17,7 @@ from mezzotint.cli import options
 if TYPE_CHECKING:
     from mezzotint.config import Config
     from mezzotint.fit import Done, Event
+    from mezzotint.track import Tracker
 
 
 def train(
@@ -42,6 +43,9 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="check configuration and data, write nothing")
     ] = False,
+    track: Annotated[
+        list[str] | None, typer.Option("--track", help="send metrics on: tensorboard or wandb")
+    ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="refresh samples/watch.png as it learns; a GIF at the end")
     ] = False,
@@ -53,6 +57,7 @@ def train(
       mezzotint train digits
       mezzotint train mnist --data pictures/mnist --minutes 5
       mezzotint train folder --data my/photos data.size=64 --name photos --watch
+      torchrun --nproc-per-node=4 -m mezzotint train cifar10 --compile
     """
     from mezzotint import config as configuration
     from mezzotint.errors import ConfigError
@@ -80,36 +85,69 @@ def train(
     folder = out / name
 
     from mezzotint.fit import fit
+    from mezzotint.train.distributed import leave
 
     received: list[int] = []
 
     def ask_to_stop(number: int, frame: FrameType | None) -> None:
+        if received and number == signal.SIGTERM and "LOCAL_RANK" in os.environ:
+            return  # torchrun passes a Ctrl-C on as SIGTERM, after the terminal has
         received.append(number)
         if len(received) > 1:
             raise KeyboardInterrupt
+        if not _first():
+            return
         with suppress(OSError):  # not print, which a signal may have interrupted
             os.write(2, b"\nsaving after this step; once more stops at once, at the last checkpoint\n")
 
+    trackers = []
+    if track and _first():
+        from mezzotint.track import open_trackers
+
+        trackers = open_trackers(track, folder, config.model_dump(mode="json"), name)
     previous = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         events = fit(
             config, folder, overwrite=overwrite, resume=resume, watch=watch, stop=lambda: bool(received)
         )
-        done = _follow(events, folder)
+        done = _follow(events, folder, trackers)
     except KeyboardInterrupt:
         _say("stopped at once; the same command goes on from the last checkpoint")
         return 128 + received[-1]
     finally:
+        for tracker in trackers:
+            tracker.close()
+        leave()
         for number, handler in previous.items():
             signal.signal(number, handler)
     if not done.finished:
         _say(f"saved at step {done.step:,} of {done.until:,}; the same command goes on from there")
         return 128 + received[0]
     _say(f"done: {done.folder}/model.safetensors at step {done.step:,}")
-    _say(
-        f"pictures: {done.folder}/samples and loss.png;  more: mezzotint sample {_spoken(done.folder)} -n 64"
-    )
+    _judge(folder)
+    _say(f"look at {done.folder}/report.html;  more: mezzotint sample {_spoken(done.folder)} -n 64")
     return 0
+
+
+def _judge(folder: Path) -> None:
+    """After the end: are the samples copies? And the report of the run."""
+    if not _first():
+        return
+    from mezzotint.errors import RunError
+    from mezzotint.studies.copies import look_for_copies
+    from mezzotint.studies.report import report
+
+    _say("comparing samples with the training pictures, and writing the report")
+    try:
+        found = look_for_copies(folder)
+        if found and found.flagged:
+            _say(f"careful: {found.copied.value:.0%} of the samples look like copies of training pictures")
+        report(folder)
+    except OSError as error:
+        raise RunError(
+            f"the model is safe, but {folder}/report.html cannot be written ({error}); make room, then: "
+            f"mezzotint report {_spoken(folder)}"
+        ) from error
 
 
 def _spoken(folder: Path) -> str:
@@ -126,12 +164,12 @@ def _dry_run(config: "Config") -> int:
     return 0
 
 
-def _follow(events: Iterable["Event"], folder: Path) -> "Done":
+def _follow(events: Iterable["Event"], folder: Path, trackers: Sequence["Tracker"]) -> "Done":
     """Shows what a run says: a bar with rate and time left on a terminal, plain lines elsewhere; log.txt has it too."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from mezzotint.fit import Done, Note, Tick
+    from mezzotint.fit import Done, Logged, Note, Sheet, Tick
 
     console = Console(highlight=False)
     bar = Progress(
@@ -141,7 +179,7 @@ def _follow(events: Iterable["Event"], folder: Path) -> "Done":
         TimeRemainingColumn(compact=True),
         TextColumn("left"),
         console=console,
-        disable=not console.is_terminal,
+        disable=not console.is_terminal or not _first(),
         expand=True,
     )
     task = None
@@ -167,17 +205,30 @@ def _follow(events: Iterable["Event"], folder: Path) -> "Done":
                     if not console.is_terminal and (time.monotonic() - shown > 5 or step == until):
                         _say(line)
                         shown = time.monotonic()
+                case Logged(row):
+                    for tracker in trackers:
+                        tracker.scalars(row["step"], row)
+                case Sheet(step, name, image):
+                    for tracker in trackers:
+                        tracker.picture(step, name, image)
                 case Done():
                     return event
     raise AssertionError("a run ends with Done")
 
 
 def _say(line: str) -> None:
-    """Prints, also where nobody reads any more: Ctrl-C ends the `| tee` behind us first, and the run is still to save."""
+    """Prints, also where nobody reads any more: Ctrl-C ends the `| tee` behind us first, and the run is still to save.
+    Of several processes the first one speaks."""
+    if not _first():
+        return
     try:
         print(line, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _first() -> bool:
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _clock(seconds: float) -> str:
@@ -187,6 +238,6 @@ def _clock(seconds: float) -> str:
 
 
 def _log(folder: Path, line: str) -> None:
-    if folder.is_dir():
+    if folder.is_dir() and _first():
         with (folder / "log.txt").open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")

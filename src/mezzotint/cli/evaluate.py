@@ -1,0 +1,189 @@
+"""mezzotint evaluate"""
+
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mezzotint.cli import options
+from mezzotint.cli.output import reserve, writing
+
+if TYPE_CHECKING:
+    from mezzotint.evaluate.numbers import Number
+    from mezzotint.studies.evaluation import Evaluation
+
+ARROWS = {"lower": "↓", "higher": "↑", "": ""}
+
+
+def evaluate(
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN|MODEL|FOLDER|NPZ...", help="what to judge; several make one table"),
+    ],
+    n: Annotated[int, typer.Option("-n", help="pictures of each; numbers of other n do not compare")] = 2000,
+    extractor: Annotated[
+        str,
+        typer.Option(
+            "--extractor",
+            help="auto, classifier, clusters, inception=FILE, dinov2[=PLACE], clip[=PLACE]",
+        ),
+    ] = "auto",
+    data: Annotated[
+        str | None, typer.Option("--data", help="the real pictures: a set's name, a folder or a parquet file")
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option("--metrics", help="of frechet,kernel,score,precision,agreement,memorization,vlb,ode"),
+    ] = None,
+    seed: options.Seed = 0,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="write one page with numbers and pictures: FILE.html")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print JSON; kept, it can stand for its source later")
+    ] = False,
+    device: options.Device = None,
+) -> int:
+    """Measures how good pictures are, against real ones.
+
+    \b
+    Examples:
+      mezzotint evaluate mnist
+      mezzotint evaluate runs/a runs/b real.json -n 5000 --report a-b.html
+      mezzotint evaluate my/pictures --data cifar10 --extractor inception=pt_inception-2015-12-05-6726825d.pth
+      mezzotint evaluate mnist --metrics vlb,ode --json > mnist-bits.json
+
+    The judge is a classifier trained on the data set itself, once, and kept (in $MEZZOTINT_CACHE or ~/.cache/mezzotint).
+    vlb and ode, the bits/dim of real pictures under the model, take minutes and are measured when asked for.
+    """
+    from mezzotint.errors import ConfigError
+    from mezzotint.studies import evaluation as study
+    from mezzotint.studies.evaluation_page import keep, page
+
+    if report is not None:
+        if report.suffix.lower() != ".html":
+            raise ConfigError(f"--report {report}: give it a name that ends in .html")
+        reserve(report)
+    kept = [name for name in sources if name.endswith(".json")]
+    fresh = [name for name in sources if name not in kept]
+    found = [one for name in kept for one in _read(Path(name))]
+    if fresh:
+        chosen = study.USUAL if metrics is None else [word.strip() for word in metrics.split(",")]
+        with _Progress() as progress:
+            found += study.evaluate(
+                fresh,
+                n=n,
+                seed=seed,
+                extractor=extractor,
+                data=data,
+                metrics=chosen,
+                device=device or "auto",
+                progress=progress,
+            )
+    study.refuse_unequal(found)
+    for one in found:
+        with suppress(OSError):  # somebody else's run
+            keep(one)
+    if as_json:
+        print(json.dumps([one.as_json() for one in found], indent=1))
+    else:
+        print("\n".join(table(found)))
+    if report is not None:
+        from mezzotint.checkpoint import write
+
+        with writing(report):
+            write(report, page(found).encode())
+        print(f"{report}: numbers, samples, and the real pictures nearest to them", file=sys.stderr)
+    return 0
+
+
+def table(found: "Sequence[Evaluation]") -> list[str]:
+    """Lines of text: a row for every number, a column for real pictures and one for every source."""
+    first = found[0]
+    names = list(dict.fromkeys(number.name for one in found for number in one.numbers))
+    cells = [["", "", "real", *[one.source for one in found]]]
+    for name in names:
+        numbers = [next((number for number in one.numbers if number.name == name), None) for one in found]
+        known = next(number for number in numbers if number is not None)
+        real = "" if known.real is None else f"{known.real:.3g}"
+        cells.append([name, ARROWS[known.better], real, *map(spoken, numbers)])
+    wide = [max(len(row[k]) for row in cells) for k in range(len(cells[0]))]
+    lines = [
+        f"against: {first.reference}",
+        f"judge: {first.judge};  n = {first.n:,};  with 95 % intervals",
+        "",
+    ]
+    lines += ["  ".join(word.ljust(w) for word, w in zip(row, wide)).rstrip() for row in cells]
+    lines += [f"\n{one.source} copies its training pictures" for one in found if one.copying]
+    seconds = "  ".join(f"{one.source} {one.seconds:.0f} s" for one in found)
+    return [*lines, "", f"sampled and measured in {seconds}"]
+
+
+def spoken(number: "Number | None") -> str:
+    """A value and its interval, to two digits of that."""
+    if number is None:
+        return "-"
+    if number.low is None or number.high is None:
+        return f"{number.value:.4g}"
+    half = (number.high - number.low) / 2
+    digits = min(max(1 - math.floor(math.log10(half)), 0), 6) if half > 0 else 4
+    return f"{number.value:.{digits}f} ({number.low:.{digits}f} to {number.high:.{digits}f})"
+
+
+def _read(path: Path) -> "list[Evaluation]":
+    """Evaluations that --json has written."""
+    from mezzotint.errors import ModelError
+    from mezzotint.studies.evaluation import Evaluation
+
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"there is no file {path}; check its name") from error
+    except (ValueError, OSError) as error:
+        raise ModelError(f"{path} cannot be read as JSON ({error}); write it anew with --json") from error
+    return [Evaluation.from_json(one) for one in (content if isinstance(content, list) else [content])]
+
+
+class _Progress:
+    """What is being done and how long it will take: bars on a terminal, elsewhere a line for the estimate. To stderr, so
+    that --json stays clean."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        console = Console(stderr=True, highlight=False)
+        self.bars = Progress(console=console, disable=not console.is_terminal, transient=True)
+        self.tasks: dict[str, Any] = {}
+        self.first: dict[str, tuple[int, float]] = {}  # parts done, and when: the first one is slower
+
+    def __enter__(self) -> "_Progress":
+        self.bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bars.stop()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = time.perf_counter()
+        if what not in self.tasks:
+            self.tasks[what] = self.bars.add_task(what, total=total)
+        elif done and what not in self.first:
+            self.first[what] = done, now
+        elif what in self.first and self.first[what][0]:
+            done_then, then = self.first[what]
+            self.first[what] = 0, now  # said once
+            left = (now - then) / (done - done_then) * (total - done)
+            if left > 2:
+                self.bars.console.print(f"{what}: about {_clock(left)}")
+        self.bars.update(self.tasks[what], completed=done)
+
+
+def _clock(seconds: float) -> str:
+    return f"{round(seconds) // 60}:{round(seconds) % 60:02}"

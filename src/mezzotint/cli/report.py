@@ -1,0 +1,28 @@
+"""mezzotint report"""
+
+from typing import Annotated
+
+import typer
+
+
+def report(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="a run's name or directory, or latest")],
+) -> int:
+    """One page about a run: findings, curves, samples.
+
+    \b
+    Example:
+      mezzotint report digits
+    """
+    from mezzotint.errors import RunError
+    from mezzotint.studies.report import find_run
+    from mezzotint.studies.report import report as write_report
+
+    folder = find_run(run)
+    try:
+        print(write_report(folder))
+    except OSError as error:
+        raise RunError(
+            f"{folder}/report.html cannot be written ({error}); make room, then try again"
+        ) from error
+    return 0

@@ -1,0 +1,75 @@
+"""mezzotint serve"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mezzotint.cli import options
+
+
+def serve(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN|MODEL]...", help="what to serve, the default one first; or latest"),
+    ] = None,
+    host: Annotated[str, typer.Option("--host", help="other than loopback needs --token")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="0 takes a free one", min=0, max=65535)] = 8000,
+    token: Annotated[
+        str | None, typer.Option("--token", envvar="MEZZOTINT_TOKEN", help="that requests bring; or none")
+    ] = None,
+    max_queue: Annotated[int | None, typer.Option("--max-queue", help="requests under way", min=1)] = None,
+    max_per_client: Annotated[
+        int | None, typer.Option("--max-per-client", help="requests under way of one address", min=1)
+    ] = None,
+    max_rows: Annotated[int | None, typer.Option("--max-rows", help="pictures a network call", min=1)] = None,
+    max_n: Annotated[int | None, typer.Option("--max-n", help="pictures a request", min=1)] = None,
+    max_steps: Annotated[int | None, typer.Option("--max-steps", help="steps a request", min=1)] = None,
+    max_seconds: Annotated[int | None, typer.Option("--max-seconds", help="time a request", min=1)] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option("--allow-host", help="a name by which browsers know this server")
+    ] = None,
+    proxy: Annotated[
+        str | None, typer.Option("--proxy", help="addresses a,b of proxies, believed whom they ask for")
+    ] = None,
+    log: Annotated[
+        Path | None, typer.Option("--log", help="a file for a line about every request; else stderr")
+    ] = None,
+    weights: Annotated[str, typer.Option("--weights", help="ema (the average) or raw (the last)")] = "ema",
+    device: options.Device = None,
+) -> int:
+    """Serves models over HTTP; its page /docs says how to ask.
+
+    Requests share each network call, whatever their samplers, steps and classes.
+
+    \b
+    Examples:
+      mezzotint serve latest
+      mezzotint serve digits moons --port 8080 --log inferences.jsonl
+      mezzotint serve digits --host 0.0.0.0 --token 0123456789abcdef
+    """
+    import logging
+    from importlib.util import find_spec
+
+    from mezzotint.data.errors import MissingExtra
+
+    for module in ("fastapi", "uvicorn", "prometheus_client"):
+        if find_spec(module) is None:
+            raise MissingExtra(f'{module} is not installed; run: pip install "mezzotint[serve]"')
+    from mezzotint.serve.server import serve as run
+    from mezzotint.serve.settings import Settings, make_limits
+
+    given = {"max_queue": max_queue, "max_per_client": max_per_client, "max_rows": max_rows}
+    given |= {"max_n": max_n, "max_steps": max_steps, "max_seconds": max_seconds}
+    settings = Settings(
+        models=tuple(runs or ["latest"]),
+        token=token,
+        hosts=tuple(allow_host or ()),
+        log=log,
+        device=device or "auto",
+        weights=weights,
+        limits=make_limits(**{name: value for name, value in given.items() if value is not None}),
+    )
+    logging.basicConfig(format="mezzotint: %(message)s")
+    run(settings, host, port, proxy)
+    return 0
