@@ -77,6 +77,7 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
         pytest.param(PICTURES, {}, {"accumulate": 3}, id="pictures-accumulate"),
         pytest.param(PICTURES, {}, {"precision": "bf16"}, id="pictures-bf16"),
         pytest.param(PICTURES, {}, {"precision": "bf16", "accumulate": 2}, id="pictures-bf16-accumulate"),
+        pytest.param(PICTURES, {}, {"precision": "bf16", "optimizer": "muon"}, id="pictures-bf16-muon"),
         pytest.param(PICTURES, BATCH_NORM, {"accumulate": 2}, id="batch-norm-accumulate"),
         pytest.param(
             {**PICTURES, "data": {**PICTURES["data"], "flip": True, "crop": 1, "colour": 0.2}},

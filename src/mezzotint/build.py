@@ -12,6 +12,8 @@ from mezzotint.diffusion import loss, parameterization, process, schedule
 from mezzotint.diffusion.denoiser import Denoiser, sigma_condition, time_condition
 from mezzotint.errors import ConfigError
 from mezzotint.nets import mlp, unet, unet_simple
+from mezzotint.train.muon import muon
+from mezzotint.train.optim import adamw
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,17 @@ def network(config: Config, facts: Facts) -> nn.Module:
             )
         case _:
             assert_never(config.network)
+
+
+def optimizer(config: Config, net: nn.Module) -> torch.optim.Optimizer:
+    """What moves the weights of a network that lies on its device."""
+    match config.train.optimizer:
+        case "adamw":
+            return adamw(net, config.train.lr, config.train.weight_decay)
+        case "muon":
+            return muon(net, config.train.lr, config.train.weight_decay)
+        case _:
+            assert_never(config.train.optimizer)
 
 
 def make_process(config: Config) -> process.Process:

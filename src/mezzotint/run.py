@@ -21,7 +21,7 @@ from mezzotint.source import Source, open_source
 from mezzotint.train.distributed import Ranks
 from mezzotint.train.ema import Decay, Ema
 from mezzotint.train.loop import Batch, Progress, State, held_out_loss, train
-from mezzotint.train.optim import adamw, learning_rate
+from mezzotint.train.optim import learning_rate
 
 TRACKED = (0.05, 0.10)  # two lengths give all others afterwards (Karras et al. 2024, "EDM2")
 
@@ -57,9 +57,8 @@ class Run:
             lengths = [max(TRACKED, key=lambda length: abs(length - train.ema))]
         else:
             ema, lengths = Ema(net, Decay(train.ema_decay)), list(TRACKED)
-        state = State(
-            net, adamw(net, train.lr, train.weight_decay), ema, also=tuple(Ema(net, x) for x in lengths)
-        )
+        optimizer = build.optimizer(self.config, net)
+        state = State(net, optimizer, ema, also=tuple(Ema(net, length) for length in lengths))
         ranks = replace(ranks)
         compile = self.device.type == "cuda" if train.compile is None else train.compile
         return state, self._objective(ranks.wrap(net), compile), ranks

@@ -188,6 +188,7 @@ class Train(Tree):
     minutes: Amount | None = None
     batch_size: PositiveInt = 128
     accumulate: PositiveInt = 1  # micro-batches that a batch is computed in; less memory, the same step
+    optimizer: Literal["adamw", "muon"] = "adamw"
     lr: Annotated[float, Field(gt=0)] = 1e-3
     warmup: Share = 0.05  # share of the budget
     decay: Literal["cosine", "constant"] = "cosine"
