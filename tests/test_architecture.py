@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "mezzotint"
 BUILD = {"errors", "diffusion", "nets", "data", "config"}
 CHECKPOINT = BUILD | {"build", "train"}  # it stores and restores the state of training
 MODEL = CHECKPOINT | {"checkpoint", "snapshots", "tasks", "plots", "device"}
-FIT = MODEL | {"model", "source", "stream", "rundir", "sheets", "strips", "run"}
+FIT = MODEL | {"model", "source", "stream", "rundir", "sheets", "strips", "run", "events"}
 STUDIES = FIT | {"fit", "evaluate"}
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
@@ -33,6 +33,7 @@ ARROWS: dict[str, set[str]] = {
     "batches": BUILD | {"train"},
     "stream": BUILD | {"build", "train", "batches"},
     "source": BUILD | {"build", "train", "batches", "stream"},
+    "events": set(),
     "rundir": CHECKPOINT | {"checkpoint"},
     "checkpoint": CHECKPOINT,
     "snapshots": CHECKPOINT | {"checkpoint"},

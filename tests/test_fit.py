@@ -15,7 +15,8 @@ from mezzotint import config
 from mezzotint.checkpoint import last_checkpoint, read_header
 from mezzotint.config import Config
 from mezzotint.errors import ConfigError, RunError
-from mezzotint.fit import Done, Event, Note, Tick, fit
+from mezzotint.events import Done, Event, Note, Tick
+from mezzotint.fit import fit
 
 RARE = dict.fromkeys(("validate_every", "sample_every", "checkpoint_every"), "100%")
 POINTS: dict[str, Any] = {

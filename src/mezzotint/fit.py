@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from PIL import Image
 
@@ -14,6 +14,8 @@ from mezzotint import plots, sheets
 from mezzotint.checkpoint import Header, checkpoints, load_last, save_checkpoint, save_model
 from mezzotint.config import Config
 from mezzotint.errors import ConfigError, RunError
+from mezzotint.events import Done, Event, Logged, Note, Sheet, Tick
+from mezzotint.model import Model
 from mezzotint.run import Run
 from mezzotint.rundir import check_free, claim, cut_metrics, empty, locked, log_metrics, read_metrics
 from mezzotint.snapshots import cut_snapshots, save_snapshot
@@ -27,47 +29,6 @@ LOST = 20  # steps in a row that were not finite: more of them will not help
 ROLLBACKS = 5
 
 
-class Note(NamedTuple):
-    """Something to tell the user, one line."""
-
-    text: str
-
-
-class Tick(NamedTuple):
-    """After a step. At logged steps also the mean loss since the last one, and the speed in pictures a second."""
-
-    step: int
-    until: int
-    loss: float | None
-    rate: float | None
-
-
-class Logged(NamedTuple):
-    """A row of metrics.jsonl, as it was written."""
-
-    row: dict[str, Any]
-
-
-class Sheet(NamedTuple):
-    """A picture of samples that was written, for trackers."""
-
-    step: int
-    name: str
-    image: Image.Image
-
-
-class Done(NamedTuple):
-    """The end. finished: False where it was stopped before the budget was used."""
-
-    folder: Path
-    step: int
-    until: int
-    finished: bool
-
-
-Event = Note | Tick | Logged | Sheet | Done
-
-
 def fit(
     config: Config,
     folder: str | Path,
@@ -76,12 +37,14 @@ def fit(
     resume: bool = False,
     watch: bool = False,
     stop: Callable[[], bool] = lambda: False,
+    judge: Callable[[Model], dict[str, float]] | None = None,
 ) -> Iterator[Event]:
     """Trains one model into a run directory, and goes on by itself where an earlier call stopped.
 
     overwrite: start anew in a used directory. resume: go on although the budget has changed. watch: refresh
     samples/watch.png at 1, 2, 5, 10, 20 ... % from the same seeds, and make a GIF of it at the end. stop: asked after
-    every step; True saves and ends. In processes started by torchrun, all of them call this. Raises ConfigError,
+    every step; True saves and ends. judge: at every train.evaluate_every, numbers about the model for metrics.jsonl. In
+    processes started by torchrun, all of them call this. Raises ConfigError,
     DataError, ModelError or RunError; a run that cannot begin leaves the directory as it was.
     """
     began = time.perf_counter()
@@ -124,7 +87,9 @@ def fit(
         else:
             yield Note("measuring the speed of a step, to turn minutes into steps")
             until = run.state.step + run.measured_budget(began)
-        yield from _Training(run, until, {"budget": budget, "data": data}, stored or {}).follow(watch, stop)
+        yield from _Training(run, until, {"budget": budget, "data": data}, stored or {}).follow(
+            watch, stop, judge
+        )
 
 
 def check(config: Config) -> str:
@@ -150,9 +115,15 @@ class _Training:
             every, (train.log_every, train.validate_every, train.sample_every)
         )
         self.checkpoint, self.snapshot = every(train.checkpoint_every), every(train.snapshot_every)
+        self.evaluate = every(train.evaluate_every) if train.evaluate_every else None
         self.keep_every = every(train.keep_every).steps if train.keep_every else None
 
-    def follow(self, watch: bool, stop: Callable[[], bool]) -> Iterator[Event]:
+    def follow(
+        self,
+        watch: bool,
+        stop: Callable[[], bool],
+        judge: Callable[[Model], dict[str, float]] | None,
+    ) -> Iterator[Event]:
         run, state, folder, until = self.run, self.run.state, self.run.folder, self.until
         with self.writing():
             self.forget_what_lies_ahead()
@@ -184,6 +155,8 @@ class _Training:
                 with self.meter.paused(), self.writing():
                     if run.validation and self.validate(step, until):
                         row |= self.validated()
+                    if judge and self.evaluate and self.evaluate(step, until) and run.ranks.first:
+                        row |= judge(run.model)
                     if len(row) > 2 and run.ranks.first:
                         row["seconds"] = round(time.perf_counter() - self.began, 2)
                         log_metrics(folder, row)

@@ -29,6 +29,7 @@ FREE = frozenset(
         "log_every",
         "validate_every",
         "sample_every",
+        "evaluate_every",
         "checkpoint_every",
         "keep",
         "keep_every",

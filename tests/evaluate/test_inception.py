@@ -84,6 +84,7 @@ def test_the_network_has_the_published_size() -> None:
         net = Inception()
     assert sum(p.numel() for p in net.parameters()) == 23_834_568 + 8 * 2049
     assert net.Mixed_5b.branch5x5_2.conv.weight.shape == (64, 48, 5, 5)
+    assert (net.Mixed_7b.maximum, net.Mixed_7c.maximum) == (False, True)
     assert net.Mixed_7c.branch3x3dbl_3b.conv.weight.shape == (384, 384, 3, 1)
 
 
@@ -158,7 +159,7 @@ def test_wrong_files_are_refused_in_one_line(weights: dict[str, Tensor], tmp_pat
         torch.save(content, path)
         with pytest.raises(DataError, match=words):
             inception_extractor(path)
-    path.write_bytes(pickle.dumps(Code()))
+    path.write_bytes(pickle.dumps(Code(), protocol=2))
     with pytest.raises(DataError, match="cannot read"):
         inception_extractor(path)
     for name in ("nowhere.pth", "nowhere.safetensors"):

@@ -8,7 +8,8 @@ import torch
 from mezzotint.config import load
 from mezzotint.data.toy import log_prob, points
 from mezzotint.evaluate.points import energy_distance
-from mezzotint.fit import Done, fit
+from mezzotint.events import Done
+from mezzotint.fit import fit
 from mezzotint.model import load as load_model
 
 N, PAIRS = 2000, 5

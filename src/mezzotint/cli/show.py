@@ -84,15 +84,8 @@ def forward(
     Example:
       mezzotint show forward mnist --data pictures/mnist --times 0,250,500,999
     """
-    import torch
-
-    from mezzotint import build, plots
-    from mezzotint.data.transforms import to_uint8
-    from mezzotint.diffusion.noise import noise
-    from mezzotint.diffusion.process import add_noise
-    from mezzotint.diffusion.schedule import Table, linear_time
     from mezzotint.errors import ConfigError
-    from mezzotint.tasks import seeds_from
+    from mezzotint.strips import noising
 
     config, opened = _open(source, overrides, data)
     try:
@@ -104,19 +97,8 @@ def forward(
     path = output or Path(f"{Path(source).stem}-forward.png")
     reserve(path)
     x0, label = opened.preview(n if opened.facts.pictures else 2000)
-    u = (torch.tensor(chosen, dtype=torch.float64) + 0.5) / 1000
-    schedule = build.make_schedule(config)
-    levels = schedule(u) if isinstance(schedule, Table) else linear_time(u)
-    eps = noise(seeds_from(seed, len(x0), x0.device), 0, 0, x0.shape[1:])
-    frames = [add_noise(build.make_process(config), x0, eps, level) for level in levels]
-    captions = [f"t = {t}" for t in chosen]
-    image = (
-        plots.strip(torch.stack([to_uint8(x) for x in frames]), captions)
-        if opened.facts.pictures
-        else plots.scatter([(c, x, label) for c, x in zip(captions, frames)])
-    )
     settings = {"data": config.data.name, "times": chosen, "seed": seed}
-    return _save(image, path, settings)
+    return _save(noising(config, x0, label, chosen, seed), path, settings)
 
 
 @show.command("schedule")
@@ -177,10 +159,8 @@ def reverse(
     Example:
       mezzotint show reverse mnist --class 3 --steps 50
     """
-    import torch
-
-    from mezzotint import plots
     from mezzotint.model import load
+    from mezzotint.strips import denoising, moments
 
     model = load(run)
     many = n if model.facts.pictures else 2000
@@ -188,18 +168,10 @@ def reverse(
     settings = {"sampler": sampler, "steps": steps, "guidance": guidance}
     path = output or Path(f"{model.source}-reverse.png")
     reserve(path)
-    previews = list(model.stream(many, label=wanted, seed=seed, **settings))
-    picked = [
-        previews[i]
-        for i in torch.linspace(0, len(previews) - 1, min(8, len(previews))).round().long().unique()
-    ]
-    captions = [f"step {p.step}" for p in picked]
-    if model.facts.pictures:
-        rows = [torch.stack([p.state, p.belief], dim=1).flatten(0, 1) for p in picked]
-        image = plots.strip(torch.stack(rows), captions)
-    else:
-        image = plots.scatter([(c, p.state, None) for c, p in zip(captions, picked)])
-    return _save(image, path, model.samples(previews[-1].belief, wanted, seed, settings).settings)
+    shown = moments(model.settings(**settings).steps)
+    previews = [p for p in model.stream(many, label=wanted, seed=seed, **settings) if p.step in shown]
+    made = model.samples(previews[-1].belief, wanted, seed, settings)
+    return _save(denoising(previews), path, made.settings)
 
 
 @show.command("loss")

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -16,7 +16,8 @@ from mezzotint.cli import options
 
 if TYPE_CHECKING:
     from mezzotint.config import Config
-    from mezzotint.fit import Done, Event
+    from mezzotint.events import Done, Event
+    from mezzotint.model import Model
     from mezzotint.track import Tracker
 
 
@@ -105,10 +106,17 @@ def train(
         from mezzotint.track import open_trackers
 
         trackers = open_trackers(track, folder, config.model_dump(mode="json"), name)
+    judge = _judge_of(config) if config.train.evaluate_every and _first() else None
     previous = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         events = fit(
-            config, folder, overwrite=overwrite, resume=resume, watch=watch, stop=lambda: bool(received)
+            config,
+            folder,
+            overwrite=overwrite,
+            resume=resume,
+            watch=watch,
+            stop=lambda: bool(received),
+            judge=judge,
         )
         done = _follow(events, folder, trackers)
     except KeyboardInterrupt:
@@ -124,12 +132,24 @@ def train(
         _say(f"saved at step {done.step:,} of {done.until:,}; the same command goes on from there")
         return 128 + received[0]
     _say(f"done: {done.folder}/model.safetensors at step {done.step:,}")
-    _judge(folder)
+    _afterwards(folder)
     _say(f"look at {done.folder}/report.html;  more: mezzotint sample {_spoken(done.folder)} -n 64")
     return 0
 
 
-def _judge(folder: Path) -> None:
+def _judge_of(config: "Config") -> "Callable[[Model], dict[str, float]]":
+    """What evaluates a model in training: few samples, against features that are computed once."""
+    from mezzotint.device import find_device
+    from mezzotint.studies.evaluation import quality
+    from mezzotint.studies.reference import open_judge, open_reference
+
+    _say("preparing the judge of the samples; it is kept for the next time")
+    reference = open_reference(config.data)
+    judge = open_judge("auto", reference, find_device(config.train.device))
+    return lambda model: quality(model, judge, reference, n=500)
+
+
+def _afterwards(folder: Path) -> None:
     """After the end: are the samples copies? And the report of the run."""
     if not _first():
         return
@@ -169,7 +189,7 @@ def _follow(events: Iterable["Event"], folder: Path, trackers: Sequence["Tracker
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from mezzotint.fit import Done, Logged, Note, Sheet, Tick
+    from mezzotint.events import Done, Logged, Note, Sheet, Tick
 
     console = Console(highlight=False)
     bar = Progress(

@@ -3,7 +3,7 @@
 Clusters of k-means on the pixels stand for classes, and then, in a second round, clusters on the features of the first
 (Caron et al. 2018). Random views of a picture keep its cluster, so the features learn what pixels do not know: a thing
 moved or turned a little is the same thing. On MNIST the five nearest of 10,000 pictures tell the class in 95.0 % of cases
-by pixels, 97.3 % after one round and 98.2 % after two.
+by pixels, and in 97.9 % by these features after a quarter of the usual budget.
 """
 
 from dataclasses import replace
