@@ -1,6 +1,6 @@
 """Install, demo and checks with nothing but Python: `python3 make.py COMMAND` (the Makefile only calls this).
 
-    install   make .venv and install the package with its development tools
+    install   make .venv and install the package with its development tools, or with other extras: `--extra serve,ui`
     demo      train two small models and sample them (installs the package alone if .venv is empty)
     test      format, lint, types and unit tests; `test lint`, `test types` or `test unit` for a part;
               what follows `--` goes to pytest
@@ -268,6 +268,7 @@ def main(words: list[str]) -> int:
     commands = ["install", "demo", "test", *CHECKS, "format", "clean"]
     parser.add_argument("command", choices=commands, metavar="COMMAND", help=", ".join(commands))
     parser.add_argument("part", nargs="?", choices=list(CHECKS), help="with test: one part of it")
+    parser.add_argument("--extra", default="dev", help="of pyproject.toml, for install: dev, or a,b")
     parser.add_argument("--torch", default=os.environ.get("TORCH") or "auto", help="auto, cpu or cuda")
     parser.add_argument("--torch-index", default=os.environ.get("TORCH_INDEX"), metavar="URL")
     if not words:
@@ -280,7 +281,8 @@ def main(words: list[str]) -> int:
         parser.error(f"only test has parts: python3 make.py test {options.part}")
     if options.command == "clean":
         return clean()
-    install("" if options.command == "demo" else "dev", options.torch, options.torch_index or None)
+    extra = {"demo": "", "install": options.extra}.get(options.command, "dev")
+    install(extra, options.torch, options.torch_index or None)
     if options.command == "demo":
         return demo()
     if options.command == "format":

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "mezzotint"
 # Leaves do not know each other; every other part knows what lies below it. `__init__` is the package itself.
 BUILD = {"errors", "diffusion", "nets", "data", "config"}
 CHECKPOINT = BUILD | {"build", "train"}  # it stores and restores the state of training
-MODEL = CHECKPOINT | {"checkpoint", "snapshots", "tasks", "plots", "device"}
+MODEL = CHECKPOINT | {"checkpoint", "snapshots", "tasks", "plots", "device", "samples"}
 FIT = MODEL | {"model", "source", "stream", "rundir", "sheets", "strips", "run", "events"}
 STUDIES = FIT | {"fit", "evaluate"}
 ARROWS: dict[str, set[str]] = {
@@ -37,6 +37,7 @@ ARROWS: dict[str, set[str]] = {
     "rundir": CHECKPOINT | {"checkpoint"},
     "checkpoint": CHECKPOINT,
     "snapshots": CHECKPOINT | {"checkpoint"},
+    "samples": {"data", "plots"},
     "model": MODEL,
     "sheets": MODEL | {"model"},
     "strips": MODEL | {"model"},

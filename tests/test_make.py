@@ -24,7 +24,9 @@ def test_every_dependency_is_pinned_to_a_version_that_it_allows() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [Requirement(line) for line in project["dependencies"]]
     wanted += [
-        Requirement(line) for extra in ("hub", "dev") for line in project["optional-dependencies"][extra]
+        Requirement(line)
+        for extra in ("hub", "serve", "ui", "track", "features", "dev")
+        for line in project["optional-dependencies"][extra]
     ]
     for requirement in wanted:
         if requirement.name != project["name"]:

@@ -2,19 +2,17 @@
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
-from mezzotint import build, plots
+from mezzotint import build
 from mezzotint.checkpoint import Header, fill, last_checkpoint, load_weights, read_header
 from mezzotint.config import Sample
-from mezzotint.data.transforms import to_uint8
 from mezzotint.device import find_device, find_precision
 from mezzotint.diffusion.denoiser import Cond, Denoise, Denoiser
 from mezzotint.diffusion.guidance import cfg, clip
@@ -22,72 +20,9 @@ from mezzotint.diffusion.process import Process
 from mezzotint.diffusion.sampler import Run, alone
 from mezzotint.diffusion.schedule import Schedule
 from mezzotint.errors import ConfigError, ModelError
+from mezzotint.samples import Label, Preview, Samples
 from mezzotint.snapshots import average_of
 from mezzotint.tasks import request, seeds_from
-
-Label = int | str | Sequence[int | str] | None
-
-
-@dataclass(frozen=True)
-class Preview:
-    """After a step of sampling: steps done of how many, and on request the pictures as they are then.
-
-    Reading `belief` or `state` waits for the device and copies; a loop that reads only the last one costs nothing.
-    """
-
-    step: int
-    steps: int
-    x: Tensor  # (N, *D) float32 on the device, as the model computes: the state after the step,
-    x0: Tensor  # and the belief it moved by
-
-    @property
-    def belief(self) -> Tensor:
-        """What the pictures will be: (N, C, H, W) uint8, points (N, 2) float32, on the CPU."""
-        return finish(self.x0)
-
-    @property
-    def state(self) -> Tensor:
-        """The noisy state, in the same form."""
-        return finish(self.x)
-
-
-def finish(x: Tensor) -> Tensor:
-    """From the model's range to what people use: pictures (N, C, H, W) to uint8, points (N, 2) float32; on the CPU."""
-    return to_uint8(x).cpu() if x.ndim == 4 else x.float().cpu()
-
-
-@dataclass(frozen=True)
-class Samples:
-    """What a model made. As a sequence: pictures (PIL) or points (2,)."""
-
-    values: Tensor  # pictures (N, C, H, W) uint8, points (N, 2) float32; on the CPU
-    seeds: Tensor  # (N,) int64: the seed that makes each again, alone
-    labels: Tensor | None  # (N,) int64, where there are classes
-    settings: dict[str, Any]  # what made them; goes into the PNG
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __getitem__(self, index: int) -> Any:
-        if self.values.ndim == 2:
-            return self.values[index]
-        return plots.picture(self.values[index])
-
-    def sheet(self, columns: int | None = None) -> Image.Image:
-        """All of them in one picture: a grid, or for points a scatter plot."""
-        if self.values.ndim == 2:
-            return plots.scatter([(f"{len(self)} samples", self.values, self.labels)], limits=(-3, 3))
-        if columns is None and self.labels is not None and self.settings.get("label") == "all":
-            classes = len(self.labels.unique())
-            columns = classes if classes <= 12 and classes < len(self) else None  # a column for each class
-        return plots.sheet(self.values, columns=columns)
-
-    def save(self, path: str | Path) -> None:
-        """Writes the sheet as a PNG that carries the settings."""
-        plots.save_png(self.sheet(), Path(path), self.settings)
-
-    def _repr_png_(self) -> bytes | None:
-        return self.sheet()._repr_png_()
 
 
 class Model:
@@ -242,8 +177,17 @@ class Model:
         )
 
 
+BUNDLED = Path(__file__).parent / "models"
+
+
+def bundled() -> dict[str, Path]:
+    """The models that come with the package, by name; beside each lies a card."""
+    return {path.stem: path for path in sorted(BUNDLED.glob("*.safetensors"))}
+
+
 def find(name: str | Path, runs: Path = Path("runs")) -> Path:
-    """The model file that a name stands for: a file, a run directory, the name of a run, or "latest".
+    """The model file that a name stands for: a file, a run directory, the name of a run, "latest", or a model that
+    comes with the package. A run wins over a bundled model of its name.
 
     Raises ModelError with what there is instead.
     """
@@ -262,13 +206,22 @@ def find(name: str | Path, runs: Path = Path("runs")) -> Path:
             )
     if path.is_file():
         return path
+    if str(name) in bundled():
+        return bundled()[str(name)]
     names = sorted(f.parent.name for f in runs.glob("*/model.safetensors"))
     there = (
         f"runs here: {', '.join(names)}"
         if names
         else f"no runs under {runs}; train one: mezzotint train digits"
     )
-    raise ModelError(f"no run and no model file is called {str(name)!r}; {there}")
+    raise ModelError(
+        f"no run and no model file is called {str(name)!r}; {there}; bundled: {', '.join(bundled()) or 'none'}"
+    )
+
+
+def usual(runs: Path = Path("runs")) -> str:
+    """What to take where nobody names a model: "latest", or, where nothing was trained yet, a bundled one."""
+    return "latest" if any(runs.glob("*/model.safetensors")) or not bundled() else "mnist"
 
 
 def load(

@@ -49,6 +49,7 @@ FILES = (
     "memorization.json",
     "memorization.png",
     "evaluation.json",
+    "tune.json",
 )
 BUDGET = frozenset(f"train.{key}" for key in configuration.BUDGETS)
 

@@ -18,6 +18,8 @@ from mezzotint.cli.sample import sample
 from mezzotint.cli.serve import serve
 from mezzotint.cli.show import show
 from mezzotint.cli.train import train
+from mezzotint.cli.tune import tune
+from mezzotint.cli.ui import ui
 
 app = typer.Typer(
     name="mezzotint",
@@ -34,7 +36,9 @@ With --verbose any command shows where an error came from.""",
 app.command("train")(train)
 app.command("sample")(sample)
 app.command("serve")(serve)
+app.command("ui")(ui)
 app.command("evaluate")(evaluate)
+app.command("tune")(tune)
 app.add_typer(show, name="show")
 app.command("doctor")(doctor)
 app.command("report")(report)

@@ -84,19 +84,22 @@ Rows = tuple[list[str], list[tuple[Any, ...]]]
 def _models(out: Path) -> Rows:
     from mezzotint.checkpoint import read_header
     from mezzotint.errors import ModelError
+    from mezzotint.model import bundled
 
+    found = [(path.parent.name, path, "run") for path in sorted(out.glob("*/model.safetensors"))]
+    names = {name for name, *_ in found}
+    found += [(name, path, "bundled") for name, path in bundled().items() if name not in names]
     rows: list[tuple[Any, ...]] = []
-    for path in sorted(out.glob("*/model.safetensors")):
+    for name, path, origin in found:
         try:
             header = read_header(path)
         except ModelError as error:
-            rows.append((path.parent.name, "damaged", "", "", str(error)))
+            rows.append((name, origin, "damaged", "", "", str(error)))
             continue
         shape = "x".join(map(str, header.facts.shape))
-        rows.append(
-            (path.parent.name, header.config.data.name, shape, len(header.facts.classes), f"{header.step:,}")
-        )
-    return ["run", "data", "shape", "classes", "step"], rows
+        classes, step = len(header.facts.classes), f"{header.step:,}"
+        rows.append((name, origin, header.config.data.name, shape, classes, step))
+    return ["model", "from", "data", "shape", "classes", "step"], rows
 
 
 def _samplers(all: bool) -> Rows:

@@ -11,7 +11,10 @@ from mezzotint.cli import options
 def serve(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN|MODEL]...", help="what to serve, the default one first; or latest"),
+        typer.Argument(
+            metavar="[RUN|MODEL]...",
+            help="what to serve, the default one first; else the newest run, or a bundled model",
+        ),
     ] = None,
     host: Annotated[str, typer.Option("--host", help="other than loopback needs --token")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="0 takes a free one", min=0, max=65535)] = 8000,
@@ -62,7 +65,7 @@ def serve(
     given = {"max_queue": max_queue, "max_per_client": max_per_client, "max_rows": max_rows}
     given |= {"max_n": max_n, "max_steps": max_steps, "max_seconds": max_seconds}
     settings = Settings(
-        models=tuple(runs or ["latest"]),
+        models=tuple(runs or ()),
         token=token,
         hosts=tuple(allow_host or ()),
         log=log,

@@ -212,7 +212,9 @@ class Train(Tree):
     log_every: Interval = "50 steps"
     validate_every: Interval = "10%"
     sample_every: Interval = "20%"
-    evaluate_every: Interval | None = None  # a Fréchet distance, as of `mezzotint evaluate`, but of fewer samples
+    evaluate_every: Interval | None = (
+        None  # a Fréchet distance, as of `mezzotint evaluate`, but of fewer samples
+    )
     checkpoint_every: Interval = "10%"
     keep: PositiveInt = 2  # checkpoints: the newest,
     keep_every: Interval | None = None  # and those of such steps for good

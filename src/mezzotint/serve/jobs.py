@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from starlette.concurrency import run_in_threadpool
 from torch import Tensor
 
-from mezzotint.model import Label, Samples, finish
+from mezzotint.samples import Label, Samples, finish
 from mezzotint.serve.results import encode
 from mezzotint.serve.schemas import JobStatus
 from mezzotint.serve.tickets import Diverged, Phase, Ticket, TooLong

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from mezzotint.errors import ConfigError
-from mezzotint.model import Model, load
+from mezzotint.model import Model, load, usual
 from mezzotint.serve.engine import Engine
 from mezzotint.serve.jobs import Job, Jobs
 from mezzotint.serve.problems import Problem
@@ -157,7 +157,7 @@ def _network(model: Model) -> Any:
 def load_models(settings: Settings) -> dict[str, Model]:
     """The models of the settings by their names, warm: each has made a picture. Raises ModelError and ConfigError."""
     models: dict[str, Model] = {}
-    for name in settings.models:
+    for name in settings.models or (usual(),):
         model = load(name, device=settings.device, weights=settings.weights)
         if model.source in models:
             raise ConfigError(f"two models are called {model.source!r}; rename the folder of one")

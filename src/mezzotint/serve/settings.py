@@ -36,11 +36,12 @@ class Limits(BaseModel):
 
 @dataclass(frozen=True)
 class Settings:
-    """models: names as `mezzotint.model.find` knows them; the first is the default. token: None where none was said,
+    """models: names as `mezzotint.model.find` knows them; the first is the default; none: the newest run, or where
+    nothing was trained yet a bundled model. token: None where none was said,
     "none" where it was said that there is none. hosts: names, besides localhost and plain addresses, by which browsers
     may know this server."""
 
-    models: tuple[str, ...] = ("latest",)
+    models: tuple[str, ...] = ()
     token: str | None = None
     hosts: tuple[str, ...] = ()
     log: Path | None = None  # of inferences, JSON lines; None: stderr
@@ -72,7 +73,7 @@ class Settings:
         given = {name: read(name.upper()) for name in Limits.model_fields}
         log = read("LOG")
         return Settings(
-            models=listed("MODELS") or ("latest",),
+            models=listed("MODELS"),
             token=read("TOKEN"),
             hosts=listed("HOSTS"),
             log=Path(log) if log else None,

@@ -1,0 +1,29 @@
+"""Puts the model of a finished run into the package, without the paths of the machine that trained it.
+
+    python benchmarks/bundle.py RUN_DIRECTORY NAME
+
+The commands and figures of each bundled model stand in its card, src/mezzotint/models/NAME.md.
+"""
+
+import sys
+from pathlib import Path
+
+from mezzotint import build
+from mezzotint.checkpoint import Header, load_weights, read_header, save_model
+from mezzotint.model import BUNDLED
+
+
+def main(run: Path, name: str) -> None:
+    header = read_header(run / "model.safetensors")
+    data = header.config.data.model_copy(update={"path": None})
+    config = header.config.model_copy(update={"data": data})
+    net = build.network(config, header.facts)
+    load_weights(net, run / "model.safetensors")
+    path = BUNDLED / f"{name}.safetensors"
+    save_model(path, net, Header(config, header.facts, header.step, header.weights))
+    assert path.stat().st_size <= 4 * 2**20, "a bundled model has at most 4 MB"
+    print(path)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -1,0 +1,187 @@
+"""mezzotint tune"""
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mezzotint.cli import options
+
+if TYPE_CHECKING:
+    from mezzotint.studies.tune import Outcome, Trial, Tried
+
+NAMES = {"frechet": "Fréchet distance", "energy": "energy distance"}
+
+
+def tune(
+    run: options.Run,
+    calls: Annotated[
+        int | None,
+        typer.Option(
+            "--calls",
+            help="network calls a picture at most, a guided step counts twice; as now by default",
+            min=1,
+        ),
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", help="for 64 pictures on this machine", min=1e-3)
+    ] = None,
+    agreement: Annotated[
+        float,
+        typer.Option(
+            "--agreement",
+            help="share that a classifier should take for the class asked for, where there are classes",
+            min=0,
+            max=1,
+        ),
+    ] = 0.99,
+    n: Annotated[int, typer.Option("-n", help="pictures (or points) a trial", min=100)] = 1000,
+    seed: options.Seed = 0,
+    quick: Annotated[bool, typer.Option("--quick", help="fewer trials")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="write nothing")] = False,
+    device: options.Device = None,
+) -> int:
+    """Finds the best sampling defaults of a model, in a given time.
+
+    \b
+    Examples:
+      mezzotint tune digits
+      mezzotint tune runs/mnist --calls 20
+      mezzotint tune latest --seconds 0.5 --agreement 0.995 -n 2000
+      mezzotint tune moons --quick --dry-run
+
+    Sampler, steps, guidance and its interval, and for a run the length of the average of its weights. They are compared
+    with pictures of the training split and written into the model file as its defaults, if they are better beyond noise.
+    The test split is left for mezzotint evaluate. A run keeps the trials in its tune.json: interrupted, the same command
+    goes on.
+    """
+    from mezzotint.studies.tune import Outcome, Target, Tried
+    from mezzotint.studies.tune import tune as search
+
+    best: Tried | None = None
+    with _Progress() as progress:
+        try:
+            events = search(
+                run,
+                Target(calls, seconds, agreement),
+                n=n,
+                seed=seed,
+                quick=quick,
+                dry_run=dry_run,
+                device=device or "auto",
+                progress=progress,
+            )
+            for event in events:
+                match event:
+                    case Tried():
+                        best = event if event.best else best
+                        progress.say(line(event))
+                    case Outcome():
+                        progress.clear()
+                        print("\n".join(table(event)))
+        except KeyboardInterrupt:
+            if best is not None:
+                progress.say(f"stopped; the best so far, not written: {spoken(best.trial)}")
+            raise
+    return 0
+
+
+def line(tried: "Tried") -> str:
+    """A trial, as one line."""
+    left = f"{round(tried.left) // 60}:{round(tried.left) % 60:02} left"
+    mark = "  best so far" if tried.best else ""
+    return f"{tried.done:3}/{tried.total}  {spoken(tried.trial)}  {left}{mark}"
+
+
+def spoken(trial: "Trial") -> str:
+    """What was tried, and how good it was."""
+    settings, weights = trial.choice.settings, trial.choice.weights
+    words = [
+        "present average" if weights == "ema" else f"average {weights}",
+        f"{settings.sampler} {settings.steps} steps",
+    ]
+    if settings.guidance != 1:
+        words.append(f"guidance {settings.guidance:g}{_interval(settings.guidance_interval)}")
+    words += [f"{trial.calls} calls", f"distance {trial.distance:.4g} ± {trial.error:.2g}"]
+    if trial.agreement is not None:
+        words.append(f"agreement {trial.agreement:.1%}")
+    return ", ".join(words)
+
+
+def _interval(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f" for sigma {interval[0]:g} to {interval[1]:g}"
+
+
+def table(outcome: "Outcome") -> list[str]:
+    """Lines: the present defaults against the found ones, and what became of them."""
+    columns = []
+    for head, trial, seconds in zip(
+        ("now", "found"), (outcome.present, outcome.found), outcome.seconds, strict=True
+    ):
+        settings = trial.choice.settings
+        columns.append(
+            [
+                head,
+                settings.sampler,
+                str(settings.steps),
+                "off" if settings.guidance == 1 else f"{settings.guidance:g}",
+                "all"
+                if settings.guidance_interval is None
+                else "{:g} to {:g}".format(*settings.guidance_interval),
+                "the model file's" if trial.choice.weights == "ema" else trial.choice.weights,
+                str(trial.calls),
+                f"{seconds:.2f} s",
+                f"{trial.distance:.4g} ± {trial.error:.2g}",
+                "-" if trial.agreement is None else f"{trial.agreement:.1%}",
+            ]
+        )
+    names = ["", "sampler", "steps", "guidance", "of sigma / alpha", "average", "network calls a picture"]
+    names += ["64 pictures take", NAMES[outcome.kind], "class agreement"]
+    wide = [max(map(len, column)) for column in (names, *columns)]
+    lines = ["", f"on fresh seeds, against {outcome.words}", ""]
+    for row in zip(names, *columns, strict=True):
+        lines.append("  ".join(word.ljust(width) for word, width in zip(row, wide, strict=True)).rstrip())
+    if outcome.written:
+        end = f"{outcome.path}: these are its defaults now, since {outcome.reason}"
+    elif outcome.clear:
+        end = f"better, since {outcome.reason}; nothing is written in a dry run"
+    else:
+        end = f"nothing is written: {outcome.reason}"
+    return [*lines, "", end]
+
+
+class _Progress:
+    """One bar on a terminal for what is going on within a trial; the trials are lines."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        console = Console(highlight=False)
+        self.bar = Progress(console=console, disable=not console.is_terminal, transient=True)
+        self.task = self.bar.add_task("")
+        self.what = ""
+
+    def __enter__(self) -> "_Progress":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.bar.stop()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if what != self.what:
+            self.what = what
+            if not self.bar.console.is_terminal and not what.startswith("sampling"):
+                print(what, flush=True)
+        self.bar.update(self.task, description=what, completed=done, total=total)
+
+    def say(self, text: str) -> None:
+        if self.bar.console.is_terminal:
+            self.bar.console.print(text, soft_wrap=True)
+        else:
+            print(text, flush=True)
+            sys.stdout.flush()
+
+    def clear(self) -> None:
+        self.bar.stop()

@@ -1,0 +1,53 @@
+"""mezzotint ui"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mezzotint.cli import options
+
+
+def ui(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN|MODEL]...", help="what to choose from; all runs by default"),
+    ] = None,
+    host: Annotated[str, typer.Option("--host", help="other than loopback needs --token")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="where the page is", min=1, max=65535)] = 8501,
+    token: Annotated[
+        str | None, typer.Option("--token", envvar="MEZZOTINT_TOKEN", help="that visitors type; or none")
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option("--allow-host", help="a name by which browsers know this machine")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="the folder of all runs")] = Path("runs"),
+    device: options.Device = None,
+) -> int:
+    """Starts a page for the browser to make pictures and see how.
+
+    It shows noising, denoising and a run in training, works offline, and tells nobody anything.
+
+    \b
+    Examples:
+      mezzotint ui --port 8600
+      mezzotint ui digits runs/mnist
+      mezzotint ui --host 0.0.0.0 --token 0123456789abcdef
+    """
+    from importlib.util import find_spec
+
+    from mezzotint.data.errors import MissingExtra
+
+    if find_spec("streamlit") is None:
+        raise MissingExtra('streamlit is not installed; run: pip install "mezzotint[ui]"')
+    from mezzotint.device import find_device
+    from mezzotint.model import find
+    from mezzotint.serve.page_start import Desk, start
+
+    desk = Desk(
+        models=tuple(str(find(name, out)) for name in runs or ()),
+        runs=str(out),
+        device=str(find_device(device or "auto")),
+        token=token,
+    )
+    return start(desk, host, port, allow_host or ())
