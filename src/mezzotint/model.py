@@ -13,7 +13,7 @@ from torch import Tensor
 from mezzotint import build
 from mezzotint.checkpoint import Header, fill, last_checkpoint, load_weights, read_header
 from mezzotint.config import Sample
-from mezzotint.device import find_device, find_precision
+from mezzotint.device import find_device, find_precision, place
 from mezzotint.diffusion.denoiser import Cond, Denoise, Denoiser
 from mezzotint.diffusion.guidance import cfg, clip
 from mezzotint.diffusion.process import Process
@@ -251,7 +251,7 @@ def load(
         length = _length(weights)
         fill(net, average_of(path.parent, length), path.parent / "ema")
         header = replace(header, weights=f"ema {length:g}")
-    net = net.to(where).eval().requires_grad_(False)
+    net = place(net, where).eval().requires_grad_(False)
     wanted = precision or header.config.train.precision
     dtype = find_precision(wanted, where) if header.facts.pictures else torch.float32
     return Model(

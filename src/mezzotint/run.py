@@ -14,7 +14,7 @@ from mezzotint import build
 from mezzotint.batches import check_ranks
 from mezzotint.checkpoint import Header
 from mezzotint.config import Config
-from mezzotint.device import find_device, find_precision
+from mezzotint.device import find_device, find_precision, place
 from mezzotint.diffusion.loss import Objective
 from mezzotint.model import Model
 from mezzotint.source import Source, open_source
@@ -51,7 +51,7 @@ class Run:
         """A network with random weights and all that follows it."""
         train = self.config.train
         torch.manual_seed(train.seed)
-        net = build.network(self.config, self.facts).to(self.device)
+        net = place(build.network(self.config, self.facts), self.device)
         if train.ema_decay is None:
             ema = Ema(net, train.ema)
             lengths = [max(TRACKED, key=lambda length: abs(length - train.ema))]
