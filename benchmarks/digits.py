@@ -114,6 +114,7 @@ def main() -> None:
     parser = measuring.parser(__doc__)
     parser.add_argument("--data", type=Path, help="MNIST as parquet; by default from the dataset hub")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--runs", type=Path, help="keep the runs in this folder")
     options = parser.parse_args()
     measuring.use_threads(options.threads)
     machine = measuring.machine(options.threads)
@@ -123,7 +124,8 @@ def main() -> None:
     data = configuration.load("mnist", [] if options.data is None else [f"data.path={options.data}"]).data
     rows = []
     options.out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as temporary:
+        name = options.runs or temporary
         for seed in options.seeds:
             rows.append(trained(Path(name), seed, options.data, more))
             print(f"seed {seed}: trained in {rows[-1]['seconds']:.0f} s")

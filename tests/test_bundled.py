@@ -24,7 +24,13 @@ def test_each_is_small_has_a_card_and_no_place_of_a_machine(name: str) -> None:
     path = bundled()[name]
     assert path.stat().st_size <= 4 * 2**20
     card = path.with_suffix(".md").read_text(encoding="utf-8")
-    for word in ("made by", "data", "licence" if name == "moons" else "CC BY", "training", f"mezzotint train {name}"):
+    for word in (
+        "made by",
+        "data",
+        "licence" if name == "moons" else "CC BY",
+        "training",
+        f"mezzotint train {name}",
+    ):
         assert word in card
     model = load(path)
     assert model.config.data.path is None

@@ -15,7 +15,7 @@ from mezzotint import config
 from mezzotint.checkpoint import last_checkpoint, read_header
 from mezzotint.config import Config
 from mezzotint.errors import ConfigError, RunError
-from mezzotint.events import Done, Event, Note, Tick
+from mezzotint.events import Done, Event, Logged, Note, Sheet, Tick
 from mezzotint.fit import fit
 
 RARE = dict.fromkeys(("validate_every", "sample_every", "checkpoint_every"), "100%")
@@ -449,3 +449,24 @@ def test_the_held_out_loss_is_of_the_average_on_pictures_kept_out(tmp_path: Path
     nothing = make({**PICTURES, "data": {**PICTURES["data"], "holdout": 0.0}})
     run(nothing, tmp_path / "nothing")
     assert not any("val_loss" in row for row in metrics(tmp_path / "nothing"))
+
+
+def test_a_judge_is_asked_when_its_turn_comes(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def judge(model: Any) -> dict[str, float]:
+        asked.append(len(model.sample(3)))
+        return {"frechet distance": 1.5}
+
+    list(fit(make(POINTS, evaluate_every="5 steps"), tmp_path / "a", judge=judge))
+    rows = metrics(tmp_path / "a")
+    assert [row["step"] for row in rows if "frechet distance" in row] == [5, 10] and asked == [3, 3]
+    list(fit(make(POINTS), tmp_path / "b", judge=judge))
+    assert asked == [3, 3]  # off by default
+
+
+def test_rows_and_sheets_are_told_as_they_are_written(tmp_path: Path) -> None:
+    _, events = run(make(POINTS, sample_every="5 steps"), tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [event.row for event in events if isinstance(event, Logged)] == rows
+    assert [event.step for event in events if isinstance(event, Sheet)] == [5, 10]

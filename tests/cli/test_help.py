@@ -16,6 +16,7 @@ COMMANDS = [
     "ui",
     "evaluate",
     "tune",
+    "sweep",
     "doctor",
     "report",
     "info",

@@ -52,6 +52,15 @@ def test_leaves_a_run_directory(mezzotint: Call, bench: Path) -> None:
     assert half_files(bench) == []
 
 
+def test_metrics_are_sent_on(mezzotint: Call, bench: Path) -> None:
+    pytest.importorskip("tensorboard")
+    answer = mezzotint(*MOONS, "--steps", 4, "--track", "tensorboard")
+    assert (answer.code, answer.err) == (0, "")
+    assert list((bench / "runs" / "moons" / "tensorboard").glob("events.*"))
+    refused = mezzotint(*MOONS, "--steps", 4, "--track", "diary", "--overwrite")
+    assert refused.code == 2 and "tensorboard and wandb" in refused.err
+
+
 def test_steps_of_sampling_are_no_budget(mezzotint: Call, bench: Path) -> None:
     """sample.steps is no budget, though it ends in one's name."""
     answer = mezzotint("train", "digits", "sample.steps=7", "--dry-run")

@@ -17,6 +17,7 @@ from mezzotint.cli.report import report
 from mezzotint.cli.sample import sample
 from mezzotint.cli.serve import serve
 from mezzotint.cli.show import show
+from mezzotint.cli.sweep import sweep
 from mezzotint.cli.train import train
 from mezzotint.cli.tune import tune
 from mezzotint.cli.ui import ui
@@ -39,6 +40,7 @@ app.command("serve")(serve)
 app.command("ui")(ui)
 app.command("evaluate")(evaluate)
 app.command("tune")(tune)
+app.command("sweep")(sweep)
 app.add_typer(show, name="show")
 app.command("doctor")(doctor)
 app.command("report")(report)

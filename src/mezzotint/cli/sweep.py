@@ -1,0 +1,122 @@
+"""mezzotint sweep"""
+
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from mezzotint.cli import options
+
+
+def sweep(
+    source: Annotated[
+        str, typer.Argument(metavar="SWEEP.yaml", help="a file, or the name of a bundled sweep")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="folder of the sweep; sweeps/NAME by default")
+    ] = None,
+    extractor: Annotated[
+        str,
+        typer.Option(
+            "--extractor", help="auto, classifier, clusters, inception=FILE, dinov2[=PLACE], clip[=PLACE]"
+        ),
+    ] = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="list the cells, write nothing")] = False,
+    device: options.Device = None,
+) -> int:
+    """Trains and samples a grid of settings and compares them; the same command again goes on where it stopped.
+
+    \b
+    Examples:
+      mezzotint sweep digits_schedules
+      mezzotint sweep my_sweep.yaml --dry-run
+      mezzotint sweep my_sweep.yaml --out sweeps/second
+
+    One judge and one reference for all. The folder gets table.csv, table.md, quality.png, loss.png, a sheet and an
+    ordinary run of every trained cell.
+    """
+    from mezzotint.cli.output import reserve, writing
+    from mezzotint.studies import sweep as study
+    from mezzotint.studies.sweep_plan import read_plan
+    from mezzotint.studies.sweep_table import publish, text, verdict
+
+    plan = read_plan(source)
+    trained = sum(cell.config is not None for cell in plan.cells)
+    print(
+        f"{trained} cells to train, {len(plan.points)} ways to sample each, {plan.n:,} pictures a row; "
+        "the time left is told after the first cell",
+        flush=True,
+    )
+    if dry_run:
+        for cell in plan.cells:
+            print(f"  {cell.point.name}" + (f"  impossible: {cell.failed}" if cell.failed else ""))
+        print("each sampled by: " + ", ".join(point.name for point in plan.points))
+        return 0
+    out = Path("sweeps") / Path(source).stem if out is None else out
+    reserve(out, folder=True)
+    received: list[int] = []
+
+    def ask_to_stop(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        if len(received) > 1:
+            raise KeyboardInterrupt
+        with suppress(OSError):  # not print, which a signal may have interrupted
+            os.write(2, b"\nsaving after this step or row; once more stops at once\n")
+
+    previous = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with writing(out), _Bar() as bar:
+            for said in study.sweep(
+                plan,
+                out,
+                extractor=extractor,
+                device=device or "auto",
+                stop=lambda: bool(received),
+                progress=bar.show,
+            ):
+                left = (
+                    "" if said.left is None else f"  {round(said.left) // 60}:{round(said.left) % 60:02} left"
+                )
+                bar.say(said.text + left)
+        rows = study.kept_rows(out)
+        with writing(out):
+            written = publish(plan, rows, out)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if received:
+        return 128 + received[0]
+    print("\n".join(["", *text(rows), "", verdict(rows), *map(str, written)]))
+    return 0
+
+
+class _Bar:
+    """One bar on a terminal for what is going on; elsewhere nothing but the lines."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        console = Console(highlight=False)
+        self.bar = Progress(console=console, disable=not console.is_terminal, transient=True)
+        self.task = self.bar.add_task("")
+
+    def __enter__(self) -> "_Bar":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.stop()
+
+    def show(self, what: str, done: int, total: int) -> None:
+        self.bar.update(self.task, description=what, completed=done, total=total)
+
+    def say(self, text: str) -> None:
+        if self.bar.console.is_terminal:
+            self.bar.console.print(text, soft_wrap=True)
+        else:
+            print(text, flush=True)
