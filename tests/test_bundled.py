@@ -1,6 +1,7 @@
 """The models that come with the package are small, say where they come from, and make what they should."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ def test_digits_look_like_their_class_to_their_neighbours() -> None:
 def test_moons_are_moons() -> None:
     samples = load("moons").sample(2000, label="all")
     fresh = [points("moons", 2000, (0, seed, 0, 9))[0] for seed in range(4)]
-    floor = max(energy_distance(a, b) for a, b in zip(fresh, fresh[1:]))
+    floor = max(energy_distance(a, b) for a, b in pairwise(fresh))
     assert energy_distance(samples.values, fresh[0]) < 4 * floor
 
 

@@ -13,6 +13,7 @@ from workshop import Call, contents
 from mezzotint.checkpoint import read_header
 from mezzotint.evaluate import classifier
 from mezzotint.studies import tune as study
+from mezzotint.studies import tuning_judge
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -21,7 +22,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MEZZOTINT_CACHE", str(tmp_path_factory.mktemp("kept")))
         patch.setattr(classifier, "budget", lambda count: 3000)
-        patch.setattr(study, "POINTS", 200)
+        patch.setattr(tuning_judge, "POINTS", 200)
         yield
 
 

@@ -196,7 +196,12 @@ def test_there_is_no_latest_without_runs(
     mezzotint: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for words in (("sample", "latest"), ("sample", "digits"), ("info", "latest"), ("show", "loss", "latest")):
+    for words in (
+        ("sample", "latest"),
+        ("sample", "nothing"),
+        ("info", "latest"),
+        ("show", "loss", "latest"),
+    ):
         answer = mezzotint(*words)
         assert answer.code == MODEL_OR_DATA
         assert "mezzotint train digits" in answer.err

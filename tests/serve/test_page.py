@@ -26,7 +26,7 @@ from mezzotint.build import Facts
 from mezzotint.cli import main
 from mezzotint.diffusion.sampler import SAMPLERS
 from mezzotint.errors import ConfigError, RunError
-from mezzotint.model import load
+from mezzotint.model import bundled, load
 from mezzotint.serve import page_start
 from mezzotint.serve.page_make import screen
 from mezzotint.serve.page_start import SCRIPT, Desk
@@ -71,7 +71,7 @@ def captions(at: AppTest) -> str:
 
 
 def test_it_offers_all_runs_or_those_that_were_named(opened: Open) -> None:
-    assert set(control(opened(), "Model").options) == {"tiny", "dots", "plain"}
+    assert set(control(opened(), "Model").options) == {"tiny", "dots", "plain", *bundled()}
     at = opened("plain", "tiny")
     assert control(at, "Model").options == ["plain", "tiny"]
     assert "**Plain U-Net**" in captions(at) and "6x10 RGB pictures of digits" in captions(at)
@@ -222,6 +222,12 @@ def test_points_are_scattered(opened: Open) -> None:
     assert len(at.run().image) == 1 and not errors(at)
 
 
+@pytest.fixture
+def nothing_bundled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mezzotint.serve.page_models.bundled", dict)
+
+
+@pytest.mark.usefixtures("nothing_bundled")
 def test_a_run_in_training_is_watched(opened: Open, tmp_path: Path) -> None:
     run = tmp_path / "all" / "young"
     (run / "samples").mkdir(parents=True)
@@ -242,6 +248,7 @@ def test_a_run_in_training_is_watched(opened: Open, tmp_path: Path) -> None:
     assert at.select_slider[0].value == 20, "the newest at first"
 
 
+@pytest.mark.usefixtures("nothing_bundled")
 def test_what_to_type_where_nothing_is(opened: Open, tmp_path: Path) -> None:
     at = opened(runs=str(tmp_path / "none"))
     assert "Train one" in at.info[0].value and not at.button

@@ -24,7 +24,7 @@ train:
     - {name: flow, diffusion.parameterization: velocity}
 sample:
   sampler: [ddim, dpmpp_2m]
-  steps: [2]
+  steps: [4]
 """
 BASE = """
 data: {name: digits, limit: 200}
@@ -72,15 +72,15 @@ def test_stopped_in_training_killed_in_sampling_and_ended(
     monkeypatch.setattr(study, "_judged", killed)
     with pytest.raises(KeyboardInterrupt):
         list(sweep(plan, out))
-    assert [(row.cell, row.point) for row in kept_rows(out)] == [("cosine", "ddim-2")]
+    assert [(row.cell, row.point) for row in kept_rows(out)] == [("cosine", "ddim-4")]
     found = [said.row for said in sweep(plan, out) if said.row]
     assert [(row.cell, row.point) for row in found] == [
-        ("cosine", "dpmpp_2m-2"),
-        ("flow", "ddim-2"),
-        ("flow", "dpmpp_2m-2"),
+        ("cosine", "dpmpp_2m-4"),
+        ("flow", "ddim-4"),
+        ("flow", "dpmpp_2m-4"),
     ]
     rows = kept_rows(out)
-    assert len(rows) == 4 and all(row.low < row.frechet < row.high and row.calls == 2 for row in rows)  # type: ignore[operator]
+    assert len(rows) == 4 and all(row.low < row.frechet < row.high and row.calls == 4 for row in rows)  # type: ignore[operator]
     assert len({row.frechet for row in rows}) == 4
     monkeypatch.setattr(study, "fit", None)
     assert list(sweep(plan, out)) == []  # nothing left to do
@@ -88,7 +88,7 @@ def test_stopped_in_training_killed_in_sampling_and_ended(
     with (out / "table.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert {(line["schedule"], line["sampler"], line["steps"]) for line in lines} == {
-        (s, p, "2") for s in ("cosine", "flow") for p in ("ddim", "dpmpp_2m")
+        (s, p, "4") for s in ("cosine", "flow") for p in ("ddim", "dpmpp_2m")
     }
     for name in ("quality.png", "loss.png", "sheets/cosine.png", "sheets/flow.png", "table.md"):
         assert (out / name).is_file()
@@ -124,8 +124,8 @@ def test_an_impossible_combination_fails_alone(tmp_path: Path) -> None:
             "diffusion.parametrization: velocity",
             "diffusion.parameterization",
         ),
-        ("steps: [2]", "step: [2]", "sample.steps"),
-        ("steps: [2]", "steps: 2", "is a list"),
+        ("steps: [4]", "step: [4]", "sample.steps"),
+        ("steps: [4]", "steps: 2", "is a list"),
         ("[ddim, dpmpp_2m]", "[ddim, ddim]", "is there twice"),
         ("{steps: 3}", "{steps: 3, epochs: 1}", "budget is one of"),
         ("n: 40", "n: 4", "10 or more"),

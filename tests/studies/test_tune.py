@@ -28,20 +28,10 @@ from mezzotint.rundir import locked
 from mezzotint.snapshots import average_of
 from mezzotint.source import open_source
 from mezzotint.studies import tune as study
-from mezzotint.studies.tune import (
-    QUICK,
-    Choice,
-    Judge,
-    Look,
-    Outcome,
-    Target,
-    Trial,
-    Tried,
-    fitted,
-    network_calls,
-    training_reference,
-    tune,
-)
+from mezzotint.studies import tuning_judge
+from mezzotint.studies.cost import fitted, network_calls
+from mezzotint.studies.tune import QUICK, Choice, Outcome, Target, Trial, Tried, tune
+from mezzotint.studies.tuning_judge import Judge, Look, training_reference
 
 CPU = torch.device("cpu")
 SLOW = {"sampler": "ddim", "steps": 6}  # bad defaults, to be bettered
@@ -53,7 +43,7 @@ EDM = {"process": "ve", "schedule": {"kind": "karras"}, "parameterization": "edm
 @pytest.fixture(autouse=True, scope="module")
 def small() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(study, "POINTS", 400)
+        patch.setattr(tuning_judge, "POINTS", 400)
         yield
 
 
@@ -366,13 +356,13 @@ def test_the_reference_is_of_training_pictures_that_the_judge_has_not_learned(
         return {image.numpy().tobytes() for image in images}
 
     splits: list[str] = []
-    plain = study.load_pictures
+    plain = tuning_judge.load_pictures
 
     def recorded(*words: Any, **settings: Any) -> Any:
         splits.append(settings.get("split", "train"))
         return plain(*words, **settings)
 
-    monkeypatch.setattr(study, "load_pictures", recorded)
+    monkeypatch.setattr(tuning_judge, "load_pictures", recorded)
     config = configuration.parse({"data": {"name": "digits"}})
     reference = training_reference(config.data, (1, 8, 8))
     assert splits == ["train"]

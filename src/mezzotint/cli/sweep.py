@@ -28,7 +28,7 @@ def sweep(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="list the cells, write nothing")] = False,
     device: options.Device = None,
 ) -> int:
-    """Trains and samples a grid of settings and compares them; the same command again goes on where it stopped.
+    """Compares a grid of settings; goes on where it stopped.
 
     \b
     Examples:
