@@ -39,6 +39,7 @@ def sweep(
     One judge and one reference for all. The folder gets table.csv, table.md, quality.png, loss.png, a sheet and an
     ordinary run of every trained cell.
     """
+    from mezzotint.cli.bar import Bar
     from mezzotint.cli.output import reserve, writing
     from mezzotint.studies import sweep as study
     from mezzotint.studies.sweep_plan import read_plan
@@ -69,7 +70,7 @@ def sweep(
 
     previous = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with writing(out), _Bar() as bar:
+        with writing(out), Bar() as bar:
             for said in study.sweep(
                 plan,
                 out,
@@ -92,31 +93,3 @@ def sweep(
         return 128 + received[0]
     print("\n".join(["", *text(rows), "", verdict(rows), *map(str, written)]))
     return 0
-
-
-class _Bar:
-    """One bar on a terminal for what is going on; elsewhere nothing but the lines."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import Progress
-
-        console = Console(highlight=False)
-        self.bar = Progress(console=console, disable=not console.is_terminal, transient=True)
-        self.task = self.bar.add_task("")
-
-    def __enter__(self) -> "_Bar":
-        self.bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.bar.stop()
-
-    def show(self, what: str, done: int, total: int) -> None:
-        self.bar.update(self.task, description=what, completed=done, total=total)
-
-    def say(self, text: str) -> None:
-        if self.bar.console.is_terminal:
-            self.bar.console.print(text, soft_wrap=True)
-        else:
-            print(text, flush=True)

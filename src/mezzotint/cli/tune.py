@@ -1,11 +1,11 @@
 """mezzotint tune"""
 
-import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mezzotint.cli import options
+from mezzotint.cli.bar import Bar
 
 if TYPE_CHECKING:
     from mezzotint.studies.tune import Outcome, Trial, Tried
@@ -150,38 +150,19 @@ def table(outcome: "Outcome") -> list[str]:
     return [*lines, "", end]
 
 
-class _Progress:
-    """One bar on a terminal for what is going on within a trial; the trials are lines."""
+class _Progress(Bar):
+    """The bar is of what goes on within a trial; the trials are lines."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import Progress
-
-        console = Console(highlight=False)
-        self.bar = Progress(console=console, disable=not console.is_terminal, transient=True)
-        self.task = self.bar.add_task("")
+        super().__init__()
         self.what = ""
-
-    def __enter__(self) -> "_Progress":
-        self.bar.start()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.bar.stop()
 
     def __call__(self, what: str, done: int, total: int) -> None:
         if what != self.what:
             self.what = what
             if not self.bar.console.is_terminal and not what.startswith("sampling"):
                 print(what, flush=True)
-        self.bar.update(self.task, description=what, completed=done, total=total)
-
-    def say(self, text: str) -> None:
-        if self.bar.console.is_terminal:
-            self.bar.console.print(text, soft_wrap=True)
-        else:
-            print(text, flush=True)
-            sys.stdout.flush()
+        self.show(what, done, total)
 
     def clear(self) -> None:
         self.bar.stop()
