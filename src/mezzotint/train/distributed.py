@@ -5,7 +5,9 @@ averages the gradients, so that all take the same step. Row i of the global batc
 sorted by noise level, and every rank must have all levels.
 """
 
+import atexit
 import os
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -84,10 +86,14 @@ def start() -> Ranks:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     if not dist.is_initialized():
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+        atexit.register(leave)
     return Ranks(dist.get_rank(), count)
 
 
 def leave() -> None:
-    """Ends the company that `start` joined."""
+    """Ends the company that `start` joined; at the latest when the process ends."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
+        # Gloo's threads let go of the last tensors a moment after the wait for them is over, and need the interpreter
+        # for it: were it ending already, the process would abort.
+        time.sleep(0.2)
