@@ -148,7 +148,7 @@ def test_classes_and_guidance_change_the_pictures(model: Model) -> None:
     def made(**settings: Any) -> Tensor:
         return model.sample(2, **settings).values.int()
 
-    values = [made(label=label, guidance=g) for label in (0, "cat", None) for g in (1, 4)]
+    values = [made(label=label, guidance=g) for label in (0, "cat", "none") for g in (1, 4)]
     assert torch.equal(values[4], values[5])  # nothing to steer towards
     for i, a in enumerate(values[:5]):
         for b in values[:i]:
@@ -172,7 +172,7 @@ def test_pictures_are_clipped_and_points_are_not(runs: Path) -> None:
 @pytest.mark.parametrize(
     ("label", "n", "numbers"),
     [
-        (None, 3, [4, 4, 4]),  # K: none
+        ("none", 3, [4, 4, 4]),  # K: the null label
         ("cat", 2, [1, 1]),
         ("all four", 1, [3]),
         ("1", 1, [0]),  # a name wins over a number
@@ -192,6 +192,20 @@ def test_labels_may_be_spelt_in_many_ways(model: Model, label: Any, n: int, numb
     assert labels is not None and labels.dtype == torch.int64
     assert labels.tolist() == numbers
     assert model.samples(torch.zeros(n, 1, 8, 8), label, 0, {}).labels.tolist() == numbers
+
+
+def test_without_a_class_each_seed_draws_one(model: Model) -> None:
+    drawn = model.labels(None, 4000, seed=7)
+    assert drawn is not None and ((drawn.bincount() - 1000).abs() < 4 * (4000 * 3 / 16) ** 0.5).all()
+    assert torch.equal(
+        drawn[20:30], model.labels(None, 10, seed=27)
+    )  # picture i is a matter of seed + i alone
+    whole, part = model.sample(6, seed=7, batch=2), model.sample(2, seed=11)
+    assert torch.equal(whole.labels[4:], part.labels) and torch.equal(whole.labels, drawn[:6])
+    assert torch.equal(whole.values[4:], part.values)
+    assert torch.equal(
+        whole.values, model.sample(6, seed=7, label=[model.classes[i] for i in drawn[:6]]).values
+    )
 
 
 @pytest.mark.parametrize("label", ["dog", 4, -1, "-1", "²", "", ["cat", "dog"], True, 1.5])

@@ -16,6 +16,7 @@ from mezzotint.config import Sample
 from mezzotint.device import find_device, find_precision, place
 from mezzotint.diffusion.denoiser import Cond, Denoise, Denoiser
 from mezzotint.diffusion.guidance import cfg, clip
+from mezzotint.diffusion.noise import uniform
 from mezzotint.diffusion.process import Process
 from mezzotint.diffusion.sampler import Run, alone
 from mezzotint.diffusion.schedule import Schedule
@@ -23,6 +24,8 @@ from mezzotint.errors import ConfigError, ModelError
 from mezzotint.samples import Label, Preview, Samples
 from mezzotint.snapshots import average_of
 from mezzotint.tasks import request, seeds_from
+
+CLASS = -1  # which draw of a seed its class is; solvers draw 0, 1, ...
 
 
 class Model:
@@ -45,7 +48,8 @@ class Model:
     ) -> Samples:
         """Makes n pictures (or points).
 
-        label: a class by name or number, a list of them (cycled), "all" (every class in turn), or None: any (unguided).
+        label: a class by name or number, a list of them (cycled), "all" (every class in turn), "none" (no class, and so
+        unguided), or None: a class drawn for each picture from its seed.
         seed: picture i is made from seed + i and does not depend on the others. batch: things a network
         call, by default 64 pictures or 4,096 points.
         settings: sampler, steps, guidance, eta, spacing, clip; the model's own defaults otherwise.
@@ -59,7 +63,7 @@ class Model:
     def _last(
         self, n: int, label: Label, seed: int, batch: int, settings: dict[str, Any]
     ) -> Iterator[Preview]:
-        labels = self.labels(label, n)
+        labels = self.labels(label, n, seed)
         for begin in range(0, n, batch):
             count = min(batch, n - begin)
             part = None if labels is None else labels[begin : begin + count]
@@ -76,7 +80,7 @@ class Model:
             "step": self.header.step,
         }
         used |= {"weights": self.header.weights}
-        labels = self.labels(label, len(values))
+        labels = self.labels(label, len(values), seed)
         return Samples(values, seeds_from(seed, len(values), torch.device("cpu")), labels, used)
 
     def stream(
@@ -86,7 +90,7 @@ class Model:
         chosen = self.settings(**settings)
         if n < 1:
             raise ConfigError(f"n must be at least 1, not {n}")
-        labels = label if isinstance(label, Tensor) else self.labels(label, n)
+        labels = label if isinstance(label, Tensor) else self.labels(label, n, seed)
         run = self.run(n, labels, seed, chosen)
         for state in alone(self.belief(chosen), run.steps, run.cond):
             yield Preview(state.step, chosen.steps, state.x, state.x0)
@@ -145,8 +149,9 @@ class Model:
             raise ConfigError("guidance needs classes, and this model has none; leave guidance out")
         return settings
 
-    def labels(self, label: Label, n: int) -> Tensor | None:
-        """Class numbers of n pictures, (n,) int64, from a name, a number, a list (cycled), "all", or None (no class).
+    def labels(self, label: Label, n: int, seed: int = 0) -> Tensor | None:
+        """Class numbers of n pictures, (n,) int64, from a name, a number, a list (cycled), "all", "none" (no class: the
+        null label), or None: picture i has a class drawn from seed + i, all classes equally often.
 
         A name wins over a number, since classes may be named by numbers. Raises ConfigError for unknown classes.
         """
@@ -155,6 +160,9 @@ class Model:
                 raise ConfigError("this model was trained without classes; leave the class out")
             return None
         if label is None:
+            drawn = uniform(seeds_from(seed, n, torch.device("cpu")), 0, CLASS, 1)[:, 0]
+            return (drawn * len(self.classes)).long()
+        if label == "none" and label not in self.classes:
             return torch.full((n,), len(self.classes))
         if label == "all":
             numbers = torch.arange(len(self.classes))

@@ -111,12 +111,14 @@ def test_classes_by_name_number_list_and_all(mezzotint: Call, desk: Path) -> Non
     assert labels("--class", "0") == [0] * 5
     assert labels("--class", "lower, 0,lower") == [1, 0, 1, 1, 0]
     assert labels("--class", "all") == [0, 1, 0, 1, 0]
-    assert labels() == [2] * 5, "none"
+    assert labels("--class", "none") == [2] * 5
+    assert labels("--seed", 3) == [1, 1, 0, 1, 0], "drawn, the same for everybody"
 
 
 def test_a_class_changes_the_pictures(mezzotint: Call, desk: Path) -> None:
     three, four, none = (
-        images(mezzotint, "digits", "-n", 2, *w) for w in (("--class", 3), ("--class", 4), ())
+        images(mezzotint, "digits", "-n", 2, *w)
+        for w in (("--class", 3), ("--class", 4), ("--class", "none"))
     )
     assert (three != four).any() and (three != none).any()
     guided = images(mezzotint, "digits", "-n", 2, "--class", 3, "--guidance", 9)

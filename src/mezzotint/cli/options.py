@@ -23,7 +23,8 @@ Output = Annotated[Path | None, typer.Option("-o", "--output", help="where to wr
 Sampler = Annotated[str | None, typer.Option("--sampler", help="see: mezzotint list samplers")]
 Steps = Annotated[int | None, typer.Option("--steps", help="more are slower and closer to the model's truth")]
 Class = Annotated[
-    str | None, typer.Option("--class", help="a name, a number, a list a,b,c, or all (in turn)")
+    str | None,
+    typer.Option("--class", help="a name, a number, a list a,b,c, all in turn, or none; else drawn"),
 ]
 Guidance = Annotated[
     float | None, typer.Option("--guidance", help="1 is off; 2 to 4 is clearer, less varied")

@@ -60,7 +60,7 @@ def sample(
     wanted = split_label(label, model.classes)
     batch = batch or model.batch
     total = -(-n // batch) * model.settings(**settings).steps
-    labels = model.labels(wanted, n)
+    labels = model.labels(wanted, n, seed)
     reserve(path, folder=kind == "folder")
     began = time.perf_counter()
     console = Console(highlight=False)

@@ -119,7 +119,7 @@ def pictures(model: Model, path: Path, order: Order | None) -> None:
 def _make(model: Model, path: Path, order: Order) -> Made:
     """Makes pictures, drawing them as they emerge."""
     bar, place = st.progress(0.0, "starting"), st.empty()
-    labels = model.labels(order.label, order.n)
+    labels = model.labels(order.label, order.n, order.seed)
     rows = 4 if model.facts.pictures else order.n  # that the strip shows
     kept, shown = [], moments(order.settings["steps"])
     began = drawn = time.perf_counter()

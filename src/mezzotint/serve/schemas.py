@@ -29,7 +29,12 @@ class Query(BaseModel):
     seed: Seed | None = None
     guidance: Guidance | None = None
     label: Annotated[
-        str | None, Field(alias="class", max_length=2000, description="a name, a number, a list a,b, or all")
+        str | None,
+        Field(
+            alias="class",
+            max_length=2000,
+            description="a name, a number, a list a,b, all, or none; drawn if left out",
+        ),
     ] = None
     model: ModelName | None = None
 
@@ -42,7 +47,11 @@ class Order(BaseModel):
     model: ModelName | None = None
     n: N = 1
     label: Annotated[
-        Class | None, Field(alias="class", description='a name, a number, a list of them in turn, or "all"')
+        Class | None,
+        Field(
+            alias="class",
+            description='a name, a number, a list of them in turn, "all" or "none"; drawn if left out',
+        ),
     ] = None
     seed: Seed | None = None
     sampler: SamplerName | None = None

@@ -69,8 +69,9 @@ class Service:
         except ConfigError as error:  # about values of known kinds: it repeats nothing that was made up
             raise Problem(422, str(error)) from error
         self._check(order.n, settings.steps, model)
+        seed = secrets.randbelow(2**31) if order.seed is None else order.seed
         try:
-            labels = model.labels(order.label, order.n)
+            labels = model.labels(order.label, order.n, seed)
         except ConfigError:
             words = "there is no such class; /v1/models lists them"
             if not model.classes:
@@ -80,7 +81,7 @@ class Service:
             model,
             order.n,
             labels,
-            secrets.randbelow(2**31) if order.seed is None else order.seed,
+            seed,
             settings,
             client=client,
             seconds=self.limits.max_seconds,

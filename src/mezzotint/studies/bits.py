@@ -82,7 +82,9 @@ def _some(model: Model, images: Tensor, labels: Tensor | None) -> tuple[Tensor, 
     count = min(MOST, len(images))
     index = torch.arange(count) * len(images) // count
     if not model.classes or labels is None:
-        return images[index], model.cond(model.labels(None, count), count, model.settings())
+        return images[index], model.cond(
+            model.labels("none" if model.classes else None, count), count, model.settings()
+        )
     return images[index], Cond(label=labels[index].to(model.device))
 
 
