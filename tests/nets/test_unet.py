@@ -10,15 +10,16 @@ from mezzotint.nets.parts import group_norm, pad_to_multiple
 from mezzotint.nets.unet import Attention, linear_attention
 
 
-def test_full_attention_is_a_softmax_over_positions() -> None:
+@pytest.mark.parametrize(("height", "width"), [(3, 5), (9, 8)])  # few positions and many
+def test_full_attention_is_a_softmax_over_positions(height: int, width: int) -> None:
     layer = Attention(12, head_channels=4, linear=False).double()
     nn.init.normal_(layer.out.weight)
-    x = torch.randn(2, 12, 3, 5, dtype=torch.float64)
+    x = torch.randn(2, 12, height, width, dtype=torch.float64)
     # (B, heads, head_channels, positions)
-    q, k, v = layer.qkv(layer.norm(x)).reshape(2, 3, 3, 4, 15).unbind(1)
+    q, k, v = layer.qkv(layer.norm(x)).reshape(2, 3, 3, 4, -1).unbind(1)
     weights = torch.einsum("bhdi,bhdj->bhij", q, k).div(4**0.5).exp()
     weights = weights / weights.sum(-1, keepdim=True)
-    h = torch.einsum("bhij,bhdj->bhdi", weights, v).reshape(2, 12, 3, 5)
+    h = torch.einsum("bhij,bhdj->bhdi", weights, v).reshape(x.shape)
     torch.testing.assert_close(layer(x), x + layer.out(h), rtol=1e-12, atol=1e-12)
 
 

@@ -37,6 +37,21 @@ class ResidualBlock(nn.Module):
         return self.skip(x) + self.conv2(self.dropout(F.silu(h)))
 
 
+FEW = 64  # positions
+
+
+def softmax_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """softmax(q k^T / sqrt(D)) v (Vaswani et al. 2017, eq. 1). q, k, v: (..., N, D). Returns (..., N, D).
+
+    By PyTorch's fused kernel, which never forms the N x N weights; but on a CPU, where that costs more than it saves as
+    long as positions are few (docs/LOG.md), as written.
+    """
+    if q.device.type == "cpu" and q.shape[-2] <= FEW:
+        weights = (q * q.shape[-1] ** -0.5 @ k.mT).softmax(-1)
+        return (v.mT @ weights.mT).mT  # laid out as q is, by channels
+    return F.scaled_dot_product_attention(q.contiguous(), k.contiguous(), v.contiguous())
+
+
 def linear_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attention whose cost grows linearly with the number of positions N (Shen et al. 2021, "Efficient attention").
 
@@ -56,15 +71,15 @@ class Attention(nn.Module):
             raise ValueError(
                 f"attention on {channels} channels: head_channels={head_channels} must divide them"
             )
-        self.attend = linear_attention if linear else F.scaled_dot_product_attention
+        self.attend = linear_attention if linear else softmax_attention
         self.norm = group_norm(channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = zero_init(nn.Conv2d(channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         qkv = self.qkv(self.norm(x)).flatten(2).unflatten(1, (3, -1, self.head_channels))
-        q, k, v = qkv.transpose(-1, -2).unbind(dim=1)  # each (B, heads, positions, head_channels)
-        h = self.attend(q, k, v).transpose(-1, -2).reshape(x.shape)
+        q, k, v = qkv.mT.unbind(dim=1)  # each (B, heads, positions, head_channels)
+        h = self.attend(q, k, v).mT.reshape(x.shape)
         return x + self.out(h)
 
 
