@@ -28,7 +28,7 @@ from mezzotint.diffusion.sampler import SAMPLERS
 from mezzotint.errors import ConfigError, RunError
 from mezzotint.model import bundled, load
 from mezzotint.serve import page_start
-from mezzotint.serve.page_make import screen
+from mezzotint.serve.page_make import command, screen
 from mezzotint.serve.page_start import SCRIPT, Desk
 from mezzotint.strips import denoising, moments
 
@@ -362,3 +362,8 @@ def test_it_lives_and_ends(runs: Path) -> None:
             assert page.wait(20) == 0
         finally:
             page.kill()
+
+
+def test_what_to_type_for_a_bundled_model() -> None:
+    used = load("moons").settings().model_dump() | {"n": 2, "seed": 5, "label": None}
+    assert command(bundled()["moons"], used).startswith("mezzotint sample moons -n 2 ")

@@ -8,8 +8,11 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto
 h2 { font: 600 1rem/1.4 ui-monospace, monospace; margin: 2rem 0 .3rem; border-top: 1px solid #d8dee4; padding-top: 1rem }
 b { color: #0072b2; margin-right: .6em }
 table { border-collapse: collapse; width: 100%; font-size: .9rem }
-td { border-top: 1px solid #d8dee4; padding: .25rem .5rem .25rem 0; vertical-align: top }
-td:first-child { font-family: ui-monospace, monospace; white-space: nowrap }
+td { border-top: 1px solid #d8dee4; padding: .25rem .5rem .25rem 0; vertical-align: top; overflow-wrap: anywhere }
+td:first-child { font-family: ui-monospace, monospace; white-space: nowrap; width: 9em }
+td:last-child { width: 45% }
+@media (max-width: 40rem) { td { display: block; border: 0; padding: 0 } td:first-child { padding-top: .6rem }
+  td:last-child { width: auto } }
 pre { background: #f6f8fa; padding: .7rem; overflow-x: auto; font-size: .85rem }
 """
 EXAMPLES = """curl -s localhost:8000/generate --output generated.png

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mezzotint import plots
 from mezzotint.diffusion.sampler import SAMPLERS
-from mezzotint.model import Model, Preview, Samples
+from mezzotint.model import Model, Preview, Samples, bundled
 from mezzotint.serve.results import encode
 from mezzotint.strips import moments
 
@@ -152,6 +152,8 @@ def screen(values: Tensor, labels: Tensor | None) -> Image.Image:
 def command(path: Path, used: dict[str, Any]) -> str:
     """What to type for the same pictures."""
     run = path.parent.name if path.parent.parent == Path("runs") else str(path)
+    if path == bundled().get(path.stem) and not Path("runs", path.stem).is_dir():
+        run = path.stem
     words = ["mezzotint", "sample", run, "-n", used["n"]]
     words += ["--sampler", used["sampler"], "--steps", used["steps"], "--seed", used["seed"]]
     if used["label"] is not None:
