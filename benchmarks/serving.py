@@ -32,7 +32,7 @@ SAMPLERS = ("ddim", "ddpm", "dpmpp_2m", "dpmpp_2m_sde", "euler_a", "unipc")
 STEPS = (10, 15, 20, 30, 50)
 CLIENTS = 16
 NETWORK = {"kind": "unet", "width": 32, "multipliers": [1, 2, 2], "blocks": 1}
-SIDE = 32
+SIDE = 16
 
 
 def wishes(count: int) -> list[dict[str, Any]]:

@@ -70,8 +70,8 @@ class Memory:
             yield self.images[index].float() / 255 * (1 - self.low) + self.low
 
 
-def diffusers_example(net: Any, images: Any, precision: str) -> Steps:
-    """net: called as diffusers calls its own, net(x, timesteps).sample."""
+def diffusers_example(net: Any, images: Any, precision: str) -> tuple[Steps, Any]:
+    """net: called as diffusers calls its own, net(x, timesteps).sample. The loop, and its average of weights."""
     import torch
     import torch.nn.functional as F
     from accelerate import Accelerator
@@ -107,7 +107,7 @@ def diffusers_example(net: Any, images: Any, precision: str) -> Steps:
                 average.step(net.parameters())
             loss.detach().item()  # it logs the loss of every step
 
-    return steps
+    return steps, average
 
 
 def denoising_diffusion_pytorch(net: Any, images: Any, precision: str, folder: Path) -> Steps:
@@ -223,7 +223,7 @@ def equal_loops(folder: Path, precision: str, data: Path | None) -> dict[str, St
 
     return {
         "ours": ours(run),
-        "diffusers": diffusers_example(net("diffusers"), images, theirs),
+        "diffusers": diffusers_example(net("diffusers"), images, theirs)[0],
         "denoising-diffusion-pytorch": denoising_diffusion_pytorch(net("ddpm"), images, theirs, folder),
         "smalldiffusion": smalldiffusion(net("small"), images, theirs),
     }
@@ -261,7 +261,7 @@ def main() -> None:
         parameters, rival = count(run.state.net), own_network(count(run.state.net)).to(device)
         contenders = {
             "ours, defaults": ours(run),
-            "diffusers, own network": diffusers_example(rival, run.source.pictures.images, "no"),
+            "diffusers, own network": diffusers_example(rival, run.source.pictures.images, "no")[0],
         }
         for precision in precisions:
             loops = equal_loops(folder, precision, options.data)
