@@ -290,6 +290,13 @@ def test_an_interval_towards_noise_is_renoising_with_gain() -> None:
     assert torch.equal(second.x0, elementwise(up, levels[2][None], Cond()))
 
 
+def test_a_grid_that_ends_on_its_way_up_ends_there() -> None:
+    z, x = torch.randn(2, 1, *SHAPE)
+    levels = torch.tensor([-3.0, 1.0, -1.0], dtype=torch.float64)
+    down, up = alone(elementwise, sample(first_order, ve, x, levels, lambda i, draw: z))
+    assert torch.equal(up.x, renoise(ve, down.x, levels[1], levels[2], z)) and up.step == down.step == 1
+
+
 @pytest.mark.parametrize("back", [-4.0, -2.0, -6.0])
 def test_a_restart_forgets_the_path_it_left(back: float) -> None:
     """Back at or above the level where the last step began, a multistep solver starts as on a fresh path."""

@@ -52,9 +52,9 @@ def sample(
 ) -> Steps:
     """One request over its whole grid: yields `Ask` (send back x0) and, after every step, `State`.
 
-    x: (B, *D) at grid[0]. grid: (N + 1,) float64 levels; an interval towards noise is `renoise`, at no call. eta: the
-    share of fresh noise inside a step, for the SDE solvers. gain: scale of the fresh noise of intervals that go up,
-    one for all or one for every interval, (N,).
+    x: (B, *D) at grid[0]. grid: (N + 1,) float64 levels; an interval towards noise is `renoise`, at no call. The last
+    state is at grid[-1]. eta: the share of fresh noise inside a step, for the SDE solvers. gain: scale of the fresh noise
+    of intervals that go up, one for all or one for every interval, (N,).
     """
     history: Any = None
     step, began = 0, grid[0]
@@ -72,6 +72,10 @@ def sample(
             x = renoise(process, x, s, t, noise(i, 0), gains[i])
             if t <= began:  # a restart: the past belongs to the path that was left
                 history = None
+            if (
+                step and i == len(grid) - 2
+            ):  # a grid that ends on its way up, such as an ancestral one of finite end
+                yield State(x, x0, step)
 
 
 Key = TypeVar("Key", bound=Hashable)
