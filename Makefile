@@ -5,7 +5,7 @@ help:
 	@$(PYTHON) make.py
 
 # make test PART=lint|types|unit, make test ARGS="-k heun", make install TORCH=cpu|cuda TORCH_INDEX=URL
-install demo test lint types unit format clean:
+install demo test lint types unit format notebooks docs clean:
 	@$(PYTHON) make.py $@ $(PART) $(if $(ARGS),-- $(ARGS))
 
-.PHONY: help install demo test lint types unit format clean
+.PHONY: help install demo test lint types unit format notebooks docs clean

@@ -5,6 +5,8 @@
     test      format, lint, types and unit tests; `test lint`, `test types` or `test unit` for a part;
               what follows `--` goes to pytest
     format    rewrite the code in the house format
+    notebooks make notebooks/*.ipynb of their scripts
+    docs      build the documentation into out/docs, offline
     clean     remove caches and build outputs (keeps .venv, runs and out)
 
 The build of torch: `--torch auto|cpu|cuda` or TORCH=... in the environment; auto takes the CUDA build where
@@ -250,10 +252,21 @@ def demo() -> int:
     return 0
 
 
+def docs() -> int:
+    """Fills the code blocks from the source and builds the pages; a warning is an error."""
+    code = subprocess.call([str(PYTHON), "docs/sources.py"], cwd=str(ROOT))
+    code = code or call("sphinx -q -W --keep-going -E -b html docs out/docs", [])
+    if not code:
+        say(f"make.py: look at {ROOT / 'out' / 'docs' / 'index.html'}")
+    return code
+
+
 def clean() -> int:
     caches = [".mypy_cache", ".ruff_cache", ".pytest_cache", "build", "dist"]
     found = [ROOT / name for name in caches]
-    found += [path for top in ("src", "tests", "examples") for path in (ROOT / top).rglob("__pycache__")]
+    found += [
+        path for top in ("src", "tests", "examples", "docs") for path in (ROOT / top).rglob("__pycache__")
+    ]
     for folder in found:
         shutil.rmtree(str(folder), ignore_errors=True)
     return 0
@@ -265,7 +278,7 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="make.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = ["install", "demo", "test", *CHECKS, "format", "clean"]
+    commands = ["install", "demo", "test", *CHECKS, "format", "notebooks", "docs", "clean"]
     parser.add_argument("command", choices=commands, metavar="COMMAND", help=", ".join(commands))
     parser.add_argument("part", nargs="?", choices=list(CHECKS), help="with test: one part of it")
     parser.add_argument("--extra", default="dev", help="of pyproject.toml, for install: dev, or a,b")
@@ -287,6 +300,10 @@ def main(words: list[str]) -> int:
         return demo()
     if options.command == "format":
         return call("ruff check --fix-only --quiet .", []) or call("ruff format .", [])
+    if options.command == "notebooks":
+        return subprocess.call([str(PYTHON), "docs/notebooks.py"], cwd=str(ROOT))
+    if options.command == "docs":
+        return docs()
     if options.command == "install":
         say(f"make.py: ready; the command is {MEZZOTINT}")
         return 0

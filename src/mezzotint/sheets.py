@@ -46,7 +46,9 @@ def sheet(model: Model, folder: Path, step: int, ranks: Ranks) -> Image.Image | 
 
 def watch(model: Model, folder: Path, step: int, ranks: Ranks, *, last: bool) -> None:
     """samples/watch.png: the newest of a series from the same seeds; samples/watch.gif: all of it, at the end."""
-    samples = spread(model, 16 if model.facts.pictures else 2000, ranks)
+    classes = len(model.classes) if len(model.classes) <= 12 else 0
+    n = -(-16 // classes) * classes if classes else 16  # whole rows, a column a class
+    samples = spread(model, n if model.facts.pictures else 2000, ranks)
     if not ranks.first:
         return
     frames = folder / "samples" / "watch"

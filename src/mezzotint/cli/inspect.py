@@ -30,9 +30,20 @@ def info(
     print(
         f"makes     {'pictures' if header.facts.pictures else 'points'} {'x'.join(map(str, header.facts.shape))}"
     )
-    print(f"classes   {classes}\n")
+    print(f"classes   {classes}")
+    print(f"network   {header.config.network.kind}, {_parameters(path):,} parameters\n")
     print(configuration.dump(header.config), end="")
     return 0
+
+
+def _parameters(path: Path) -> int:
+    """Numbers in a model file, from its header alone."""
+    import math
+
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
 
 
 def _picture(path: Path) -> int:

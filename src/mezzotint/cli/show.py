@@ -137,7 +137,7 @@ def schedule(
     for name, config in configs.items():
         end = build.make_schedule(config)(torch.tensor([1 - 1e-9], dtype=torch.float64))
         print(
-            f"{name}: at the end logsnr {end.item():.2f}, alpha {build.make_process(config)(end)[0].item():.4f}"
+            f"{name}: at the end logsnr {end.item():.2f}, alpha {build.make_process(config)(end)[0].item():.2g}"
         )
     return _save(image, path, {"schedules": list(configs)})
 

@@ -15,7 +15,7 @@ class Hop:
         x_t = alpha_t x0 + sigma_t (sqrt(1 - share^2) eps + share z),   eps = (x - alpha_s x0) / sigma_s,
     which is also Euler's step in sigma and on the flow. With eta = 0 it solves the probability-flow ODE for a constant
     x0; with eta > 0 it solves the SDE that adds fresh noise at rate eta, share^2 = 1 - exp(-eta (t - s)) (SDE-DPM-
-    Solver++, Lu et al. 2022). A caller may give the share itself.
+    Solver++, Lu et al. 2022); at 0 and 1 that is DDIM's eta, between them it is not. A caller may give the share itself.
 
     eta: 0-d float64. noise: draw number -> z, shaped like x; each call of a hop that adds noise takes the next draw.
     """

@@ -54,8 +54,12 @@ def rows(coefficient: Tensor, like: Tensor) -> Tensor:
 def add_noise(process: Process, x0: Tensor, eps: Tensor, logsnr: Tensor) -> Tensor:
     """Draws from q(x | x0) by reparameterization: alpha x0 + sigma eps (DDPM eq. 4).
 
-    x0, eps: (B, *D). logsnr: (B,) or 0-d. Returns (B, *D).
+    x0, eps: (B, *D). logsnr: (B,) or 0-d. Returns (B, *D). ValueError for pictures that are whole numbers.
     """
+    if not x0.is_floating_point():
+        raise ValueError(
+            f"x0 is {x0.dtype}; noise is added to floats in [-1, 1]: data.to_model(x0) makes them"
+        )
     alpha, sigma = process(logsnr)
     return rows(alpha, x0) * x0 + rows(sigma, x0) * eps
 

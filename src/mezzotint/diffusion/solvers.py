@@ -36,7 +36,7 @@ def first_order(hop: Hop, x: Tensor, s: Tensor, t: Tensor, history: Any) -> Inte
 
 
 def heun(hop: Hop, x: Tensor, s: Tensor, t: Tensor, history: Any) -> Interval:
-    """The trapezoidal rule in sigma / alpha (EDM algorithm 2, Karras et al. 2022).
+    """The trapezoidal rule in sigma / alpha (EDM algorithm 1, Karras et al. 2022; with churn in the grid, algorithm 2).
 
     EDM averages the slopes, eps, of both ends; said as one belief held over the whole step, that is
     x0 + (sigma_s / sigma_t) / 2 (ahead - x0), with sigma = exp(-logsnr / 2).

@@ -72,8 +72,8 @@ def train(
 ) -> Iterator[Progress]:
     """Trains to step `until`, or as far as the batches reach; yields after the optimiser and the average of weights.
 
-    Seeds torch's global generators at every step (for dropout). batches: from step state.step on; of several `ranks`,
-    each is given its rows. lr: share of the budget done -> learning rate. clip: largest norm of the gradient.
+    Seeds torch's global generators at every step (for dropout). batches: from step state.step on, rows in random order
+    (row i of B is noised to a level near i / B, see `stratified`); of several `ranks`, each is given its rows. lr: share of the budget done -> learning rate. clip: largest norm of the gradient.
     accumulate: the batch is computed in so many parts; the step is that of the whole batch. label_drop: share of labels
     replaced by `null`, which teaches the unconditional model that guidance needs (Ho & Salimans 2022).
 

@@ -1,0 +1,254 @@
+"""Draws the pictures of phase 5: `python docs/guide/figures/phase5.py`. Every seed is fixed."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mezzotint import Cond, Mixture, load, plots
+from mezzotint.data import load_pictures, to_model
+from mezzotint.diffusion.denoiser import Denoise
+from mezzotint.diffusion.guidance import cfg, clip
+from mezzotint.diffusion.inverse import Operator, ddnm, inpainting, super_resolution
+from mezzotint.diffusion.noise import noise
+from mezzotint.diffusion.process import vp
+from mezzotint.diffusion.routes import repaint
+from mezzotint.diffusion.sampler import SAMPLERS, alone, start
+from mezzotint.diffusion.schedule import grid, linear_time
+from mezzotint.evaluate.classifier import classifier_extractor, train_classifier
+from mezzotint.evaluate.features import Features, extract
+from mezzotint.evaluate.frechet import Moments, frechet_distance, frechet_infinity
+from mezzotint.evaluate.kernel import squared_mmd
+from mezzotint.evaluate.precision_recall import precision_recall
+from mezzotint.evaluate.share import agreement
+from mezzotint.model import Model
+from mezzotint.plots.style import figure_of, render
+from mezzotint.samples import finish
+from mezzotint.tasks import request, seeds_from
+from mezzotint.train.data_order import Order
+
+HERE = Path(__file__).parent
+CPU = torch.device("cpu")
+BLUE, ORANGE, GREEN, PINK = plots.COLOURS[:4]
+SIGMAS = (0.3, 2.0)  # an interval for guidance, in sigma / alpha
+
+
+def mixture(means: list[list[float]], spreads: list[list[float]]) -> Mixture:
+    """Equal Gaussians in the plane, of standard deviations along the axes."""
+    weights = torch.full((len(means),), 1 / len(means), dtype=torch.float64)
+    return Mixture(vp, weights, torch.tensor(means).double(), torch.tensor(spreads).double() ** 2)
+
+
+ASKED = ([[-1.2, 0.4], [0.2, 0.0]], [[0.3, 0.3], [0.3, 0.5]])
+OTHER = ([[1.1, 0.3], [0.5, -1.1]], [[0.4, 0.5], [0.5, 0.25]])
+
+
+def plane() -> None:
+    """Four ways to want class 0 more: exact denoisers, so that nothing is the network's fault."""
+    asked, every = mixture(*ASKED), mixture(ASKED[0] + OTHER[0], ASKED[1] + OTHER[1])
+    other = mixture(*OTHER)
+
+    def belief(x: Tensor, logsnr: Tensor, cond: Cond) -> Tensor:
+        assert cond.label is not None
+        return torch.where(cond.label[:, None] == 0, asked(x, logsnr), every(x, logsnr))
+
+    n, g = 700, 4.0
+    guided = cfg(belief, null=1)
+
+    def walk(scale: float, interval: tuple[float, float] | None) -> Tensor:
+        steps = request(
+            vp, linear_time, (2,), seeds_from(0, n, CPU), sampler="dpmpp_2m", steps=40, spacing="karras"
+        )
+        within = None if interval is None else torch.tensor([interval], dtype=torch.float64).expand(n, 2)
+        cond = Cond(torch.zeros(n, dtype=torch.int64), torch.full((n,), scale).double(), within)
+        *_, last = alone(guided, steps, cond)
+        return last.x
+
+    side = torch.linspace(-2.6, 2.6, 261, dtype=torch.float64)
+    points = torch.cartesian_prod(side, side)
+    clean = torch.tensor(torch.inf, dtype=torch.float64)
+    log_asked, log_other, log_all = (each.log_prob(points, clean) for each in (asked, other, every))
+    tilted = (g * log_asked + (1 - g) * log_all).softmax(0)
+    drawn = points[torch.multinomial(tilted, n, True, generator=torch.Generator().manual_seed(0))]
+    drawn = drawn + (torch.rand(drawn.shape, generator=torch.Generator().manual_seed(1)) - 0.5) * 0.02
+
+    figure, axes = figure_of(6.4, 6.1, 2, 2)
+    panels = {
+        "guidance 1: the class itself": walk(1.0, None),
+        f"guidance {g:g}": walk(g, None),
+        f"guidance {g:g}, for sigma {SIGMAS[0]:g} to {SIGMAS[1]:g}": walk(g, SIGMAS),
+        f"drawn from p(x) p(class | x)$^{g:g}$": drawn,
+    }
+    lines = {"levels": [0.02, 0.1, 0.3], "linewidths": 1.0}
+    for axis, (title, values) in zip(axes, panels.items()):
+        for log_density, colour in ((log_asked, BLUE), (log_other, ORANGE)):
+            density = log_density.exp().reshape(261, 261).T
+            axis.contour(side, side, density, colors=colour, **lines)
+        axis.scatter(*values.T, s=3, color=BLUE, alpha=0.6, linewidths=0)
+        axis.set(title=title, xlim=(-2.4, 2.4), ylim=(-2.2, 2.2), aspect="equal")
+        axis.label_outer()
+    save(render(figure), "plane")
+
+
+def sevens() -> None:
+    """The same seeds at rising scales."""
+    model = load("mnist", precision="fp32")
+    always, between = (0.0, 1e6), (0.6, 2.0)
+    rows = {f"guidance {g:g}": (g, always) for g in (1.0, 2.0, 4.0, 8.0)}
+    rows["8 in between"] = (8.0, between)
+    values = [
+        model.sample(10, label=7, seed=20, guidance=g, guidance_interval=where).values
+        for g, where in rows.values()
+    ]
+    save(plots.sheet(torch.cat(values), columns=10, row_labels=list(rows)), "sevens")
+
+
+def inverse(model: Model, images: Tensor) -> None:
+    """Half a digit, or one of 4x4 pixels, and what may have been there."""
+    left = torch.zeros(8, 8, dtype=torch.bool)
+    left[:, :4] = True
+    wanted = images[[0, 1, 24]]
+    rows = []
+    for operator, show in ((inpainting(left), lambda y: y), (super_resolution(2), super_resolution(2).pinv)):
+        for image in wanted:
+            y = operator.forward(to_model(image[None]))
+            plain, again = (solve(model, operator, y, 3, times) for times in (1, 10))
+            rows.append(torch.cat([image[None], finish(show(y)), plain, again]))
+    captions = ["truth", "seen", *["once"] * 3, *["10 times"] * 3]
+    save(plots.sheet(torch.cat(rows), columns=8, captions=captions, scale=9, gap=4), "inverse")
+
+
+def solve(model: Model, operator: Operator, y: Tensor, n: int, times: int) -> Tensor:
+    """n answers, each stretch of the way walked so many times; (n, C, H, W) uint8."""
+    stops = repaint(grid("time", 20, model.schedule), 2, times)
+    seeds = seeds_from(0, n, CPU)
+    first = start(model.process, stops[0], noise(seeds, 0, 0, model.facts.shape))
+    steps = SAMPLERS["ddim"].walk(
+        model.process, first, stops, lambda i, draw: noise(seeds, i + 1, draw, model.facts.shape)
+    )
+    none = torch.full((n,), len(model.classes))
+    belief: Denoise = ddnm(clip(model.denoiser), operator, y)
+    *_, last = alone(belief, steps, Cond(none))
+    return finish(last.x)
+
+
+def tradeoff(model: Model, images: Tensor, labels: Tensor) -> None:
+    """What four numbers say of six scales, and of real pictures."""
+    judge = classifier_extractor(train_classifier(images, labels, 10, seen=20_000))
+    n = 500
+    features = extract(judge, images)
+    random = torch.Generator().manual_seed(0)
+    by_class = [(labels == k).nonzero().flatten() for k in range(10)]
+
+    def numbers(part: Features, asked: Tensor, kept: Tensor) -> dict[str, float]:
+        """Of a part against the real pictures kept: all of them, or as many as it has."""
+        some = kept[torch.randperm(len(kept), generator=random)[: len(asked)]]
+        near = precision_recall(part.pool, features.pool[some])
+        return {
+            "Fréchet distance": frechet_distance(Moments.of(part.pool), Moments.of(features.pool[kept])),
+            "agreement": agreement(known(part.logits), asked).value,
+            "precision": near.precision,
+            "recall": near.recall,
+        }
+
+    def real_numbers() -> dict[str, float]:
+        """What as many real pictures of each class get against the others."""
+        mine = torch.cat([c[torch.randperm(len(c), generator=random)[: n // 10]] for c in by_class])
+        others = torch.ones(len(images), dtype=torch.bool)
+        others[mine] = False
+        part = Features(features.pool[mine], known(features.logits)[mine])
+        return numbers(part, labels[mine], others.nonzero().flatten())
+
+    scales = (1.0, 1.25, 1.5, 2.0, 3.0, 5.0)
+    made = [model.sample(n, label="all", steps=8, guidance=g) for g in scales]
+    rows = [numbers(extract(judge, one.values), known(one.labels), torch.arange(len(images))) for one in made]
+    tries = [real_numbers() for _ in range(5)]
+    real = {name: sum(one[name] for one in tries) / len(tries) for name in tries[0]}
+    figure, axes = figure_of(6.4, 3.4, 1, 2)
+    for name, colour in zip(real, (BLUE, GREEN, ORANGE, PINK)):
+        axis = axes[name != "Fréchet distance"]
+        axis.plot(scales, [row[name] for row in rows], color=colour, marker="o", markersize=3, label=name)
+        axis.axhline(real[name], color=colour, linestyle=":", linewidth=1)
+    axes[0].set(title="Fréchet distance", ylim=(0, None))
+    axes[1].set(title="shares", ylim=(0, 1.03))
+    axes[1].legend(frameon=False, fontsize=8)
+    for axis in axes:
+        axis.set(xlabel="guidance", xscale="log", xticks=(1, 2, 3, 5), xticklabels=("1", "2", "3", "5"))
+        axis.minorticks_off()
+    save(render(figure), "tradeoff")
+    print({g: {k: round(v, 3) for k, v in row.items()} for g, row in zip(scales, rows)}, real)
+
+
+def known(values: Tensor | None) -> Tensor:
+    assert values is not None
+    return values
+
+
+def in_n(images: Tensor) -> None:
+    """Real pictures against other real pictures, in their 64 pixels as features."""
+    pixels = images.flatten(1).double() / 255
+    random = torch.Generator().manual_seed(0)
+    sizes = (50, 100, 200, 400, 800)
+    rows: dict[int, list[tuple[float, float, float]]] = {}
+    for n in sizes:
+        splits = (pixels[torch.randperm(len(pixels), generator=random)].split(n)[:2] for _ in range(20))
+        rows[n] = [
+            (
+                frechet_distance(Moments.of(a), Moments.of(b)),
+                frechet_infinity(a, b).value if n >= 4 * 64 else torch.nan,
+                squared_mmd(a, b),
+            )
+            for a, b in splits
+        ]
+    mean = {n: torch.tensor(row).double().mean(0) for n, row in rows.items()}
+    std = {n: torch.tensor(row).double().std(0) for n, row in rows.items()}
+    curve = 2 * bias(torch.cov(pixels.T))
+    figure, axes = figure_of(6.4, 3.4, 1, 2)
+    axes[0].plot(sizes, [curve / n for n in sizes], color=BLUE, linewidth=1, label="2 c / n, by the formula")
+    axes[0].errorbar(
+        sizes, [mean[n][0] for n in sizes], [std[n][0] for n in sizes], fmt="o", color=BLUE, label="measured"
+    )
+    large = [n for n in sizes if n >= 256]
+    axes[0].errorbar(
+        large,
+        [mean[n][1] for n in large],
+        [std[n][1] for n in large],
+        fmt="s",
+        color=ORANGE,
+        label="infinite n",
+    )
+    axes[1].errorbar(sizes, [mean[n][2] for n in sizes], [std[n][2] for n in sizes], fmt="o", color=GREEN)
+    axes[0].legend(frameon=False, fontsize=8)
+    for axis, title in zip(axes, ("Fréchet distance", "kernel distance")):
+        axis.axhline(0, color=plots.COLOURS[-1], linewidth=0.8)
+        axis.set(title=title, xlabel="n", xscale="log", xticks=sizes, xticklabels=map(str, sizes))
+        axis.minorticks_off()
+    save(render(figure), "frechet-n")
+    print({n: [round(float(v), 4) for v in row] for n, row in mean.items()}, float(curve))
+
+
+def bias(covariance: Tensor) -> float:
+    """c of one set of n Gaussian rows, whose Fréchet distance to the truth is c / n."""
+    v = torch.linalg.eigvalsh(covariance).clamp(min=1e-12)
+    return float(v.sum() + (v[:, None] * v / (v[:, None] + v)).sum() / 2 + v.sum() / 4)
+
+
+def save(image: Any, name: str) -> None:
+    path = HERE / f"5-{name}.png"
+    image.quantize(64).save(path, optimize=True) if image.width > 1000 else image.save(path, optimize=True)
+    print(f"{path.name}: {path.stat().st_size / 1024:.0f} kB, {image.size}")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    pictures = load_pictures("digits")
+    everything, classes = pictures.batch(torch.arange(len(pictures)))
+    assert classes is not None
+    held_out = everything[Order(len(everything), seed=0).permutation(0)[:90]]
+    network = load("digits", precision="fp32")
+    plane()
+    sevens()
+    inverse(network, held_out)
+    tradeoff(network, everything, classes)
+    in_n(everything)

@@ -1,0 +1,175 @@
+"""Solutions to the exercises of phase 5: `python docs/guide/solutions/phase5.py` prints all answers."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from mezzotint import Cond, Gaussian, load
+from mezzotint.data import points
+from mezzotint.diffusion.denoiser import Denoise
+from mezzotint.diffusion.guidance import autoguidance, cfg
+from mezzotint.diffusion.inverse import ddnm, inpainting
+from mezzotint.diffusion.noise import noise
+from mezzotint.diffusion.process import vp
+from mezzotint.diffusion.routes import repaint
+from mezzotint.diffusion.sampler import SAMPLERS, alone
+from mezzotint.diffusion.schedule import grid
+from mezzotint.evaluate.frechet import Moments, frechet_distance
+from mezzotint.evaluate.kernel import squared_mmd
+from mezzotint.evaluate.points import energy_distance
+from mezzotint.evaluate.precision_recall import precision_recall
+from mezzotint.tasks import seeds_from
+
+CPU = torch.device("cpu")
+LEVELS = torch.linspace(-12, 12, 41, dtype=torch.float64)
+
+
+def gaussian(mean: float, variance: float) -> Gaussian:
+    """An exact denoiser of numbers."""
+    return Gaussian(vp, torch.tensor([mean]).double(), torch.tensor([variance]).double())
+
+
+def draw(
+    belief: Denoise, n: int, d: int, levels: Tensor, scale: float = 1.0, sampler: str = "dpmpp_2m"
+) -> Tensor:
+    """n samples of d numbers at a scale of guidance, (n, d) float64. They begin where almost all is noise."""
+    seeds = seeds_from(0, n, CPU)
+    steps = SAMPLERS[sampler].walk(
+        vp, noise(seeds, 0, 0, (d,)).double(), levels, lambda i, k: noise(seeds, i + 1, k, (d,)).double()
+    )
+    cond = Cond(torch.zeros(n, dtype=torch.int64), torch.full((n,), scale, dtype=torch.float64))
+    *_, last = alone(belief, steps, cond)
+    return last.x
+
+
+def choice(asked: Denoise, none: Denoise) -> Denoise:
+    """A conditional denoiser of one class, 0, and the null label 1."""
+
+    def belief(x: Tensor, logsnr: Tensor, cond: Cond) -> Tensor:
+        assert cond.label is not None
+        return torch.where(cond.label[:, None] == 0, asked(x, logsnr, cond), none(x, logsnr, cond))
+
+    return belief
+
+
+def exercise_5_1() -> tuple[int, int]:
+    """What does a picture of the bundled mnist cost? A step asks at the level where it begins, once, and once more where
+    0.6 < sigma / alpha <= 4. Of the 14 beginnings 6 are there: 20 rows.
+
+    Returns the rows by prediction and by counting.
+    """
+    model = load("mnist", precision="fp32")
+    settings = model.settings()
+    assert settings.guidance_interval is not None
+    low, high = settings.guidance_interval
+    sigma = (-grid("time", settings.steps, model.schedule)[:-1] / 2).exp()
+    predicted = settings.steps + int(((low < sigma) & (sigma <= high)).sum())
+    rows = 0
+
+    def counting(x: Tensor, logsnr: Tensor, cond: Cond) -> Tensor:
+        nonlocal rows
+        rows += len(x)
+        return model.denoiser(x, logsnr, cond)
+
+    run = model.run(1, torch.tensor([7]), 0, settings)
+    for _ in alone(cfg(counting, null=len(model.classes)), run.steps, run.cond):
+        pass
+    return predicted, rows
+
+
+def exercise_5_2(mean: float = 1.0, variance: float = 0.25, scale: float = 3.0) -> tuple[float, float]:
+    """A class N(m, v) within N(0, v). A Gaussian's belief is m + k (x - alpha m), where k depends on v and the level alone.
+    So the two beliefs differ by (1 - k alpha) m, whatever x, and the guided one, none + g (class - none), is k x + (1 - k alpha) g m: the belief of
+    N(g m, v). Guidance moved the class as a whole to g m, where there need not be any data.
+
+    Returns mean and variance of samples.
+    """
+    belief = cfg(choice(gaussian(mean, variance), gaussian(0.0, variance)), null=1)
+    made = draw(belief, 4000, 1, LEVELS, scale)
+    return float(made.mean()), float(made.var())
+
+
+def exercise_5_3(scale: float = 2.0) -> tuple[float, float]:
+    """Autoguidance. Sampling ends with the variance strong^g weak^(1 - g), by the formula of section 2. Its logarithm,
+    g log 1.2 + (1 - g) 2 log 1.2, is 0 at g = 2: the weak model errs twice as far, and the step from weak to strong,
+    made once more, arrives at the truth. Guided away from N(0, 4), whose error is no larger copy of ours, the same g gives 1.2^2 / 4 = 0.36: too narrow.
+
+    Returns the two variances.
+    """
+    strong, weak, everything = gaussian(0.0, 1.2), gaussian(0.0, 1.44), gaussian(0.0, 4.0)
+    right = draw(autoguidance(strong, weak), 4000, 1, LEVELS, scale)
+    wrong = draw(cfg(choice(strong, everything), null=1), 4000, 1, LEVELS, scale)
+    return float(right.var()), float(wrong.var())
+
+
+def exercise_5_4(rho: float = 0.8) -> tuple[float, float, float]:
+    """DDNM on two correlated pixels, the first known to be 1. With s = sigma / alpha and u = 1 + s^2, the mean m of the
+    second pixel (over alpha) follows dm/du = (u m - rho) / (2 (u^2 - rho^2)): the first pixel is y plus noise, and the belief weighs it
+    as if the noise hid it. Solved from u = inf, where m is 0 (of the noise), down to u = 1:
+
+        m(1) = rho / 2 (1 - rho^2)^(1/4) integral_1^inf (u^2 - rho^2)^(-5/4) du,
+
+    and with w = 1 / u the integral is that of w^(1/2) (1 - rho^2 w^2)^(-5/4) over (0, 1). For rho = 0.8 it is 0.35: less
+    than half of the truth, rho, since most of the second pixel was decided while noise hid the first. Going up and down 20 times
+    on each stretch lets it change its mind.
+
+    Returns the mean once, by the formula, and with `repaint`.
+    """
+    covariance = torch.tensor([[1.0, rho], [rho, 1.0]], dtype=torch.float64)
+    exact = Gaussian(vp, torch.zeros(2, dtype=torch.float64), covariance)
+    seen = inpainting(torch.tensor([[True, False]]))
+    belief = ddnm(exact, seen, torch.tensor([[1.0, 0.0]], dtype=torch.float64))
+    once = draw(belief, 4000, 2, LEVELS)[:, 1].mean()
+    often = draw(belief, 1000, 2, repaint(LEVELS, 4, 20), sampler="ddim")[:, 1].mean()
+    w = (torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000
+    integral = (w.sqrt() * (1 - (rho * w) ** 2) ** -1.25).mean()
+    return float(once), float(rho / 2 * (1 - rho**2) ** 0.25 * integral), float(often)
+
+
+def exercise_5_5(d: int = 16, n: int = 400) -> tuple[float, float, float, float]:
+    """The bias of the Fréchet distance, c (1 / n + 1 / m). With 2,048 white features and 50,000 pictures on each side it is 42; Inception's features
+    are far from white and vary little, so that it is a few units there, of the size of the distances that papers compare. For 96 it is 0.097.
+
+    Returns the mean of 40 measured distances between sets of one Gaussian, the prediction, and those two.
+    """
+
+    def predicted(d: int, n: int) -> float:
+        return 2 * (5 * d + d**2) / 4 / n
+
+    random = torch.Generator().manual_seed(0)
+
+    def sets() -> Iterator[Moments]:
+        while True:
+            yield Moments.of(torch.randn(n, d, generator=random, dtype=torch.float64))
+
+    source = sets()
+    measured = [frechet_distance(next(source), next(source)) for _ in range(40)]
+    return sum(measured) / len(measured), predicted(d, n), predicted(2048, 50_000), predicted(96, 50_000)
+
+
+def exercise_5_6(n: int = 2000) -> dict[str, tuple[float, float]]:
+    """A Gaussian with the moons' mean and covariance. The Fréchet distance knows nothing else, so it is 0. The kernel distance compares
+    moments up to the third; those of the moons, which are the same turned by half a turn, and of a Gaussian about 0 vanish for the
+    odd orders, and the second are equal. So it is 0, too. Recall is high, as the Gaussian's points cover the moons. Precision sees the half that lies beside
+    them, and the energy distance, which is 0 for equal distributions only, sees everything.
+
+    Returns every number of the Gaussian's points and of fresh moons.
+    """
+    real, fresh = (points("moons", n, seed)[0].double() for seed in (0, 1))
+    many = points("moons", 100_000, 2)[0].double()
+    z = torch.randn(n, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    blob = z @ torch.linalg.cholesky(torch.cov(many.T)).T + many.mean(0)
+    metrics: dict[str, Callable[[Tensor], float]] = {
+        "frechet": lambda x: frechet_distance(Moments.of(x), Moments.of(real)),
+        "kernel": lambda x: squared_mmd(x, real),
+        "precision": lambda x: precision_recall(x, real).precision,
+        "recall": lambda x: precision_recall(x, real).recall,
+        "energy": lambda x: energy_distance(x, real),
+    }
+    return {name: (metric(blob), metric(fresh)) for name, metric in metrics.items()}
+
+
+if __name__ == "__main__":
+    for exercise in (exercise_5_1, exercise_5_2, exercise_5_3, exercise_5_4, exercise_5_5, exercise_5_6):
+        print(f"{exercise.__name__}: {exercise()}")

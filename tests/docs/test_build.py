@@ -1,0 +1,183 @@
+"""The documentation builds without a warning, and its pages ask the network for nothing."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from types import ModuleType
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from mezzotint import __version__, config
+
+ROOT = Path(__file__).resolve().parents[2]
+pytest.importorskip("sphinx", reason="needs the extra [docs]")
+
+
+def load(name: str) -> ModuleType:
+    specification = importlib.util.spec_from_file_location(name, ROOT / "docs" / "extensions" / f"{name}.py")
+    assert specification and specification.loader
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def page(built: Path, name: str) -> str:
+    """The article of a page, without markup."""
+    text = (built / f"{name}.html").read_text(encoding="utf-8")
+    return re.sub(r"<[^>]+>", "", text[text.index("<article") : text.index("</article>")])
+
+
+class Loads(HTMLParser):
+    """What a page makes the browser fetch."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = dict(attributes)
+        names = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
+        if tag in names and given.get(names[tag]):
+            self.found.append(given[names[tag]] or "")
+
+
+def nothing_is_asked_of_the_network(built: Path) -> None:
+    loaded = [(path, url) for path in built.rglob("*.html") for url in Loads(path.read_text()).found]
+    assert len(loaded) > 100
+    for path, url in loaded:
+        assert not re.match(r"(\w+:)?//", url), f"{path.name} loads {url}"
+        file = (path.parent / url.partition("?")[0].partition("#")[0]).resolve()
+        assert url.startswith("data:") or file.exists(), f"{path.name} loads {url}, which is not there"
+    for path in built.rglob("*.css"):
+        style = path.read_text()
+        assert not re.search(r"(url\(|@import)\s*[\"']?(https?:)?//", style), f"{path.name} loads something"
+
+
+def test_an_address_would_be_found() -> None:
+    assert Loads('<script src="//a.example/b.js"></script><img alt="x" src=c.png>').found == [
+        "//a.example/b.js",
+        "c.png",
+    ]
+
+
+def formulas_are_mathml(built: Path) -> None:
+    text = (built / "guide" / "index.html").read_text()
+    assert text.count("<math>") > 20 and "MathJax" not in text and "$" not in page(built, "guide/index")
+
+
+WORDS = [
+    ("index", ["The guide", "Training you can trust", "Contributing"]),
+    ("reference/commands", ["mezzotint show reverse", "--guidance", "go on although the budget has changed"]),
+    ("reference/configuration", ["train.batch_size", "number from 0 below 1; default 0.05", "Norm of the gradient"]),
+    ("reference/rest", ["POST /v1/generate", "GenerateOrder", "keep beliefs in the range"]),
+    ("reference/diffusion", ["add_noise", "Draws from q(x | x0) by reparameterization", "x0, eps: (B, *D)"]),
+    ("reference/api", ["from_diffusers", "Measures a sampler against exact solutions"]),
+    ("reference/contributing", ["ralston", "Add a data set"]),
+    ("source/src/mezzotint/diffusion/process.py", ["def add_noise"]),
+]  # fmt: skip
+
+
+def the_reference_has_what_the_code_says(built: Path) -> None:
+    for name, words in WORDS:
+        text = page(built, name).lower()
+        for one in words:
+            assert one.lower() in text, f"{name}: {one}"
+
+
+def every_key_of_the_configuration_is_there(built: Path) -> None:
+    text = (built / "reference" / "configuration.html").read_text()
+
+    def look(prefix: str, model: type[BaseModel]) -> None:
+        for name, field in model.model_fields.items():
+            below = (field.annotation, *getattr(field.annotation, "__args__", ()))
+            models = [each for each in below if isinstance(each, type) and issubclass(each, BaseModel)]
+            for each in models:
+                look(f"{prefix}{name}.", each)
+            assert models or f">{prefix}{name}</span>" in text, f"{prefix}{name}"
+
+    look("", config.Config)
+
+
+def links_to_files_lead_somewhere(built: Path) -> None:
+    """Sphinx has looked at those between documents; these are the ones to files and their lines."""
+    wrong = []
+    for path in built.rglob("*.html"):
+        for url in re.findall(r'<a [^>]*href="([^"#:]*source/[^"]*)"', path.read_text()):
+            target, _, anchor = url.partition("#")
+            file = path.parent / target
+            if not file.exists() or (anchor and f'id="{anchor}"' not in file.read_text()):
+                wrong.append((path.name, url))
+    assert wrong == []
+
+
+def test_the_pages(tmp_path: Path) -> None:
+    """One test, since the build takes most of the time."""
+    command = ["-m", "sphinx", "-q", "-W", "--keep-going", "-E", "-b", "html", "docs", str(tmp_path / "html")]
+    command += ["-d", str(tmp_path / "doctrees")]
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    for check in (
+        nothing_is_asked_of_the_network,
+        formulas_are_mathml,
+        the_reference_has_what_the_code_says,
+        every_key_of_the_configuration_is_there,
+        links_to_files_lead_somewhere,
+    ):
+        check(tmp_path / "html")
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["version"], citation["license"]) == (__version__, "MIT")
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+
+
+# --- the translations -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("latex", "shape"),
+    [
+        (r"\hat{x}_\theta", "msub(mover(mi mo) mi)"),
+        (r"\bar\alpha_t^2", "msubsup(mover(mi mo) mi mn)"),
+        (r"\underbrace{a}_{b}", "munder(munder(mi mo) mi)"),
+        (r"\log x", "mi mspace mi"),
+        (r"\log(x)", "mi mo mo mi mo"),
+        (r"\frac12", "mfrac(mn mn)"),
+        (r"\sum_{i=1}^n i", "munderover(mo mrow(mi mo mn) mi) mi"),
+    ],
+)
+def test_formulas(latex: str, shape: str) -> None:
+    def told(node: ElementTree.Element) -> str:
+        return node.tag + (f"({' '.join(map(told, node))})" if len(node) else "")
+
+    root = ElementTree.fromstring(load("maths").to_mathml(latex, block=False))
+    assert " ".join(map(told, root)) == shape
+
+
+def test_an_unknown_command_of_latex_is_an_error() -> None:
+    from docutils.utils.math import MathError
+
+    with pytest.raises(MathError):
+        load("maths").to_mathml(r"\nonsense x", block=True)
+
+
+@pytest.mark.parametrize(
+    ("said", "rst"),
+    [
+        ("Draws x_ from *D|y.", "Draws x\\_ from \\*D\\|y.\n\n"),
+        ("It is `code_`, **bold**.", "It is \\ ``code_``\\ , \\ **bold**\\ .\n\n"),
+        ("Equal to\n    a * b\nalways.", "Equal to\n\n::\n\n    a * b\n\nalways.\n\n"),
+        ("name: a set\n    of things.\nsize: 2.", "- ``name``: a set of things.\n- ``size``: 2.\n\n"),
+        ("x: (B, *D). Then\nmore of it.", "x: (B, \\*D). Then more of it.\n\n"),
+    ],
+)
+def test_docstrings(said: str, rst: str) -> None:
+    assert load("docstrings").to_rst(said) == rst

@@ -1,0 +1,107 @@
+"""The solutions of phase 5 are right, and so is what its page says without showing it."""
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor
+
+from mezzotint import Cond
+from mezzotint.diffusion.guidance import cfg
+from mezzotint.evaluate.frechet import Moments, frechet_distance
+
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide"
+PAGE = GUIDE / "5-conditioning-evaluation-serving.md"
+
+
+def module(name: str) -> ModuleType:
+    specification = importlib.util.spec_from_file_location(f"phase5_{name}", GUIDE / name / "phase5.py")
+    assert specification and specification.loader
+    found = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(found)
+    return found
+
+
+solutions = module("solutions")
+
+
+def test_5_1_the_grid_tells_what_a_picture_costs() -> None:
+    assert solutions.exercise_5_1() == (20, 20)
+
+
+@pytest.mark.parametrize(("mean", "variance", "scale"), [(1.0, 0.25, 3.0), (-0.5, 1.0, 2.0), (1.0, 0.5, 1.0)])
+def test_5_2_guidance_moves_a_class_to_g_times_its_mean(mean: float, variance: float, scale: float) -> None:
+    found, spread = solutions.exercise_5_2(mean, variance, scale)
+    assert found == pytest.approx(scale * mean, abs=4 * (variance / 4000) ** 0.5)
+    assert spread == pytest.approx(variance, rel=0.09)  # four standard errors
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0, 3.0])
+def test_5_3_autoguidance_cancels_an_error(scale: float) -> None:
+    right, wrong = solutions.exercise_5_3(scale)
+    assert right == pytest.approx(1.2 ** (2 - scale), rel=0.09)
+    assert wrong == pytest.approx(1.2**scale * 4 ** (1 - scale), rel=0.09)
+
+
+def test_5_4_ddnm_falls_short_and_repaint_makes_up() -> None:
+    once, formula, often = solutions.exercise_5_4()
+    assert formula == pytest.approx(0.3468, abs=1e-4)
+    assert once == pytest.approx(formula, abs=0.05)
+    assert 0.65 < often < 0.85
+
+
+def test_5_4_is_exact_where_the_pixels_are_independent() -> None:
+    once, formula, often = solutions.exercise_5_4(rho=0.0)
+    assert (once, formula, often) == pytest.approx((0, 0, 0), abs=0.1)
+
+
+def test_5_5_the_bias_of_the_frechet_distance() -> None:
+    measured, predicted, inception, ours = solutions.exercise_5_5()
+    assert measured == pytest.approx(predicted, rel=0.05)
+    assert (predicted, inception, ours) == pytest.approx((0.42, 42.05, 0.09696), abs=0.005)
+
+
+def test_5_5_its_formula_holds_for_features_that_are_not_white() -> None:
+    variances = torch.tensor([9.0, 4.0, 1.0, 0.25, 0.01], dtype=torch.float64)
+    random, n = torch.Generator().manual_seed(1), 400
+    draws = [
+        Moments.of(torch.randn(n, 5, generator=random, dtype=torch.float64) * variances.sqrt())
+        for _ in range(600)
+    ]
+    measured = torch.tensor([frechet_distance(a, b) for a, b in zip(draws[::2], draws[1::2])]).mean()
+    assert float(measured) == pytest.approx(2 * module("figures").bias(variances.diag()) / n, rel=0.1)
+
+
+def test_5_6_moments_do_not_know_the_moons() -> None:
+    found = solutions.exercise_5_6()
+    blob, fresh = zip(*found.values())
+    frechet, kernel, precision, recall, energy = blob
+    assert frechet < 0.01 and abs(kernel) < 0.02 and recall > 0.95
+    assert precision < 0.6 < 0.95 < fresh[2]
+    assert energy > 10 * fresh[4]
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 2.0, 3.0])
+def test_guided_variance_is_a_product_of_powers(scale: float) -> None:
+    """Of section 2: a^g b^(1 - g), and not the 1 / (g / a + (1 - g) / b) of p(x) p(y | x)^g."""
+    belief = cfg(solutions.choice(solutions.gaussian(0.0, 1.0), solutions.gaussian(0.0, 2.0)), null=1)
+    found = float(solutions.draw(belief, 4000, 1, solutions.LEVELS, scale).var())
+    assert found == pytest.approx(2 ** (1 - scale), rel=0.09)
+
+
+def test_guidance_off_is_the_class_to_the_bit() -> None:
+    belief = solutions.choice(solutions.gaussian(1.0, 1.0), solutions.gaussian(0.0, 2.0))
+    x, level = torch.randn(3, 1, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
+    label: Tensor = torch.zeros(3, dtype=torch.int64)
+    guided = cfg(belief, null=1)(x, level, Cond(label, guidance=torch.ones(3, dtype=torch.float64)))
+    assert guided.equal(belief(x, level, Cond(label)))
+
+
+def test_pictures_are_there_and_small() -> None:
+    names = re.findall(r"\]\(figures/([^)]+)\)", PAGE.read_text(encoding="utf-8"))
+    assert len(names) == 5
+    for name in names:
+        assert 0 < (GUIDE / "figures" / name).stat().st_size < 150_000
