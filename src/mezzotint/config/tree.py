@@ -95,30 +95,36 @@ class MLP(Tree):
 
     kind: Literal["mlp"] = "mlp"
     width: PositiveInt = 128
-    depth: PositiveInt = 4
+    depth: PositiveInt = 4  # residual blocks
 
 
 class UNetSimple(Tree):
     """A plain U-Net without attention."""
 
     kind: Literal["unet_simple"]
-    width: PositiveInt = 32
-    levels: Annotated[int, Field(ge=2, le=5)] = 3
+    width: PositiveInt = 32  # channels of the first level; every level has twice as many
+    levels: Annotated[int, Field(ge=2, le=5)] = 3  # each of half the size of the one before
     norm: Literal["group", "batch"] = "group"
-    down: Literal["pool", "stride"] = "pool"
+    down: Literal["pool", "stride"] = (
+        "pool"  # halve by the largest of four, or by a convolution with stride 2
+    )
 
 
 class UNet(Tree):
     """The full U-Net: residual blocks with adaptive norm, attention where asked."""
 
     kind: Literal["unet"] = "unet"
-    width: PositiveInt = 64
-    multipliers: Annotated[list[PositiveInt], Field(min_length=1)] = [1, 2, 2]
-    blocks: PositiveInt = 2
+    width: PositiveInt = 64  # channels, times the level's multiplier
+    multipliers: Annotated[list[PositiveInt], Field(min_length=1)] = [
+        1,
+        2,
+        2,
+    ]  # one a level; each level has half the size
+    blocks: PositiveInt = 2  # residual blocks a level on the way down, one more on the way up
     attention: list[PositiveInt] = []  # downsampling factors, relative to the picture, at which to attend
-    linear_attention: bool = False
+    linear_attention: bool = False  # cost grows with the positions, not with their square
     head_channels: PositiveInt = 32
-    dropout: Share = 0.0
+    dropout: Share = 0.0  # in every residual block
     patch: PositiveInt = 1  # space-to-depth at the entrance: 2 makes it about 4 times faster
 
 
@@ -126,11 +132,13 @@ class Discrete(Tree):
     """T timesteps, as in DDPM."""
 
     kind: Literal["linear", "scaled_linear", "quadratic", "sigmoid_beta", "cosine", "sigmoid"] = "cosine"
-    timesteps: Annotated[int, Field(ge=2, le=100_000)] = 1000
+    timesteps: Annotated[int, Field(ge=2, le=100_000)] = 1000  # T
     zero_terminal_snr: bool = False  # rescale so that the last level is pure noise
 
 
 class Karras(Tree):
+    """sigma to the power 1 / rho is uniform, between two ends; sigma here is sigma / alpha."""
+
     kind: Literal["karras"]
     sigma_min: Annotated[float, Field(gt=0)] = 0.002
     sigma_max: Annotated[float, Field(gt=0)] = 80.0
@@ -147,11 +155,13 @@ class Lognormal(Tree):
     """EDM's density of sigma; with the flow process, logit-normal times."""
 
     kind: Literal["lognormal"]
-    mean: float = -1.2
+    mean: float = -1.2  # of log(sigma / alpha)
     std: Annotated[float, Field(gt=0)] = 1.2
 
 
 class LinearTime(Tree):
+    """Uniform time of the straight flow."""
+
     kind: Literal["linear_time"]
 
 
@@ -160,10 +170,10 @@ class Diffusion(Tree):
 
     process: Literal["vp", "ve", "flow"] = "vp"
     schedule: Annotated[Discrete | Karras | Lognormal | LinearTime, Field(discriminator="kind")] = Discrete()
-    parameterization: Literal["eps", "x0", "v", "velocity", "edm"] = "v"
+    parameterization: Literal["eps", "x0", "v", "velocity", "edm"] = "v"  # what the network predicts
     sigma_data: Annotated[float, Field(gt=0)] = 0.5  # standard deviation of the data, for edm
-    weight: Literal["simple", "snr", "min_snr", "p2", "edm", "vlb"] = "simple"
-    distance: Literal["l2", "l1", "huber"] = "l2"
+    weight: Literal["simple", "snr", "min_snr", "p2", "edm", "vlb"] = "simple"  # of the levels in the loss
+    distance: Literal["l2", "l1", "huber"] = "l2"  # between prediction and target
 
     @model_validator(mode="after")
     def _fits(self) -> "Diffusion":
