@@ -119,7 +119,7 @@ class UNet(Tree):
         1,
         2,
         2,
-    ]  # one a level; each level has half the size
+    ]  # one a level, each half the size
     blocks: PositiveInt = 2  # residual blocks a level on the way down, one more on the way up
     attention: list[PositiveInt] = []  # downsampling factors, relative to the picture, at which to attend
     linear_attention: bool = False  # cost grows with the positions, not with their square
