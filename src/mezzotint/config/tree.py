@@ -45,6 +45,7 @@ SamplerName = Literal[
 ]
 SpacingName = Literal["leading", "trailing", "linspace", "karras", "logsnr", "time"]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Factors = Annotated[list[PositiveInt], Field(min_length=1)]
 
 
 def _interval(text: str) -> str:
@@ -115,11 +116,7 @@ class UNet(Tree):
 
     kind: Literal["unet"] = "unet"
     width: PositiveInt = 64  # channels, times the level's multiplier
-    multipliers: Annotated[list[PositiveInt], Field(min_length=1)] = [
-        1,
-        2,
-        2,
-    ]  # one a level, each half the size
+    multipliers: Factors = [1, 2, 2]  # of the width, one a level; each level has half the size
     blocks: PositiveInt = 2  # residual blocks a level on the way down, one more on the way up
     attention: list[PositiveInt] = []  # downsampling factors, relative to the picture, at which to attend
     linear_attention: bool = False  # cost grows with the positions, not with their square
