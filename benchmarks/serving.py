@@ -226,7 +226,12 @@ def compare(path: Path, wanted: list[dict[str, Any]]) -> float:
     from mezzotint.serve.engine import Engine
     from mezzotint.serve.tickets import Ticket
 
-    model, engine, worst, tickets = load_model(path, device="cpu"), Engine(max_queue=len(wanted)), 0.0, []
+    model, engine, worst, tickets = (
+        load_model(path, device="cpu"),
+        Engine(max_queue=len(wanted), max_per_client=len(wanted)),
+        0.0,
+        [],
+    )
     for wish in wanted:
         chosen = {k: v for k, v in wish.items() if k in ("sampler", "steps")}
         ticket = Ticket(model, 1, model.labels(wish["class"], 1), wish["seed"], model.settings(**chosen))
