@@ -62,10 +62,11 @@ def trained(
 def main() -> None:
     parser = measuring.parser(__doc__)
     parser.add_argument("--data", type=Path, help="MNIST as parquet; by default the bundled digits, enlarged")
+    parser.add_argument("--repetitions", type=int, default=3)
     options = parser.parse_args()
     measuring.use_threads(options.threads)
     machine = measuring.machine(options.threads)
-    repetitions, batches = (1, (128,)) if options.quick else (3, (128, 512))
+    repetitions, batches = (1, (128,)) if options.quick else (options.repetitions, (128, 512))
     imported = resident([sys.executable, "-c", "import mezzotint.fit"])
     found: dict[tuple[int, str], list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as name:
@@ -75,6 +76,9 @@ def main() -> None:
                     steps = 4 if options.quick else 60 * 128 // batch
                     one = trained(Path(name), batch, steps, changes, options.data)
                     found.setdefault((batch, variant), []).append(one)
+                    print(
+                        f"batch {batch}, {variant}: {one['mb']:.0f} MB, {one['pictures_a_second']:.0f} pictures/s"
+                    )
     rows, kept = [["imports alone", "", f"{imported:.0f}", "", ""]], []
     for (batch, variant), ones in found.items():
         plain = [one["pictures_a_second"] for one in found[batch, "as it is"]]

@@ -3,12 +3,15 @@
 import os
 import socket
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 from starlette.testclient import TestClient
 
 from mezzotint.cli import main
+from mezzotint.cli.serve import serve
 from mezzotint.serve import api
+from mezzotint.serve.settings import Limits
 
 
 def leave(*words: object) -> int:
@@ -70,3 +73,11 @@ def test_the_application_is_as_the_environment_says(desk: Path, monkeypatch: pyt
         assert client.get("/generate?n=3").status_code == 422
         service = client.app.state.service  # type: ignore[attr-defined]
     assert not service.ready  # it was closed
+
+
+def test_the_help_names_the_limits_as_they_are() -> None:
+    hints = get_type_hints(serve, include_extras=True)
+    for name, hint in hints.items():
+        if name.startswith("max_"):
+            (option,) = hint.__metadata__
+            assert option.help.endswith(f"default: {getattr(Limits(), name)}"), name

@@ -21,14 +21,24 @@ def serve(
     token: Annotated[
         str | None, typer.Option("--token", envvar="MEZZOTINT_TOKEN", help="that requests bring; or none")
     ] = None,
-    max_queue: Annotated[int | None, typer.Option("--max-queue", help="requests under way", min=1)] = None,
-    max_per_client: Annotated[
-        int | None, typer.Option("--max-per-client", help="requests under way of one address", min=1)
+    max_queue: Annotated[
+        int | None, typer.Option("--max-queue", help="requests under way; default: 64", min=1)
     ] = None,
-    max_rows: Annotated[int | None, typer.Option("--max-rows", help="pictures a network call", min=1)] = None,
-    max_n: Annotated[int | None, typer.Option("--max-n", help="pictures a request", min=1)] = None,
-    max_steps: Annotated[int | None, typer.Option("--max-steps", help="steps a request", min=1)] = None,
-    max_seconds: Annotated[int | None, typer.Option("--max-seconds", help="time a request", min=1)] = None,
+    max_per_client: Annotated[
+        int | None, typer.Option("--max-per-client", help="those of one address; default: 32", min=1)
+    ] = None,
+    max_rows: Annotated[
+        int | None, typer.Option("--max-rows", help="pictures a network call; default: 64", min=1)
+    ] = None,
+    max_n: Annotated[
+        int | None, typer.Option("--max-n", help="pictures a request; default: 64", min=1)
+    ] = None,
+    max_steps: Annotated[
+        int | None, typer.Option("--max-steps", help="steps a request; default: 1000", min=1)
+    ] = None,
+    max_seconds: Annotated[
+        int | None, typer.Option("--max-seconds", help="seconds a request; default: 300", min=1)
+    ] = None,
     allow_host: Annotated[
         list[str] | None, typer.Option("--allow-host", help="a name by which browsers know this server")
     ] = None,
