@@ -30,7 +30,7 @@ def along_training(folder: Path, rows_of_a_sheet: int) -> Image.Image:
         with Image.open(path) as sheet:
             high = sheet.height * ROWS // rows_of_a_sheet
             strip = sheet.convert("RGB").crop((0, 0, sheet.width, high))
-        scale = max(1, (WIDE - CAPTION) // strip.width)
+        scale = max(1, (WIDE - CAPTION) // strip.width) if strip.height < 100 else 1
         strips.append(strip.resize((strip.width * scale, strip.height * scale), Image.Resampling.NEAREST))
     page = Image.new("RGB", (CAPTION + strips[0].width, sum(s.height + 8 for s in strips)), "white")
     draw, y = ImageDraw.Draw(page), 0
@@ -42,13 +42,30 @@ def along_training(folder: Path, rows_of_a_sheet: int) -> Image.Image:
     return page
 
 
+def plots_along_training(folder: Path) -> Image.Image:
+    """Four scatter plots side by side, with their steps above."""
+    sheets = sorted((folder / "samples").glob("step-*.png"))
+    chosen = [sheets[round(i * (len(sheets) - 1) / 3)] for i in range(4)]
+    page = Image.new("RGB", (4 * 240, 262), "white")
+    draw = ImageDraw.Draw(page)
+    for i, path in enumerate(chosen):
+        with Image.open(path) as sheet:
+            page.paste(sheet.convert("RGB").resize((240, 240), Image.Resampling.LANCZOS), (240 * i, 22))
+        step = int(path.stem.removeprefix("step-"))
+        draw.text((240 * i + 90, 2), f"step {step:,}", fill="black", font_size=15)
+    return page
+
+
 def main(folder: Path, name: str) -> None:
     PICTURES.mkdir(exist_ok=True)
     environment = json.loads((folder / "env.json").read_text(encoding="utf-8"))
     model, rows = load(folder), read_metrics(folder)
     if model.facts.pictures:
         rows_of_a_sheet = 4 if max(model.facts.shape[1:]) > 32 else 8
-        plots.save_png(along_training(folder, rows_of_a_sheet), PICTURES / f"{name}-training.png")
+        page = along_training(folder, rows_of_a_sheet)
+    else:
+        page = plots_along_training(folder)
+    plots.save_png(page, PICTURES / f"{name}-training.png")
     with Image.open(folder / "loss.png") as curve:
         plots.save_png(curve.copy(), PICTURES / f"{name}-loss.png")
     n = 64 if model.facts.pictures else 2000
@@ -56,7 +73,9 @@ def main(folder: Path, name: str) -> None:
     samples = model.sample(n, label=label, seed=1_000_000)
     columns = 10 if len(model.classes) == 10 else 8
     image = (
-        plots.sheet(samples.values[: 6 * columns], columns=columns, scale=2)
+        plots.sheet(
+            samples.values[: 6 * columns], columns=columns, scale=2 if samples.values.shape[2] < 64 else 1
+        )
         if samples.values.ndim == 4
         else samples.sheet()
     )

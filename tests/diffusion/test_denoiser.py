@@ -175,3 +175,13 @@ def test_conditions_are_stacked_and_mapped_row_by_row() -> None:
     assert last.label is not None and last.label.tolist() == [5]
     assert both.without_guidance().guidance is None and both.without_guidance().inputs().keys() == {"label"}
     assert Cond.cat([Cond(), Cond()]) == Cond() == Cond().map(lambda field: field * 2)
+
+
+def test_one_level_may_serve_all_rows() -> None:
+    from mezzotint.nets import MLP
+
+    net = MLP(width=8, depth=1)
+    for weight in net.parameters():
+        nn.init.normal_(weight)
+    denoiser, x, level = Denoiser(net, flow, p.velocity), torch.randn(3, 2), torch.tensor(0.5).double()
+    assert torch.equal(denoiser(x, level), denoiser(x, level.expand(3)))

@@ -79,9 +79,10 @@ def exercise_5_1() -> tuple[int, int]:
 
 
 def exercise_5_2(mean: float = 1.0, variance: float = 0.25, scale: float = 3.0) -> tuple[float, float]:
-    """A class N(m, v) within N(0, v). A Gaussian's belief is m + k (x - alpha m), where k depends on v and the level alone.
-    So the two beliefs differ by (1 - k alpha) m, whatever x, and the guided one, none + g (class - none), is k x + (1 - k alpha) g m: the belief of
-    N(g m, v). Guidance moved the class as a whole to g m, where there need not be any data.
+    """A class N(m, v) within N(0, v). A Gaussian's belief is m + k (x - alpha m), where k depends on v and the level
+    alone. So the two beliefs differ by (1 - k alpha) m, whatever x, and the guided one, none + g (class - none), is k
+    x + (1 - k alpha) g m: the belief of N(g m, v). Guidance moved the class as a whole to g m, where there need not
+    be any data.
 
     Returns mean and variance of samples.
     """
@@ -91,9 +92,10 @@ def exercise_5_2(mean: float = 1.0, variance: float = 0.25, scale: float = 3.0) 
 
 
 def exercise_5_3(scale: float = 2.0) -> tuple[float, float]:
-    """Autoguidance. Sampling ends with the variance strong^g weak^(1 - g), by the formula of section 2. Its logarithm,
-    g log 1.2 + (1 - g) 2 log 1.2, is 0 at g = 2: the weak model errs twice as far, and the step from weak to strong,
-    made once more, arrives at the truth. Guided away from N(0, 4), whose error is no larger copy of ours, the same g gives 1.2^2 / 4 = 0.36: too narrow.
+    """Autoguidance. Sampling ends with the variance strong^g weak^(1 - g), by the formula of section 2. Its
+    logarithm, g log 1.2 + (1 - g) 2 log 1.2, is 0 at g = 2: the weak model errs twice as far, and the step from weak
+    to strong, made once more, arrives at the truth. Guided away from N(0, 4), whose error is no larger copy of ours,
+    the same g gives 1.2^2 / 4 = 0.36: too narrow.
 
     Returns the two variances.
     """
@@ -104,15 +106,15 @@ def exercise_5_3(scale: float = 2.0) -> tuple[float, float]:
 
 
 def exercise_5_4(rho: float = 0.8) -> tuple[float, float, float]:
-    """DDNM on two correlated pixels, the first known to be 1. With s = sigma / alpha and u = 1 + s^2, the mean m of the
-    second pixel (over alpha) follows dm/du = (u m - rho) / (2 (u^2 - rho^2)): the first pixel is y plus noise, and the belief weighs it
-    as if the noise hid it. Solved from u = inf, where m is 0 (of the noise), down to u = 1:
+    """DDNM on two correlated pixels, the first known to be 1. With s = sigma / alpha and u = 1 + s^2, the mean m of
+    the second pixel (over alpha) follows dm/du = (u m - rho) / (2 (u^2 - rho^2)): the first pixel is y plus noise,
+    and the belief weighs it as if the noise hid it. Solved from u = inf, where m is 0 (of the noise), down to u = 1:
 
         m(1) = rho / 2 (1 - rho^2)^(1/4) integral_1^inf (u^2 - rho^2)^(-5/4) du,
 
-    and with w = 1 / u the integral is that of w^(1/2) (1 - rho^2 w^2)^(-5/4) over (0, 1). For rho = 0.8 it is 0.35: less
-    than half of the truth, rho, since most of the second pixel was decided while noise hid the first. Going up and down 20 times
-    on each stretch lets it change its mind.
+    and with w = 1 / u the integral is that of w^(1/2) (1 - rho^2 w^2)^(-5/4) over (0, 1). For rho = 0.8 it is 0.35:
+    less than half of the truth, rho, since most of the second pixel was decided while noise hid the first. Going up
+    and down 20 times on each stretch lets it change its mind.
 
     Returns the mean once, by the formula, and with `repaint`.
     """
@@ -128,8 +130,9 @@ def exercise_5_4(rho: float = 0.8) -> tuple[float, float, float]:
 
 
 def exercise_5_5(d: int = 16, n: int = 400) -> tuple[float, float, float, float]:
-    """The bias of the Fréchet distance, c (1 / n + 1 / m). With 2,048 white features and 50,000 pictures on each side it is 42; Inception's features
-    are far from white and vary little, so that it is a few units there, of the size of the distances that papers compare. For 96 it is 0.097.
+    """The bias of the Fréchet distance, c (1 / n + 1 / m). With 2,048 white features and 50,000 pictures on each side
+    it is 42; Inception's features are far from white and vary little, so that it is a few units there, of the size of
+    the distances that papers compare. For 96 it is 0.097.
 
     Returns the mean of 40 measured distances between sets of one Gaussian, the prediction, and those two.
     """
@@ -149,10 +152,11 @@ def exercise_5_5(d: int = 16, n: int = 400) -> tuple[float, float, float, float]
 
 
 def exercise_5_6(n: int = 2000) -> dict[str, tuple[float, float]]:
-    """A Gaussian with the moons' mean and covariance. The Fréchet distance knows nothing else, so it is 0. The kernel distance compares
-    moments up to the third; those of the moons, which are the same turned by half a turn, and of a Gaussian about 0 vanish for the
-    odd orders, and the second are equal. So it is 0, too. Recall is high, as the Gaussian's points cover the moons. Precision sees the half that lies beside
-    them, and the energy distance, which is 0 for equal distributions only, sees everything.
+    """A Gaussian with the moons' mean and covariance. The Fréchet distance knows nothing else, so it is 0. The kernel
+    distance compares moments up to the third; those of the moons, which are the same turned by half a turn, and of a
+    Gaussian about 0 vanish for the odd orders, and the second are equal. So it is 0, too. Recall is high, as the
+    Gaussian's points cover the moons. Precision sees the half that lies beside them, and the energy distance, which
+    is 0 for equal distributions only, sees everything.
 
     Returns every number of the Gaussian's points and of fresh moons.
     """

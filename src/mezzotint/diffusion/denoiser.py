@@ -102,11 +102,11 @@ class Denoiser:
     def predict(self, x: Tensor, logsnr: Tensor, cond: Cond = NO_COND) -> Tensor:
         """The raw prediction F (B, *D) in the dtype of x: what the loss compares with its target."""
         c_in = self.parameterization(*self.process(logsnr)).into
-        told = self.c_noise(logsnr).to(x.device, x.dtype, non_blocking=True)
+        told = self.c_noise(logsnr).to(x.device, x.dtype, non_blocking=True).expand(len(x))
         return self._network(rows(c_in, x) * x, told, cond.inputs()).to(x.dtype)
 
     def __call__(self, x: Tensor, logsnr: Tensor, cond: Cond = NO_COND) -> Tensor:
-        """x0 (B, *D). x: (B, *D) on the network's device; logsnr: (B,) float64 on the CPU."""
+        """x0 (B, *D). x: (B, *D) on the network's device; logsnr: (B,) or 0-d float64 on the CPU."""
         c = self.parameterization(*self.process(logsnr))
         if not c.skip.abs().max() < 22026:  # exp(10), that is logsnr -20 for eps-prediction
             raise ValueError(
