@@ -12,6 +12,7 @@ from mezzotint.evaluate import classifier, clusters
 from mezzotint.evaluate.classifier import (
     Classifier,
     augmented,
+    budget,
     classifier_extractor,
     kept_classifier,
     train_classifier,
@@ -153,3 +154,11 @@ def test_mnist_in_a_sixtieth_of_the_budget() -> None:
     found = extract(classifier_extractor(net), test.images[:2000])
     assert found.logits is not None
     assert (found.logits.argmax(1) == test.labels[:2000]).float().mean() > 0.94
+
+
+@pytest.mark.parametrize(
+    ("count", "seen"),
+    [(28, 25_600), (500, 50_000), (1797, 100_000), (20_000, 160_000), (60_000, 480_000), (10**6, 480_000)],
+)
+def test_small_sets_have_a_small_budget(count: int, seen: int) -> None:
+    assert budget(count) == seen

@@ -110,8 +110,10 @@ def train_classifier(
 
 
 def budget(count: int) -> int:
-    """How many pictures a judge of a set of `count` is trained on: 8 epochs, at least 100,000, at most 480,000."""
-    return min(max(EPOCHS * count, FEWEST), MOST)
+    """How many pictures a judge of a set of `count` is trained on: 8 epochs, at least 100,000, at most 480,000. Less of a
+    very small set, which is learned by heart soon: 100 epochs, but 200 steps at least."""
+    few = min(FEWEST, max(100 * count, 200 * BATCH))
+    return min(max(EPOCHS * count, few), MOST)
 
 
 def minimize(
