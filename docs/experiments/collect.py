@@ -21,9 +21,15 @@ CAPTION = 130  # pixels
 WIDE = 900
 
 
+def step_of(path: Path) -> int:
+    return int(path.stem.removeprefix("step-"))
+
+
 def along_training(folder: Path, rows_of_a_sheet: int) -> Image.Image:
     """The first rows of at most five sheets below each other, with their steps at the left."""
     sheets = sorted((folder / "samples").glob("step-*.png"))
+    if len(sheets) > 5 and step_of(sheets[-2]) > 0.99 * step_of(sheets[-1]):
+        del sheets[-2]  # of the last interval, a moment before the end
     chosen = [sheets[round(i * (len(sheets) - 1) / 4)] for i in range(5)] if len(sheets) > 5 else sheets
     strips = []
     for path in chosen:
@@ -36,7 +42,7 @@ def along_training(folder: Path, rows_of_a_sheet: int) -> Image.Image:
     draw, y = ImageDraw.Draw(page), 0
     for path, strip in zip(chosen, strips):
         page.paste(strip, (CAPTION, y))
-        step = int(path.stem.removeprefix("step-"))
+        step = step_of(path)
         draw.text((4, y + strip.height // 2 - 8), f"step {step:,}", fill="black", font_size=16)
         y += strip.height + 8
     return page
@@ -51,7 +57,7 @@ def plots_along_training(folder: Path) -> Image.Image:
     for i, path in enumerate(chosen):
         with Image.open(path) as sheet:
             page.paste(sheet.convert("RGB").resize((240, 240), Image.Resampling.LANCZOS), (240 * i, 22))
-        step = int(path.stem.removeprefix("step-"))
+        step = step_of(path)
         draw.text((240 * i + 90, 2), f"step {step:,}", fill="black", font_size=15)
     return page
 
