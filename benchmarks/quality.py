@@ -27,10 +27,10 @@ SHARES = (1 / 4, 1 / 2, 1)
 SETTINGS: dict[str, Any] = {"sampler": "dpmpp_2m", "steps": 20}
 
 
-def trained(steps: Callable[[int], None], until: Callable[[float, int], bool]) -> tuple[float, int]:
-    """Seconds and steps of training, ten at a time."""
+def trained(steps: Callable[[int], None], wanted: float) -> tuple[float, int]:
+    """Trains for the seconds wanted, ten steps at a time; the seconds and steps that it took."""
     seconds, count = 0.0, 0
-    while not until(seconds, count):
+    while seconds < wanted:
         seconds += measuring.seconds(lambda: steps(10))
         count += 10
     return seconds, count
@@ -74,7 +74,7 @@ def theirs(
     found: list[dict[str, float]] = []
     seconds, count = 0.0, 0
     for mark in marks:
-        more, taken = trained(steps, lambda spent, _, end=mark - seconds: spent >= end)
+        more, taken = trained(steps, mark - seconds)
         seconds, count = seconds + more, count + taken
         average.copy_to(averaged.parameters())
         belief = clip(Denoiser(averaged.net.eval(), vp, eps, table.index, dtype=run.dtype))

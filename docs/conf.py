@@ -9,7 +9,7 @@ from links import linkcode_resolve  # noqa: F401  (Sphinx looks for this name)
 
 from mezzotint import __version__
 
-project, author, release = "Mezzotint", "The Mezzotint authors", __version__
+project, author, release = "Mezzotint", "The Mezzotint maintainers", __version__
 project_copyright = author
 
 extensions = [

@@ -103,7 +103,7 @@ class UNetSimple(Tree):
     """A plain U-Net without attention."""
 
     kind: Literal["unet_simple"]
-    width: PositiveInt = 32  # channels of the first level; every level has twice as many
+    width: PositiveInt = 32  # channels of the first level; each next has twice as many
     levels: Annotated[int, Field(ge=2, le=5)] = 3  # each of half the size of the one before
     norm: Literal["group", "batch"] = "group"
     down: Literal["pool", "stride"] = (

@@ -72,9 +72,7 @@ def sample(
             x = renoise(process, x, s, t, noise(i, 0), gains[i])
             if t <= began:  # a restart: the past belongs to the path that was left
                 history = None
-            if (
-                step and i == len(grid) - 2
-            ):  # a grid that ends on its way up, such as an ancestral one of finite end
+            if step and i == len(grid) - 2:  # it ends on its way up, as an ancestral grid of finite end does
                 yield State(x, x0, step)
 
 
