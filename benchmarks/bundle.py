@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from mezzotint import build
-from mezzotint.checkpoint import Header, load_weights, read_header, save_model
-from mezzotint.model import BUNDLED
+from mezzotint.disk.model_file import Header, load_weights, read_header, save_model
+from mezzotint.disk.names import BUNDLED
 
 
 def main(run: Path, name: str) -> None:

@@ -60,9 +60,9 @@ class Judge:
     def __init__(self, data: Any, n: int) -> None:
         import torch
 
-        from mezzotint.evaluate.features import Features, extract
-        from mezzotint.evaluate.frechet import Moments, frechet_distance
-        from mezzotint.studies.reference import open_judge, open_reference
+        from mezzotint.evaluate.judges.features import Features, extract
+        from mezzotint.evaluate.metrics.frechet import Moments, frechet_distance
+        from mezzotint.evaluate.reference import open_judge, open_reference
 
         self.reference = open_reference(data)
         self.extractor = open_judge("classifier", self.reference, torch.device("cpu"))
@@ -78,8 +78,8 @@ class Judge:
         self.floor = statistics.mean(distances)
 
     def __call__(self, samples: Any) -> dict[str, float]:
-        from mezzotint.evaluate.features import extract
-        from mezzotint.evaluate.frechet import Moments, frechet_distance
+        from mezzotint.evaluate.judges.features import extract
+        from mezzotint.evaluate.metrics.frechet import Moments, frechet_distance
 
         found = extract(self.extractor, samples.values)
         assert found.logits is not None
@@ -93,7 +93,7 @@ class Judge:
 
 def judged(path: Path, judge: Judge, asked: list[int]) -> tuple[dict[str, Any], Any]:
     """The numbers of one model, and a sheet of its pictures, a column for each class."""
-    from mezzotint.model import load
+    from mezzotint.model.model import load
 
     model = load(path)
     with counted(model) as calls:

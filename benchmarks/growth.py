@@ -25,8 +25,8 @@ def contenders(
     import torch
 
     from mezzotint import config as configuration
-    from mezzotint.diffusion.denoiser import Cond
-    from mezzotint.run import Run
+    from mezzotint.cond import Cond
+    from mezzotint.run.parts import Run
     from mezzotint.train.distributed import Ranks
 
     settings = [*measuring.digits_of_size(side), f"train.batch_size={batch}", f"network.width={width}"]

@@ -67,7 +67,7 @@ def main() -> None:
     measuring.use_threads(options.threads)
     machine = measuring.machine(options.threads)
     repetitions, batches = (1, (128,)) if options.quick else (options.repetitions, (128, 512))
-    imported = resident([sys.executable, "-c", "import mezzotint.fit"])
+    imported = resident([sys.executable, "-c", "import mezzotint.run.fit"])
     found: dict[tuple[int, str], list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as name:
         for _ in range(repetitions):

@@ -13,8 +13,8 @@ from pathlib import Path
 from torch import Tensor
 
 from mezzotint import config as configuration
-from mezzotint.run import Run
-from mezzotint.snapshots import average_of, save_snapshot
+from mezzotint.disk.snapshots import average_of, save_snapshot
+from mezzotint.run.parts import Run
 from mezzotint.train.distributed import Ranks
 from mezzotint.train.ema import Ema
 

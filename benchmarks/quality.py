@@ -59,13 +59,13 @@ def theirs(
     import torch
 
     from mezzotint.diffusion.denoiser import Denoiser
+    from mezzotint.diffusion.engine import alone
     from mezzotint.diffusion.guidance import clip
     from mezzotint.diffusion.parameterization import eps
     from mezzotint.diffusion.process import vp
-    from mezzotint.diffusion.sampler import alone
     from mezzotint.diffusion.schedule import linear
-    from mezzotint.samples import finish
-    from mezzotint.tasks import request, seeds_from
+    from mezzotint.model.samples import finish
+    from mezzotint.tasks.generate import request, seeds_from
 
     run = our_run(folder, "data.labels=false", "sample.guidance=1", data=data)
     net, table = adapted(copy.deepcopy(run.state.net), "diffusers"), linear(1000)
@@ -116,8 +116,8 @@ def main() -> None:
     measuring.use_threads(options.threads)
     machine = measuring.machine(options.threads)
     from mezzotint import config as configuration
-    from mezzotint.evaluate.features import extract
-    from mezzotint.evaluate.frechet import Moments, frechet_distance
+    from mezzotint.evaluate.judges.features import extract
+    from mezzotint.evaluate.metrics.frechet import Moments, frechet_distance
 
     judge = Judge(configuration.load("mnist", [f"data.path={options.data}"]).data, 2000)
 

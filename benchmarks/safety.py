@@ -20,13 +20,13 @@ import torch
 from torch import nn
 
 from mezzotint import config as configuration
-from mezzotint.checkpoint import save_checkpoint
-from mezzotint.data.transforms import to_model
-from mezzotint.diffusion.denoiser import Cond
-from mezzotint.fit import _Training
-from mezzotint.run import Run
-from mezzotint.rundir import log_metrics
-from mezzotint.snapshots import save_snapshot
+from mezzotint.cond import Cond
+from mezzotint.disk.checkpoint import save_checkpoint
+from mezzotint.disk.folder import log_metrics
+from mezzotint.disk.snapshots import save_snapshot
+from mezzotint.media.pictures import to_model
+from mezzotint.run.fit import _Training
+from mezzotint.run.parts import Run
 from mezzotint.train.distributed import Ranks
 from mezzotint.train.ema import Ema
 from mezzotint.train.meter import Meter

@@ -44,7 +44,7 @@ def counted(model: Any) -> Iterator[Calls]:
 
 
 def latency(name: str, repetitions: int) -> dict[str, Any]:
-    from mezzotint.model import load
+    from mezzotint.model.model import load
 
     found: dict[str, Any] = {}
     loaded: list[Any] = []
@@ -65,9 +65,9 @@ def latency(name: str, repetitions: int) -> dict[str, Any]:
 
 
 def curve(name: str, data: Path | None, n: int, steps: tuple[int, ...]) -> list[dict[str, Any]]:
-    from mezzotint.model import load
-    from mezzotint.studies.evaluation import quality
-    from mezzotint.studies.reference import open_judge, open_reference
+    from mezzotint.evaluate.evaluation import quality
+    from mezzotint.evaluate.reference import open_judge, open_reference
+    from mezzotint.model.model import load
 
     model = load(name)
     wanted = model.config.data if data is None else model.config.data.model_copy(update={"path": data})

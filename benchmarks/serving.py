@@ -54,8 +54,9 @@ def wishes(count: int) -> list[dict[str, Any]]:
 def make_model(folder: Path) -> Path:
     """An untrained model: what its pictures show does not matter to the clock."""
     from mezzotint import config
-    from mezzotint.build import Facts, network
-    from mezzotint.checkpoint import Header, save_model
+    from mezzotint.build.networks import network
+    from mezzotint.disk.model_file import Header, save_model
+    from mezzotint.media.facts import Facts
 
     parsed = config.parse({"network": NETWORK, "train": {"precision": "fp32"}})
     facts = Facts((1, SIDE, SIDE), tuple("0123456789"))
@@ -222,9 +223,9 @@ def memory(port: int, count: int) -> list[float]:
 
 def compare(path: Path, wanted: list[dict[str, Any]]) -> float:
     """The largest difference between shared and alone, in float32 before quantization, of values in [-1, 1]."""
-    from mezzotint.model import load as load_model
-    from mezzotint.serve.engine import Engine
-    from mezzotint.serve.tickets import Ticket
+    from mezzotint.model.model import load as load_model
+    from mezzotint.serve.engine.engine import Engine
+    from mezzotint.serve.engine.tickets import Ticket
 
     model, engine, worst, tickets = (
         load_model(path, device="cpu"),
@@ -248,7 +249,7 @@ def compare(path: Path, wanted: list[dict[str, Any]]) -> float:
 
 def call_ms(path: Path) -> dict[str, dict[str, float]]:
     """Parameters of both networks, and milliseconds of a call with 1 and with 16 rows."""
-    from mezzotint.model import load as load_model
+    from mezzotint.model.model import load as load_model
 
     model, rival = load_model(path, device="cpu"), rival_network()
     found: dict[str, dict[str, float]] = {}

@@ -34,7 +34,7 @@ BATCH = 128
 
 def our_run(folder: Path, *overrides: str, data: Path | None) -> Any:
     from mezzotint import config as configuration
-    from mezzotint.run import Run
+    from mezzotint.run.parts import Run
     from mezzotint.train.distributed import Ranks
 
     wanted = [*measuring.digits_of_size(28, data), f"train.batch_size={BATCH}", *overrides]
@@ -239,7 +239,7 @@ def main() -> None:
     os.environ["TQDM_DISABLE"] = "1"
     import torch
 
-    from mezzotint.device import find_device, find_precision
+    from mezzotint.model.device import find_device, find_precision
 
     measuring.use_threads(options.threads)
     machine = measuring.machine(options.threads)

@@ -44,12 +44,12 @@ from PIL import ImageFilter
 import mezzotint
 from mezzotint import build, config, plots
 from mezzotint.data import to_uint8
-from mezzotint.events import Done, Logged, Note, Tick
-from mezzotint.fit import fit
-from mezzotint.rundir import read_metrics
-from mezzotint.source import open_source
-from mezzotint.strips import denoising, moments, noising
-from mezzotint.studies.evaluation import evaluate
+from mezzotint.data.open import open_source
+from mezzotint.disk.folder import read_metrics
+from mezzotint.evaluate.evaluation import evaluate
+from mezzotint.model.strips import denoising, moments, noising
+from mezzotint.run.events import Done, Logged, Note, Tick
+from mezzotint.run.fit import fit
 
 DATA = os.environ.get("MEZZOTINT_DATA")
 QUICK = os.environ.get("MEZZOTINT_QUICK") == "1"

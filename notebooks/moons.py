@@ -39,11 +39,11 @@ from pathlib import Path
 import mezzotint
 from mezzotint import config, plots
 from mezzotint.data import points
-from mezzotint.events import Done, Note, Tick
-from mezzotint.fit import fit
-from mezzotint.rundir import read_metrics
-from mezzotint.strips import denoising, moments, noising
-from mezzotint.studies.evaluation import evaluate
+from mezzotint.disk.folder import read_metrics
+from mezzotint.evaluate.evaluation import evaluate
+from mezzotint.model.strips import denoising, moments, noising
+from mezzotint.run.events import Done, Note, Tick
+from mezzotint.run.fit import fit
 
 QUICK = os.environ.get("MEZZOTINT_QUICK") == "1"
 STEPS = 40 if QUICK else 3000  # of training

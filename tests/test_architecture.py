@@ -11,46 +11,51 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "mezzotint"
 
-# Leaves do not know each other; every other part knows what lies below it. `__init__` is the package itself.
-BUILD = {"errors", "diffusion", "nets", "data", "config"}
-CHECKPOINT = BUILD | {"build", "train"}  # it stores and restores the state of training
-MODEL = CHECKPOINT | {"checkpoint", "snapshots", "tasks", "plots", "device", "samples"}
-FIT = MODEL | {"model", "source", "stream", "rundir", "sheets", "strips", "run", "events"}
-STUDIES = FIT | {"fit", "evaluate"}
+# Every arrow runs down. A part is a module or a folder, and the longest name that fits is a file's part: `evaluate/page.py`
+# is of "evaluate", `evaluate/metrics/share.py` of "evaluate.metrics". Who may import a folder may import what is in it.
+GROUND = {"errors", "randomness", "cond", "nets", "plots"}
+DATA = GROUND | {"media", "config"}
+BUILD = DATA | {"conditions", "diffusion", "data", "train", "tasks"}
+MODEL = BUILD | {"build", "disk"}
+RUN = MODEL | {"model"}
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
-    "diffusion": set(),
+    "randomness": set(),
+    "cond": set(),
     "nets": set(),
-    "data": set(),
-    "config": {"errors"},
     "plots": {"errors"},
-    "train": {"errors", "diffusion"},
-    "tasks": {"errors", "diffusion"},
-    "track": {"errors", "data"},
-    "device": {"errors"},
-    "evaluate": {"errors", "diffusion", "nets", "data", "tasks"},
-    "build": BUILD | {"train"},
-    "batches": BUILD | {"train"},
-    "stream": BUILD | {"build", "train", "batches"},
-    "source": BUILD | {"build", "train", "batches", "stream"},
-    "events": set(),
-    "rundir": CHECKPOINT | {"checkpoint"},
-    "checkpoint": CHECKPOINT,
-    "snapshots": CHECKPOINT | {"checkpoint"},
-    "samples": {"data", "plots"},
+    "config": {"errors"},
+    "media": {"plots", "errors"},
+    "conditions": {"errors", "cond", "randomness"},
+    "diffusion": {"cond", "randomness"},
+    "data": DATA,
+    "train": {"errors", "cond", "randomness", "diffusion"},  # knows no data
+    "tasks": {"errors", "cond", "randomness", "diffusion"},
+    "build": BUILD,
+    "disk": {"errors", "config", "media", "train"},
     "model": MODEL,
-    "sheets": MODEL | {"model"},
-    "strips": MODEL | {"model"},
-    "run": MODEL | {"model", "batches", "source"},
-    "fit": FIT,
-    "studies": STUDIES,
-    "serve": STUDIES,
-    "__init__": STUDIES,
-    "cli": STUDIES | {"studies", "serve", "track", "__init__"},
+    "run": RUN,
+    "checking": {"cond", "randomness", "diffusion", "plots"},
+    "evaluate.judges": {"errors", "nets", "media"},
+    "evaluate.metrics": {"errors", "data", "evaluate.judges"},
+    "evaluate": RUN | {"evaluate.judges", "evaluate.metrics"},
+    "studies": set(),
+    "studies.doctor": RUN | {"run", "evaluate", "studies"},
+    "studies.report": RUN | {"run", "evaluate", "studies"},
+    "studies.tune": RUN | {"run", "evaluate", "studies"},
+    "studies.sweep": RUN | {"run", "evaluate", "studies"},
+    "exchange": RUN | {"checking"},
+    "serve": {"serve.http"},
+    "serve.engine": RUN,  # no HTTP
+    "serve.http": RUN | {"serve.engine"},
+    "ui": RUN | {"serve.http"},  # for the checks of host and token
+    "__init__": RUN | {"checking", "exchange"},
+    "cli": RUN | {"run", "evaluate", "studies", "checking", "exchange", "serve", "ui", "__init__"},
     "__main__": {"cli"},
 }
 TORCH_ALONE = {"diffusion", "nets"}  # beside the standard library
 WITHOUT_TORCH = {"config", "errors"}
+LOOSE = 5  # modules directly in the package, beside __init__ and __main__
 
 
 def imported_modules(path: Path, package: Path) -> set[str]:
@@ -67,14 +72,29 @@ def imported_modules(path: Path, package: Path) -> set[str]:
     return names
 
 
+def part_of(name: str) -> str | None:
+    """The part of a module or a symbol, "evaluate.metrics.share" -> "evaluate.metrics"; None where the plan has none."""
+    words = name.split(".")
+    names = (".".join(words[:count]) for count in range(len(words), 0, -1))
+    return next((part for part in names if part in ARROWS), None)
+
+
+def allowed(part: str, target: str) -> bool:
+    """Whether a part may import another: itself, what the plan names, and what lies in a folder that it names."""
+    words = target.split(".")
+    return target == part or any(
+        ".".join(words[:count]) in ARROWS[part] for count in range(1, len(words) + 1)
+    )
+
+
 def violations(package: Path) -> list[str]:
     """One line for every import in the package that the plan does not allow."""
     found = []
     for path in sorted(package.rglob("*.py")):
         place = path.relative_to(package)
-        part = place.parts[0].removesuffix(".py")
-        if part not in ARROWS:
-            found.append(f"{place}: the part {part!r} is not in the plan")
+        part = part_of(".".join(place.with_suffix("").parts))
+        if part is None:
+            found.append(f"{place}: the part {place.parts[0].removesuffix('.py')!r} is not in the plan")
             continue
         for name in sorted(imported_modules(path, package)):
             top, _, rest = name.partition(".")
@@ -85,14 +105,32 @@ def violations(package: Path) -> list[str]:
                 ):
                     found.append(f"{place} imports {name}")
                 continue
-            target = rest.split(".")[0]
-            if target == "__version__":
+            if rest == "__version__":
                 continue
-            if not ((package / target).is_dir() or (package / f"{target}.py").is_file()):
-                target = "__init__"  # a public name of the package, not one of its parts
-            if target != part and target not in ARROWS[part]:
+            first = rest.split(".")[0]
+            if not ((package / first).is_dir() or (package / f"{first}.py").is_file()):
+                rest = "__init__"  # a public name of the package, not one of its parts
+            target = part_of(rest)
+            if target is None or not allowed(part, target):
                 found.append(f"{place} imports {name}")
     return found
+
+
+def test_the_tree_tells_the_parts() -> None:
+    """One folder, one noun: few modules stand loose, and every folder says what it is."""
+    loose = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__"}
+    assert len(loose) <= LOOSE, loose
+    folders = {path.parent for path in PACKAGE.rglob("*.py")}
+    assert [str(f) for f in folders if not (f / "__init__.py").read_text().startswith('"""')] == []
+
+
+def test_tests_mirror_the_package() -> None:
+    """tests/a/b has the tests of src/mezzotint/a/b; what is no test is called helpers_*."""
+    tests = Path(__file__).parent
+    folders = {p.parent.relative_to(tests) for p in tests.rglob("*.py")} - {Path(), Path("docs")}
+    assert {str(f) for f in folders if not (PACKAGE / f).is_dir()} == set()
+    names = {p.name for p in tests.rglob("*.py")}
+    assert {n for n in names if not n.startswith(("test_", "helpers_")) and n != "conftest.py"} == set()
 
 
 def test_every_import_is_in_the_plan() -> None:
@@ -118,6 +156,9 @@ def test_the_plan_has_no_circles() -> None:
         ("plots.py", "from . import model"),
         ("train/loop.py", "from mezzotint import load"),
         ("train/loop.py", "import mezzotint"),
+        ("evaluate/metrics/share.py", "from mezzotint.evaluate import page"),
+        ("evaluate/metrics/share.py", "from ..page import keep"),
+        ("serve/engine/engine.py", "from mezzotint.serve.http import jobs"),
         ("build.py", "from .model import load"),
         ("gadgets.py", "import torch"),
     ],
@@ -126,6 +167,10 @@ def test_a_planted_violation_is_found(tmp_path: Path, place: str, line: str) -> 
     package = tmp_path / "mezzotint"
     for name in (
         "diffusion/hop.py",
+        "evaluate/page.py",
+        "evaluate/metrics/share.py",
+        "serve/engine/engine.py",
+        "serve/http/jobs.py",
         "nets/unet.py",
         "train/loop.py",
         "config.py",

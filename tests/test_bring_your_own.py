@@ -8,18 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from mezzotint import Denoiser, Objective
+from mezzotint.cond import Cond
 from mezzotint.data.images import load_pictures
 from mezzotint.data.toy import points
-from mezzotint.data.transforms import to_model
-from mezzotint.diffusion.denoiser import Cond
+from mezzotint.diffusion.engine import alone
 from mezzotint.diffusion.guidance import cfg, clip
 from mezzotint.diffusion.parameterization import eps, velocity
 from mezzotint.diffusion.process import flow, vp
-from mezzotint.diffusion.sampler import alone
 from mezzotint.diffusion.schedule import linear, lognormal
-from mezzotint.evaluate.points import energy_distance
+from mezzotint.evaluate.metrics.energy import energy_distance
+from mezzotint.media.pictures import to_model
 from mezzotint.nets import MLP
-from mezzotint.tasks import request, seeds_from
+from mezzotint.tasks.generate import request, seeds_from
 from mezzotint.train import Ema, State, adamw, held_out_loss, learning_rate, train
 
 CPU = torch.device("cpu")

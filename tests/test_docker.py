@@ -15,10 +15,10 @@ from starlette.testclient import TestClient
 
 from mezzotint.cli import main
 from mezzotint.errors import ConfigError
-from mezzotint.serve import server
-from mezzotint.serve.api import create_app
-from mezzotint.serve.service import Service
-from mezzotint.serve.settings import Settings, is_loopback
+from mezzotint.serve.http import server
+from mezzotint.serve.http.api import create_app
+from mezzotint.serve.http.service import Service
+from mezzotint.serve.http.settings import Settings, is_loopback
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())

@@ -12,11 +12,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mezzotint.diffusion.denoiser import Denoiser
+from mezzotint.diffusion.engine import alone
 from mezzotint.diffusion.loss import Objective
 from mezzotint.diffusion.parameterization import eps
 from mezzotint.diffusion.process import vp
-from mezzotint.diffusion.sampler import SAMPLERS, alone
 from mezzotint.diffusion.schedule import grid, linear
+from mezzotint.diffusion.table import SAMPLERS
 
 FILE = Path(__file__).resolve().parents[1] / "examples" / "ddpm.py"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from mezzotint import load, plots
-from mezzotint.rundir import read_metrics
+from mezzotint.disk.folder import read_metrics
 
 PICTURES = Path(__file__).parent / "pictures"
 ROWS = 2  # of a sheet

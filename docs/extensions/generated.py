@@ -21,8 +21,8 @@ from typer.main import get_command
 from mezzotint import config
 from mezzotint.cli import app as command_line
 from mezzotint.config import tree
-from mezzotint.serve.api import create_app
-from mezzotint.serve.settings import Settings
+from mezzotint.serve.http.api import create_app
+from mezzotint.serve.http.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 LINE = re.compile(r"^<!-- generated: (\w+)(?: (.+))? -->$", re.MULTILINE)

@@ -1,6 +1,6 @@
 """Links to files of the project that are no pages: each such file gets a page with its text, and the link leads there.
 
-So the Markdown can say `../src/mezzotint/model.py`, which a code host follows too. `[source]` beside a function of the
+So the Markdown can say `../src/mezzotint/model/model.py`, which a code host follows too. `[source]` beside a function of the
 reference leads to the same pages.
 """
 

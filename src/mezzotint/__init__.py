@@ -11,17 +11,17 @@ from typing import Any
 __version__ = "0.1.0"
 
 _WHERE = {
-    "load": "model",
-    "Model": "model",
+    "load": "model.model",
+    "Model": "model.model",
     "Objective": "diffusion.loss",
     "Denoiser": "diffusion.denoiser",
-    "Cond": "diffusion.denoiser",
+    "Cond": "cond",
     "Gaussian": "diffusion.exact",
     "Mixture": "diffusion.exact",
     "Empirical": "diffusion.exact",
     "exact_flow": "diffusion.exact",
-    "check": "studies.check",
-    "from_diffusers": "studies.adapters",
+    "check": "checking.check",
+    "from_diffusers": "exchange.diffusers",
 }
 __all__ = ["__version__", *_WHERE]
 

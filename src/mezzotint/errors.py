@@ -11,3 +11,11 @@ class ModelError(ValueError):
 
 class RunError(RuntimeError):
     """A run that cannot go on, with the remedy. Exit code 1."""
+
+
+class DataError(ValueError):
+    """The data is missing, unreadable, or not what was asked for: a folder, a split, a class, the hub."""
+
+
+class MissingExtra(ImportError):
+    """An optional dependency is not installed; the message has the line that installs it."""

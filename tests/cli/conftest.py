@@ -4,7 +4,7 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from workshop import DIGITS, POINTS, Answer, Call, leave, odd_data, odd_models
+from helpers_workshop import DIGITS, POINTS, Answer, Call, leave, odd_data, odd_models
 
 
 @pytest.fixture

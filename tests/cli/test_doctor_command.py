@@ -6,8 +6,8 @@ import shlex
 from pathlib import Path
 
 import pytest
+from helpers_workshop import POINTS, Call, contents
 from PIL import Image
-from workshop import POINTS, Call, contents
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "troubleshooting.md"
 MOONS = ("doctor", "moons", *[word for word in POINTS if word.startswith("network.")])

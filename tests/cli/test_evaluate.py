@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from workshop import Call, contents
+from helpers_workshop import Call, contents
 
 from mezzotint import config as configuration
-from mezzotint.device import find_device
-from mezzotint.evaluate import classifier
-from mezzotint.model import load
-from mezzotint.studies.evaluation import quality
-from mezzotint.studies.reference import open_judge, open_reference
+from mezzotint.evaluate.evaluation import quality
+from mezzotint.evaluate.judges import classifier
+from mezzotint.evaluate.reference import open_judge, open_reference
+from mezzotint.model.device import find_device
+from mezzotint.model.model import load
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -93,7 +93,7 @@ def test_points(mezzotint: Call, desk: Path) -> None:
 def test_bits_of_real_pictures_on_request(
     mezzotint: Call, desk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mezzotint.studies.bits.MOST", 4)
+    monkeypatch.setattr("mezzotint.evaluate.bits.MOST", 4)
     answer = mezzotint("evaluate", "discrete.v1", "-n", 20, "--json", "--metrics", "vlb,ode")
     assert answer.code == 0, answer.err
     numbers = json.loads(answer.out)[0]["numbers"]

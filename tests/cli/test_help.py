@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from workshop import Call
+from helpers_workshop import Call
 
 COMMANDS = [
     "train",

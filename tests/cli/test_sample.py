@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers_workshop import Call
 from PIL import Image
-from workshop import Call
 
 SIZE = 64 + 2  # of a digit on a sheet: enlarged eight times, and a gap
 

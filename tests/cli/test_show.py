@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from helpers_workshop import Call
 from PIL import Image
-from workshop import Call
 
-from mezzotint.model import bundled
+from mezzotint.disk.names import bundled
 
 
 def shown(mezzotint: Call, *words: object) -> tuple[Image.Image, dict[str, object], str]:

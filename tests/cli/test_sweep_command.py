@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from workshop import Call
+from helpers_workshop import Call
 
-from mezzotint.evaluate import classifier
+from mezzotint.evaluate.judges import classifier
 
 SWEEP = """
 base: digits

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from helpers_workshop import DIGITS, POINTS, Call, contents
 from PIL import Image
-from workshop import DIGITS, POINTS, Call, contents
 
 MOONS = ("train", "moons", *POINTS, "train.log_every=1 steps")
 
@@ -235,7 +235,7 @@ def test_terminated_it_saves_though_nobody_reads(bench: Path) -> None:
 def test_interrupted_twice_it_stops_at_once(
     mezzotint: Call, bench: Path, monkeypatch: pytest.MonkeyPatch, second: signal.Signals, code: int
 ) -> None:
-    from mezzotint import fit
+    from mezzotint.run import fit
 
     log = fit.log_metrics
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workshop import Call, contents
+from helpers_workshop import Call, contents
 
-from mezzotint.checkpoint import read_header
-from mezzotint.evaluate import classifier
-from mezzotint.studies import tune as study
-from mezzotint.studies import tuning_judge
+from mezzotint.disk.model_file import read_header
+from mezzotint.evaluate.judges import classifier
+from mezzotint.studies.tune import judge as tuning_judge
+from mezzotint.studies.tune import search as study
 
 
 @pytest.fixture(autouse=True, scope="module")

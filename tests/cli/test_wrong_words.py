@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from workshop import DIGITS, Call, contents
+from helpers_workshop import DIGITS, Call, contents
 
 USAGE, MODEL_OR_DATA, EXTRA = 2, 3, 4
 NEW = ("train", "digits", "--name", "new", "--steps", 2)

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from golden import close, golden, mixture
-from oracles import plain, random_mixture
+from helpers_golden import close, golden, mixture
+from helpers_oracles import plain, random_mixture
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 

@@ -6,15 +6,18 @@ from typing import Any
 
 import pytest
 import torch
-from golden import close
-from oracles import exact_denoiser, plain, random_mixture
+from helpers_golden import close
+from helpers_oracles import exact_denoiser, plain, random_mixture
 from torch import Tensor, nn
 
+from mezzotint.cond import Cond
 from mezzotint.diffusion import parameterization as p
-from mezzotint.diffusion.denoiser import Cond, Denoise, Denoiser
+from mezzotint.diffusion.denoiser import Denoise, Denoiser
+from mezzotint.diffusion.engine import alone
 from mezzotint.diffusion.process import Process, flow, ve, vp
-from mezzotint.diffusion.sampler import SAMPLERS, alone, start
+from mezzotint.diffusion.sampler import start
 from mezzotint.diffusion.schedule import grid, linear, lognormal, zero_terminal_snr
+from mezzotint.diffusion.table import SAMPLERS
 
 PARAMETERIZATIONS = [p.eps, p.x0, p.v, p.velocity, p.edm, partial(p.edm, sigma_data=1.1)]
 PROCESSES = [vp, ve, flow]

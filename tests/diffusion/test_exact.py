@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from golden import close, golden, mixture
+from helpers_golden import close, golden, mixture
 from torch import Tensor
 
 from mezzotint.diffusion.exact import Empirical, Gaussian, Mixture, exact_flow

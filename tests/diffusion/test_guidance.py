@@ -4,14 +4,15 @@ import math
 
 import pytest
 import torch
-from golden import close, golden, mixture
-from oracles import elementwise, plain, random_mixture
+from helpers_golden import close, golden, mixture
+from helpers_oracles import elementwise, plain, random_mixture
 from torch import Tensor, nn
 
+from mezzotint.cond import NO_COND, Cond
 from mezzotint.data.images import load_pictures
-from mezzotint.data.transforms import to_model
 from mezzotint.diffusion import parameterization
-from mezzotint.diffusion.denoiser import NO_COND, Cond, Denoise
+from mezzotint.diffusion.denoiser import Denoise
+from mezzotint.diffusion.engine import Run, alone, together
 from mezzotint.diffusion.exact import Empirical, Gaussian, Mixture
 from mezzotint.diffusion.guidance import (
     autoguidance,
@@ -21,12 +22,13 @@ from mezzotint.diffusion.guidance import (
     dynamic_threshold,
     rescaled,
 )
-from mezzotint.diffusion.noise import noise
 from mezzotint.diffusion.process import Process, add_noise, flow, logsnr_of, rows, ve, vp
 from mezzotint.diffusion.routes import ancestral
-from mezzotint.diffusion.sampler import Run, alone, sample, start, together
+from mezzotint.diffusion.sampler import sample, start
 from mezzotint.diffusion.schedule import grid, linear
 from mezzotint.diffusion.solvers import dpmpp_2m, first_order
+from mezzotint.media.pictures import to_model
+from mezzotint.randomness import noise
 
 NULL = 10
 X = torch.randn(6, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))

@@ -5,22 +5,24 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from golden import close
-from oracles import plain
+from helpers_golden import close
+from helpers_oracles import plain
 from torch import Tensor
 
+from mezzotint.cond import NO_COND, Cond
 from mezzotint.data.images import load_pictures
-from mezzotint.data.transforms import to_model
-from mezzotint.diffusion.denoiser import NO_COND, Cond, Denoise
+from mezzotint.diffusion.denoiser import Denoise
+from mezzotint.diffusion.engine import alone
 from mezzotint.diffusion.exact import Empirical, Gaussian
 from mezzotint.diffusion.guidance import clip
 from mezzotint.diffusion.inverse import Operator, ddnm, grey, inpainting, super_resolution
-from mezzotint.diffusion.noise import noise
 from mezzotint.diffusion.process import Process, flow, ve, vp
 from mezzotint.diffusion.routes import ancestral, repaint
-from mezzotint.diffusion.sampler import alone, sample, start
+from mezzotint.diffusion.sampler import sample, start
 from mezzotint.diffusion.schedule import grid, linear
 from mezzotint.diffusion.solvers import dpmpp_2m, first_order
+from mezzotint.media.pictures import to_model
+from mezzotint.randomness import noise
 
 MASK = torch.rand(6, 9, generator=torch.Generator().manual_seed(0)) < 0.4
 OPERATORS = {

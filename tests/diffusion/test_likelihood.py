@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
-from golden import close, golden, mixture
-from oracles import exact_denoiser, plain, random_mixture
+from helpers_golden import close, golden, mixture
+from helpers_oracles import exact_denoiser, plain, random_mixture
 from torch import Tensor, nn
 
+from mezzotint.cond import Cond
 from mezzotint.diffusion import parameterization as p
-from mezzotint.diffusion.denoiser import Cond
 from mezzotint.diffusion.exact import Mixture
 from mezzotint.diffusion.likelihood import Likelihood, bits_per_dim, dequantize, gaussian, log_likelihood
 from mezzotint.diffusion.process import Process, flow, ve, vp

@@ -6,15 +6,15 @@ from functools import partial
 
 import pytest
 import torch
-from golden import close, golden, mixture
-from oracles import exact_denoiser, random_mixture
+from helpers_golden import close, golden, mixture
+from helpers_oracles import exact_denoiser, random_mixture
 from torch import Tensor, nn
 
+from mezzotint.cond import Cond
 from mezzotint.diffusion import loss
 from mezzotint.diffusion import parameterization as p
-from mezzotint.diffusion.denoiser import Cond, Denoiser
+from mezzotint.diffusion.denoiser import Denoiser
 from mezzotint.diffusion.loss import Objective, Weight, huber, l1, l2, min_snr, p2, snr, stratified, vlb
-from mezzotint.diffusion.noise import uniform
 from mezzotint.diffusion.process import Process, add_noise, flow, logsnr_of, rows, ve, vp
 from mezzotint.diffusion.schedule import (
     Schedule,
@@ -27,6 +27,7 @@ from mezzotint.diffusion.schedule import (
     lognormal,
     zero_terminal_snr,
 )
+from mezzotint.randomness import uniform
 
 PARAMETERIZATIONS = [p.eps, p.x0, p.v, p.velocity, p.edm, partial(p.edm, sigma_data=1.2)]
 WEIGHTS: dict[str, Weight] = {

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 import torch
-from golden import close, golden
+from helpers_golden import close, golden
 from torch import Tensor
 
 from mezzotint.diffusion import parameterization as p

@@ -4,11 +4,12 @@ import math
 
 import pytest
 import torch
-from golden import close, golden, mixture
+from helpers_golden import close, golden, mixture
 
 from mezzotint.diffusion.hop import Hop
 from mezzotint.diffusion.process import Process, add_noise, flow, logsnr_of, renoise, rows, ve, vp
-from mezzotint.diffusion.sampler import ancestral, start
+from mezzotint.diffusion.routes import ancestral
+from mezzotint.diffusion.sampler import start
 from mezzotint.diffusion.schedule import Table, cosine, linear
 
 LEVELS = torch.linspace(-30, 30, 61, dtype=torch.float64)

@@ -5,21 +5,15 @@ from itertools import pairwise
 
 import pytest
 import torch
-from golden import close
-from oracles import plain, random_mixture
+from helpers_golden import close
+from helpers_oracles import plain, random_mixture
 
+from mezzotint.diffusion.engine import alone
 from mezzotint.diffusion.process import vp
-from mezzotint.diffusion.routes import (
-    ancestral,
-    churn,
-    fixed_large,
-    inner,
-    repaint,
-    restart,
-    through_clean,
-)
-from mezzotint.diffusion.sampler import SAMPLERS, alone, sample
+from mezzotint.diffusion.routes import ancestral, churn, fixed_large, inner, repaint, restart, through_clean
+from mezzotint.diffusion.sampler import sample
 from mezzotint.diffusion.schedule import grid, linear, lognormal
+from mezzotint.diffusion.table import SAMPLERS
 
 KARRAS = grid("karras", 12, lognormal())
 TRAILING = grid("trailing", 10, linear())

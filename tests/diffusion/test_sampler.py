@@ -7,16 +7,19 @@ from typing import Any
 
 import pytest
 import torch
-from golden import close
-from oracles import elementwise
+from helpers_golden import close
+from helpers_oracles import elementwise
 from torch import Tensor
 
-from mezzotint.diffusion.denoiser import Cond
-from mezzotint.diffusion.noise import noise
+from mezzotint.cond import Cond
+from mezzotint.diffusion.engine import Run, alone, together
 from mezzotint.diffusion.process import Process, flow, renoise, ve, vp
-from mezzotint.diffusion.sampler import SAMPLERS, Run, State, Steps, alone, ancestral, sample, start, together
+from mezzotint.diffusion.routes import ancestral
+from mezzotint.diffusion.sampler import State, Steps, sample, start
 from mezzotint.diffusion.schedule import cosine, grid, linear, lognormal, zero_terminal_snr
 from mezzotint.diffusion.solvers import Ask, dpmpp_2m, first_order, heun
+from mezzotint.diffusion.table import SAMPLERS
+from mezzotint.randomness import noise
 
 SHAPE = (3, 5)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from golden import close, golden
+from helpers_golden import close, golden
 from torch import Tensor
 
 from mezzotint.diffusion.process import flow, ve, vp

@@ -6,14 +6,16 @@ from functools import cache
 
 import pytest
 import torch
-from golden import close
-from oracles import plain, random_mixture
+from helpers_golden import close
+from helpers_oracles import plain, random_mixture
 from torch import Tensor
 
+from mezzotint.diffusion.engine import alone
 from mezzotint.diffusion.hop import Hop
 from mezzotint.diffusion.process import Process, flow, ve, vp
-from mezzotint.diffusion.sampler import SAMPLERS, alone, sample
+from mezzotint.diffusion.sampler import sample
 from mezzotint.diffusion.solvers import Ask, Solver, dpmpp_2m, first_order, heun
+from mezzotint.diffusion.table import SAMPLERS
 
 NOISIEST, CLEANEST = -5.0, 5.0
 COUNTS = [20, 40, 80, 160]

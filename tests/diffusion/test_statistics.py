@@ -4,14 +4,16 @@ from itertools import pairwise
 
 import pytest
 import torch
-from golden import close
+from helpers_golden import close
 from torch import Tensor
 
+from mezzotint.diffusion.engine import alone
 from mezzotint.diffusion.exact import Mixture
-from mezzotint.diffusion.noise import noise
 from mezzotint.diffusion.process import Process, flow, ve, vp
-from mezzotint.diffusion.sampler import SAMPLERS, alone, start
+from mezzotint.diffusion.sampler import start
 from mezzotint.diffusion.schedule import grid, linear, lognormal
+from mezzotint.diffusion.table import SAMPLERS
+from mezzotint.randomness import noise
 
 N, D = 20_000, 2
 MEAN = torch.tensor([0.7, -0.4], dtype=torch.float64)

@@ -15,18 +15,21 @@ from typing import Any
 
 import pytest
 import torch
-from golden import golden, mixture
-from oracles import exact_denoiser, plain
+from helpers_golden import golden, mixture
+from helpers_oracles import exact_denoiser, plain
 from torch import Tensor
 
+from mezzotint.cond import Cond
 from mezzotint.diffusion import parameterization
-from mezzotint.diffusion.denoiser import Cond, Denoise
+from mezzotint.diffusion.denoiser import Denoise
 from mezzotint.diffusion.guidance import cfg, clip
 from mezzotint.diffusion.parameterization import Parameterization
 from mezzotint.diffusion.process import Process, flow, logsnr_of, ve, vp
-from mezzotint.diffusion.sampler import SAMPLERS, State, ancestral, sample, start
+from mezzotint.diffusion.routes import ancestral
+from mezzotint.diffusion.sampler import State, sample, start
 from mezzotint.diffusion.schedule import Table, cosine, grid, linear, lognormal, zero_terminal_snr
 from mezzotint.diffusion.solvers import Ask, dpmpp_sde
+from mezzotint.diffusion.table import SAMPLERS
 
 CLEAN = torch.tensor([math.inf], dtype=torch.float64)
 

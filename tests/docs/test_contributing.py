@@ -19,9 +19,9 @@ import torch
 from mezzotint import check, config, load
 from mezzotint.cli import main
 from mezzotint.data import KNOWN, load_pictures, log_prob, points
-from mezzotint.diffusion.sampler import SAMPLERS
-from mezzotint.evaluate.features import Features
-from mezzotint.evaluate.numbers import compare
+from mezzotint.diffusion.table import SAMPLERS
+from mezzotint.evaluate.judges.features import Features
+from mezzotint.evaluate.metrics.numbers import compare
 from typing import get_args
 
 def run(*words):
@@ -65,7 +65,7 @@ def patched(text: str, change: str) -> str:
 
 def test_the_lines_shown_are_all_that_it_takes(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    assert len(ADDED) == 3 and len({path for path, _ in CHANGED}) == 6
+    assert len(ADDED) == 3 and len({path for path, _ in CHANGED}) == 7
     for path, code in ADDED:
         at = tmp_path / path
         before = at.read_text() + "\n\n" if at.exists() else ""

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mezzotint.evaluate import classifier
+from mezzotint.evaluate.judges import classifier
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "data"

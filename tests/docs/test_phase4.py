@@ -12,14 +12,15 @@ import torch
 
 import mezzotint
 from mezzotint import exact_flow
-from mezzotint.diffusion.denoiser import NO_COND, Cond
+from mezzotint.cond import NO_COND, Cond
+from mezzotint.diffusion.engine import alone
 from mezzotint.diffusion.hop import Hop
-from mezzotint.diffusion.noise import noise
 from mezzotint.diffusion.process import flow, renoise, vp
 from mezzotint.diffusion.routes import ancestral
-from mezzotint.diffusion.sampler import SAMPLERS, alone
 from mezzotint.diffusion.schedule import grid, karras, linear
-from mezzotint.tasks import request
+from mezzotint.diffusion.table import SAMPLERS
+from mezzotint.randomness import noise
+from mezzotint.tasks.generate import request
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide"
 PAGE = (GUIDE / "4-sampling.md").read_text(encoding="utf-8")

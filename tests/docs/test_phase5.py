@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mezzotint import Cond
 from mezzotint.diffusion.guidance import cfg
-from mezzotint.evaluate.frechet import Moments, frechet_distance
+from mezzotint.evaluate.metrics.frechet import Moments, frechet_distance
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide"
 PAGE = GUIDE / "5-conditioning-evaluation-serving.md"

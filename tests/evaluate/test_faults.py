@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from mezzotint.evaluate.frechet import frechet_infinity
-from mezzotint.evaluate.inception_score import inception_score
-from mezzotint.evaluate.kernel import squared_mmd
-from mezzotint.evaluate.memorization import memorization
-from mezzotint.evaluate.precision_recall import precision_recall
-from mezzotint.evaluate.share import agreement
+from mezzotint.evaluate.metrics.frechet import frechet_infinity
+from mezzotint.evaluate.metrics.inception_score import inception_score
+from mezzotint.evaluate.metrics.kernel import squared_mmd
+from mezzotint.evaluate.metrics.memorization import memorization
+from mezzotint.evaluate.metrics.precision_recall import precision_recall
+from mezzotint.evaluate.metrics.share import agreement
 
 N, D, K = 600, 12, 4
 CENTRES = 6 * torch.eye(D)[:K]

@@ -4,19 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small import CLASSES, FLOW, UNET, Gate, write_run
+from helpers_small import Gate, write_runs
 
-from mezzotint.build import Facts
-from mezzotint.model import Model, load
+from mezzotint.model.model import Model, load
 
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    runs = tmp_path_factory.mktemp("desk") / "runs"
-    write_run(runs / "tiny", Facts((1, 8, 8), CLASSES), network=UNET)
-    write_run(runs / "dots", Facts((2,), ("a", "b")), network={"kind": "mlp", "width": 8}, diffusion=FLOW)
-    write_run(runs / "plain", Facts((3, 6, 10), ()), network=UNET)
-    return runs
+    return write_runs(tmp_path_factory.mktemp("desk") / "runs")
 
 
 @pytest.fixture(scope="session")

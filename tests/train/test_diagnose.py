@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mezzotint.diffusion.denoiser import Cond, Denoiser
+from mezzotint.cond import Cond
+from mezzotint.diffusion.denoiser import Denoiser
 from mezzotint.diffusion.loss import Objective
 from mezzotint.diffusion.parameterization import velocity
 from mezzotint.diffusion.process import flow

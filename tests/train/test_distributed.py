@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageChops
 from safetensors.torch import load_file
 
-from mezzotint.rundir import read_metrics
+from mezzotint.disk.folder import read_metrics
 from mezzotint.train.distributed import Ranks
 
 HERE = Path(__file__).resolve().parent
@@ -26,7 +26,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     launcher = ["-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={port}"]
-    for words in ([str(HERE / "ranks.py"), str(alone)], [*launcher, str(HERE / "ranks.py"), str(two)]):
+    for words in (
+        [str(HERE.parent / "helpers_ranks.py"), str(alone)],
+        [*launcher, str(HERE.parent / "helpers_ranks.py"), str(two)],
+    ):
         done = subprocess.run(
             [sys.executable, *words], capture_output=True, text=True, env=environment, timeout=240
         )

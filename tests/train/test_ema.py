@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from golden import close, golden
+from helpers_golden import close, golden
 from torch import Tensor, nn
 
 from mezzotint.train.ema import Decay, Ema, gamma_of

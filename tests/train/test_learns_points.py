@@ -7,10 +7,10 @@ import torch
 
 from mezzotint.config import load
 from mezzotint.data.toy import log_prob, points
-from mezzotint.evaluate.points import energy_distance
-from mezzotint.events import Done
-from mezzotint.fit import fit
-from mezzotint.model import load as load_model
+from mezzotint.evaluate.metrics.energy import energy_distance
+from mezzotint.model.model import load as load_model
+from mezzotint.run.events import Done
+from mezzotint.run.fit import fit
 
 N, PAIRS = 2000, 5
 

@@ -9,15 +9,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mezzotint.cond import NO_COND, Batch, Cond
 from mezzotint.data.toy import points
-from mezzotint.diffusion.denoiser import NO_COND, Cond, Denoiser
+from mezzotint.diffusion.denoiser import Denoiser
 from mezzotint.diffusion.loss import Objective
 from mezzotint.diffusion.parameterization import velocity
 from mezzotint.diffusion.process import flow
 from mezzotint.diffusion.schedule import lognormal
 from mezzotint.nets.mlp import MLP
 from mezzotint.train import Ema, Progress, State, adamw, held_out_loss, train
-from mezzotint.train.loop import Batch, draw
+from mezzotint.train.loop import draw
 
 CLASSES = 2
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from golden import golden
+from helpers_golden import golden
 from torch import nn
 
 from mezzotint.train.ema import Ema, gamma_of

@@ -9,12 +9,12 @@ from torch.nn.functional import avg_pool2d
 
 from mezzotint import Empirical, Mixture
 from mezzotint.data import load_pictures, points, to_model, to_uint8
-from mezzotint.diffusion.noise import noise
 from mezzotint.diffusion.process import Process, add_noise, flow, ve, vp
 from mezzotint.diffusion.schedule import Table, cosine, linear, quadratic, sigmoid
 from mezzotint.plots import COLOURS, sheet
 from mezzotint.plots.style import INK, figure_of, render
-from mezzotint.tasks import seeds_from
+from mezzotint.randomness import noise
+from mezzotint.tasks.generate import seeds_from
 
 HERE = Path(__file__).parent
 PROCESSES: dict[str, Process] = {"vp": vp, "ve": ve, "flow": flow}

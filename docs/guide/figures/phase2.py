@@ -13,7 +13,6 @@ from mezzotint import Denoiser, Empirical, Objective
 from mezzotint.data import to_model
 from mezzotint.diffusion import parameterization
 from mezzotint.diffusion.denoiser import time_condition
-from mezzotint.diffusion.noise import noise
 from mezzotint.diffusion.process import add_noise, vp
 from mezzotint.diffusion.schedule import cosine
 from mezzotint.nets import MLP, UNet, UNetSimple
@@ -21,7 +20,8 @@ from mezzotint.nets.embed import sinusoidal
 from mezzotint.nets.unet import Stage
 from mezzotint.plots import COLOURS
 from mezzotint.plots.style import FAINT, INK, figure_of, render
-from mezzotint.tasks import seeds_from
+from mezzotint.randomness import noise
+from mezzotint.tasks.generate import seeds_from
 
 HERE = Path(__file__).parent
 

@@ -21,7 +21,7 @@ from mezzotint.diffusion.process import Process, rows
 from mezzotint.nets import MLP
 from mezzotint.plots.style import COLOURS, FAINT, INK, figure_of, log_axis, render
 from mezzotint.plots.training import LEVELS
-from mezzotint.run import Run
+from mezzotint.run.parts import Run
 from mezzotint.train import Ema, State, adamw, held_out_loss, train
 from mezzotint.train.distributed import Ranks
 from mezzotint.train.ema import gamma_of

@@ -12,11 +12,13 @@ from torch import Tensor
 
 import mezzotint
 from mezzotint import Mixture, exact_flow, plots
-from mezzotint.diffusion.noise import noise
+from mezzotint.diffusion.engine import alone
 from mezzotint.diffusion.process import Process, vp
-from mezzotint.diffusion.sampler import SAMPLERS, State, alone, start
+from mezzotint.diffusion.sampler import State, start
 from mezzotint.diffusion.schedule import grid, karras, linear
+from mezzotint.diffusion.table import SAMPLERS
 from mezzotint.plots.style import COLOURS, FAINT, figure_of, render
+from mezzotint.randomness import noise
 
 HERE = Path(__file__).parent
 CLEAN = torch.tensor(math.inf, dtype=torch.float64)

@@ -8,25 +8,27 @@ from torch import Tensor
 
 from mezzotint import Cond, Mixture, load, plots
 from mezzotint.data import load_pictures, to_model
+from mezzotint.data.order import Order
 from mezzotint.diffusion.denoiser import Denoise
+from mezzotint.diffusion.engine import alone
 from mezzotint.diffusion.guidance import cfg, clip
 from mezzotint.diffusion.inverse import Operator, ddnm, inpainting, super_resolution
-from mezzotint.diffusion.noise import noise
 from mezzotint.diffusion.process import vp
 from mezzotint.diffusion.routes import repaint
-from mezzotint.diffusion.sampler import SAMPLERS, alone, start
+from mezzotint.diffusion.sampler import start
 from mezzotint.diffusion.schedule import grid, linear_time
-from mezzotint.evaluate.classifier import classifier_extractor, train_classifier
-from mezzotint.evaluate.features import Features, extract
-from mezzotint.evaluate.frechet import Moments, frechet_distance, frechet_infinity
-from mezzotint.evaluate.kernel import squared_mmd
-from mezzotint.evaluate.precision_recall import precision_recall
-from mezzotint.evaluate.share import agreement
-from mezzotint.model import Model
+from mezzotint.diffusion.table import SAMPLERS
+from mezzotint.evaluate.judges.classifier import classifier_extractor, train_classifier
+from mezzotint.evaluate.judges.features import Features, extract
+from mezzotint.evaluate.metrics.frechet import Moments, frechet_distance, frechet_infinity
+from mezzotint.evaluate.metrics.kernel import squared_mmd
+from mezzotint.evaluate.metrics.precision_recall import precision_recall
+from mezzotint.evaluate.metrics.share import agreement
+from mezzotint.model.model import Model
+from mezzotint.model.samples import finish
 from mezzotint.plots.style import figure_of, render
-from mezzotint.samples import finish
-from mezzotint.tasks import request, seeds_from
-from mezzotint.train.data_order import Order
+from mezzotint.randomness import noise
+from mezzotint.tasks.generate import request, seeds_from
 
 HERE = Path(__file__).parent
 CPU = torch.device("cpu")

@@ -8,12 +8,12 @@ from torch import Tensor
 
 import mezzotint
 from mezzotint import Gaussian, Mixture, exact_flow
+from mezzotint.checking.check import Check, Denoised
 from mezzotint.diffusion import solvers
 from mezzotint.diffusion.hop import Hop
-from mezzotint.diffusion.noise import noise
 from mezzotint.diffusion.process import Process, ve, vp
 from mezzotint.diffusion.schedule import grid, karras
-from mezzotint.studies.check import Check, Denoised
+from mezzotint.randomness import noise
 
 CLEAN = torch.tensor(math.inf, dtype=torch.float64)
 

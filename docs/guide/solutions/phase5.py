@@ -8,18 +8,19 @@ from torch import Tensor
 from mezzotint import Cond, Gaussian, load
 from mezzotint.data import points
 from mezzotint.diffusion.denoiser import Denoise
+from mezzotint.diffusion.engine import alone
 from mezzotint.diffusion.guidance import autoguidance, cfg
 from mezzotint.diffusion.inverse import ddnm, inpainting
-from mezzotint.diffusion.noise import noise
 from mezzotint.diffusion.process import vp
 from mezzotint.diffusion.routes import repaint
-from mezzotint.diffusion.sampler import SAMPLERS, alone
 from mezzotint.diffusion.schedule import grid
-from mezzotint.evaluate.frechet import Moments, frechet_distance
-from mezzotint.evaluate.kernel import squared_mmd
-from mezzotint.evaluate.points import energy_distance
-from mezzotint.evaluate.precision_recall import precision_recall
-from mezzotint.tasks import seeds_from
+from mezzotint.diffusion.table import SAMPLERS
+from mezzotint.evaluate.metrics.energy import energy_distance
+from mezzotint.evaluate.metrics.frechet import Moments, frechet_distance
+from mezzotint.evaluate.metrics.kernel import squared_mmd
+from mezzotint.evaluate.metrics.precision_recall import precision_recall
+from mezzotint.randomness import noise
+from mezzotint.tasks.generate import seeds_from
 
 CPU = torch.device("cpu")
 LEVELS = torch.linspace(-12, 12, 41, dtype=torch.float64)

@@ -12,7 +12,7 @@ from mezzotint.cli import options
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mezzotint.studies.doctor_data import Finding
+    from mezzotint.studies.doctor.pictures import Finding
 
 
 def doctor(
@@ -38,7 +38,7 @@ def doctor(
     from rich.console import Console
 
     from mezzotint import config as configuration
-    from mezzotint.studies.doctor import diagnose
+    from mezzotint.studies.doctor.diagnose import diagnose
 
     config = configuration.load(
         source, overrides or [], data__path=None if data is None else str(data), train__device=device

@@ -15,8 +15,8 @@ from mezzotint.cli import options
 from mezzotint.cli.output import reserve, writing
 
 if TYPE_CHECKING:
-    from mezzotint.evaluate.numbers import Number
-    from mezzotint.studies.evaluation import Evaluation
+    from mezzotint.evaluate.evaluation import Evaluation
+    from mezzotint.evaluate.metrics.numbers import Number
 
 ARROWS = {"lower": "↓", "higher": "↑", "": ""}
 
@@ -63,8 +63,8 @@ def evaluate(
     vlb and ode, the bits/dim of real pictures under the model, take minutes and are measured when asked for.
     """
     from mezzotint.errors import ConfigError
-    from mezzotint.studies import evaluation as study
-    from mezzotint.studies.evaluation_page import keep, page
+    from mezzotint.evaluate import evaluation as study
+    from mezzotint.evaluate.page import keep, page
 
     if report is not None:
         if report.suffix.lower() != ".html":
@@ -95,7 +95,7 @@ def evaluate(
     else:
         print("\n".join(table(found)))
     if report is not None:
-        from mezzotint.checkpoint import write
+        from mezzotint.disk.files import write
 
         with writing(report):
             write(report, page(found).encode())
@@ -139,7 +139,7 @@ def spoken(number: "Number | None") -> str:
 def _read(path: Path) -> "list[Evaluation]":
     """Evaluations that --json has written."""
     from mezzotint.errors import ModelError
-    from mezzotint.studies.evaluation import Evaluation
+    from mezzotint.evaluate.evaluation import Evaluation
 
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -20,8 +20,8 @@ def info(
     if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".gif", ".webp"):
         return _picture(path)
     from mezzotint import config as configuration
-    from mezzotint.checkpoint import read_header
-    from mezzotint.model import find
+    from mezzotint.disk.model_file import read_header
+    from mezzotint.disk.names import find
 
     path = find(file)
     header = read_header(path)
@@ -93,9 +93,9 @@ Rows = tuple[list[str], list[tuple[Any, ...]]]
 
 
 def _models(out: Path) -> Rows:
-    from mezzotint.checkpoint import read_header
+    from mezzotint.disk.model_file import read_header
+    from mezzotint.disk.names import bundled
     from mezzotint.errors import ModelError
-    from mezzotint.model import bundled
 
     found = [(path.parent.name, path, "run") for path in sorted(out.glob("*/model.safetensors"))]
     names = {name for name, *_ in found}
@@ -114,7 +114,7 @@ def _models(out: Path) -> Rows:
 
 
 def _samplers(all: bool) -> Rows:
-    from mezzotint.diffusion.sampler import SAMPLERS
+    from mezzotint.diffusion.table import SAMPLERS
 
     rows = [
         (name, row.order, row.calls, "yes" if row.stochastic else "no", row.when, row.paper)

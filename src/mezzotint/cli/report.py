@@ -14,9 +14,9 @@ def report(
     Example:
       mezzotint report digits
     """
+    from mezzotint.disk.names import find_run
     from mezzotint.errors import RunError
-    from mezzotint.studies.report import find_run
-    from mezzotint.studies.report import report as write_report
+    from mezzotint.studies.report.page import report as write_report
 
     folder = find_run(run)
     try:

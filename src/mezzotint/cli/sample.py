@@ -12,7 +12,7 @@ from mezzotint.cli.output import reserve, writing
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mezzotint.model import Model, Samples
+    from mezzotint.model.model import Model, Samples
 
 
 def sample(
@@ -50,7 +50,7 @@ def sample(
     from rich.console import Console
     from rich.progress import Progress
 
-    from mezzotint.model import load
+    from mezzotint.model.model import load
 
     kind = _kind(format, output)
     model = load(run, device=device or "auto", weights=weights)
@@ -120,7 +120,7 @@ def _write(path: Path, kind: str, samples: "Samples", states: "list[Tensor]", mo
     import numpy as np
 
     from mezzotint import plots
-    from mezzotint.checkpoint import write
+    from mezzotint.disk.files import write
 
     match kind:
         case "png":

@@ -64,13 +64,13 @@ def serve(
     import logging
     from importlib.util import find_spec
 
-    from mezzotint.data.errors import MissingExtra
+    from mezzotint.errors import MissingExtra
 
     for module in ("fastapi", "uvicorn", "prometheus_client"):
         if find_spec(module) is None:
             raise MissingExtra(f'{module} is not installed; run: pip install "mezzotint[serve]"')
-    from mezzotint.serve.server import serve as run
-    from mezzotint.serve.settings import Settings, make_limits
+    from mezzotint.serve.http.server import serve as run
+    from mezzotint.serve.http.settings import Settings, make_limits
 
     given = {"max_queue": max_queue, "max_per_client": max_per_client, "max_rows": max_rows}
     given |= {"max_n": max_n, "max_steps": max_steps, "max_seconds": max_seconds}

@@ -18,7 +18,7 @@ def _open(source: str, overrides: list[str] | None, data: Path | None) -> tuple[
     import torch
 
     from mezzotint import config as configuration
-    from mezzotint.source import open_source
+    from mezzotint.data.open import open_source
 
     config = configuration.load(source, overrides or [], data__path=None if data is None else str(data))
     return config, open_source(config, torch.device("cpu"))
@@ -48,7 +48,7 @@ def data(
       mezzotint show data folder --data my/photos data.size=64
     """
     from mezzotint import plots
-    from mezzotint.data.transforms import to_uint8
+    from mezzotint.media.pictures import to_uint8
 
     config, opened = _open(source, overrides, data)
     path = output or Path(f"{config.data.name.replace('/', '-')}-data.png")
@@ -85,7 +85,7 @@ def forward(
       mezzotint show forward mnist --data pictures/mnist --times 0,250,500,999
     """
     from mezzotint.errors import ConfigError
-    from mezzotint.strips import noising
+    from mezzotint.model.strips import noising
 
     config, opened = _open(source, overrides, data)
     try:
@@ -159,8 +159,8 @@ def reverse(
     Example:
       mezzotint show reverse mnist --class 3 --steps 50
     """
-    from mezzotint.model import load
-    from mezzotint.strips import denoising, moments
+    from mezzotint.model.model import load
+    from mezzotint.model.strips import denoising, moments
 
     model = load(run)
     many = n if model.facts.pictures else 2000
@@ -183,9 +183,9 @@ def loss(run: options.Run, output: options.Output = None) -> int:
       mezzotint show loss mnist
     """
     from mezzotint import plots
+    from mezzotint.disk.folder import read_metrics
+    from mezzotint.disk.names import find
     from mezzotint.errors import ModelError
-    from mezzotint.model import find
-    from mezzotint.rundir import read_metrics
 
     folder = find(run).absolute().parent
     rows = read_metrics(folder)

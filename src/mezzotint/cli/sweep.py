@@ -41,9 +41,9 @@ def sweep(
     """
     from mezzotint.cli.bar import Bar
     from mezzotint.cli.output import reserve, writing
-    from mezzotint.studies import sweep as study
-    from mezzotint.studies.sweep_plan import read_plan
-    from mezzotint.studies.sweep_table import publish, text, verdict
+    from mezzotint.studies.sweep import cells as study
+    from mezzotint.studies.sweep.plan import read_plan
+    from mezzotint.studies.sweep.table import publish, text, verdict
 
     plan = read_plan(source)
     trained = sum(cell.config is not None for cell in plan.cells)

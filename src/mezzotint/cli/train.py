@@ -16,9 +16,9 @@ from mezzotint.cli import options
 
 if TYPE_CHECKING:
     from mezzotint.config import Config
-    from mezzotint.events import Done, Event
-    from mezzotint.model import Model
-    from mezzotint.track import Tracker
+    from mezzotint.model.model import Model
+    from mezzotint.run.events import Done, Event
+    from mezzotint.run.track import Tracker
 
 
 def train(
@@ -85,7 +85,7 @@ def train(
         return _dry_run(config)
     folder = out / name
 
-    from mezzotint.fit import fit
+    from mezzotint.run.fit import fit
     from mezzotint.train.distributed import leave
 
     received: list[int] = []
@@ -103,7 +103,7 @@ def train(
 
     trackers = []
     if track and _first():
-        from mezzotint.track import open_trackers
+        from mezzotint.run.track import open_trackers
 
         trackers = open_trackers(track, folder, config.model_dump(mode="json"), name)
     judge = _judge_of(config) if config.train.evaluate_every and _first() else None
@@ -139,9 +139,9 @@ def train(
 
 def _judge_of(config: "Config") -> "Callable[[Model], dict[str, float]]":
     """What evaluates a model in training: few samples, against features that are computed once."""
-    from mezzotint.device import find_device
-    from mezzotint.studies.evaluation import quality
-    from mezzotint.studies.reference import open_judge, open_reference
+    from mezzotint.evaluate.evaluation import quality
+    from mezzotint.evaluate.reference import open_judge, open_reference
+    from mezzotint.model.device import find_device
 
     _say("preparing the judge of the samples; it is kept for the next time")
     reference = open_reference(config.data)
@@ -154,8 +154,8 @@ def _afterwards(folder: Path) -> None:
     if not _first():
         return
     from mezzotint.errors import RunError
-    from mezzotint.studies.copies import look_for_copies
-    from mezzotint.studies.report import report
+    from mezzotint.evaluate.copies import look_for_copies
+    from mezzotint.studies.report.page import report
 
     _say("comparing samples with the training pictures, and writing the report")
     try:
@@ -176,7 +176,7 @@ def _spoken(folder: Path) -> str:
 
 def _dry_run(config: "Config") -> int:
     from mezzotint.config import dump
-    from mezzotint.fit import check
+    from mezzotint.run.fit import check
 
     found = check(config)
     print(dump(config), end="")
@@ -189,7 +189,7 @@ def _follow(events: Iterable["Event"], folder: Path, trackers: Sequence["Tracker
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from mezzotint.events import Done, Logged, Note, Sheet, Tick
+    from mezzotint.run.events import Done, Logged, Note, Sheet, Tick
 
     console = Console(highlight=False)
     bar = Progress(

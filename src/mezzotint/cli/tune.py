@@ -8,7 +8,7 @@ from mezzotint.cli import options
 from mezzotint.cli.bar import Bar
 
 if TYPE_CHECKING:
-    from mezzotint.studies.tune import Outcome, Trial, Tried
+    from mezzotint.studies.tune.search import Outcome, Trial, Tried
 
 NAMES = {"frechet": "Fréchet distance", "energy": "energy distance"}
 
@@ -55,8 +55,8 @@ def tune(
     The test split is left for mezzotint evaluate. A run keeps the trials in its tune.json: interrupted, the same command
     goes on.
     """
-    from mezzotint.studies.tune import Outcome, Target, Tried
-    from mezzotint.studies.tune import tune as search
+    from mezzotint.studies.tune.search import Outcome, Target, Tried
+    from mezzotint.studies.tune.search import tune as search
 
     best: Tried | None = None
     with _Progress() as progress:

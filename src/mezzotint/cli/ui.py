@@ -36,13 +36,13 @@ def ui(
     """
     from importlib.util import find_spec
 
-    from mezzotint.data.errors import MissingExtra
+    from mezzotint.errors import MissingExtra
 
     if find_spec("streamlit") is None:
         raise MissingExtra('streamlit is not installed; run: pip install "mezzotint[ui]"')
-    from mezzotint.device import find_device
-    from mezzotint.model import find
-    from mezzotint.serve.page_start import Desk, start
+    from mezzotint.disk.names import find
+    from mezzotint.model.device import find_device
+    from mezzotint.ui.start import Desk, start
 
     desk = Desk(
         models=tuple(str(find(name, out)) for name in runs or ()),

@@ -9,7 +9,8 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from mezzotint.config.tree import BUDGETS, Config
+from mezzotint.config.train import BUDGETS
+from mezzotint.config.tree import Config
 from mezzotint.errors import ConfigError
 
 

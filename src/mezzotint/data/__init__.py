@@ -1,10 +1,10 @@
 """Data: points in the plane, sets of pictures, and what happens to them on the device."""
 
-from .errors import DataError, MissingExtra
-from .images import OnDemand, Pictures, load_pictures
-from .known import KNOWN, flips_by_default
-from .toy import TOYS, class_names, log_prob, points
-from .transforms import augment, to_model, to_uint8
+from mezzotint.data.images import OnDemand, Pictures, load_pictures
+from mezzotint.data.known import KNOWN, flips_by_default
+from mezzotint.data.toy import TOYS, class_names, log_prob, points
+from mezzotint.errors import DataError, MissingExtra
+from mezzotint.media.pictures import augment, to_model, to_uint8
 
 __all__ = [
     "KNOWN",

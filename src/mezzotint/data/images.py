@@ -15,11 +15,11 @@ import torch
 from PIL import UnidentifiedImageError
 from torch import Tensor
 
-from . import sources
-from .decode import decode_to
-from .errors import DataError
-from .known import KNOWN, check_name, usual_size
-from .sources import Source
+from mezzotint.data import undecoded as sources
+from mezzotint.data.decode import decode_to
+from mezzotint.data.known import KNOWN, check_name, usual_size
+from mezzotint.data.undecoded import Source
+from mezzotint.errors import DataError
 
 THREADS = min(8, os.cpu_count() or 1)  # Pillow decodes outside the interpreter's lock
 SPAN = 256  # pictures that a thread decodes at a time

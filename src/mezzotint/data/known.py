@@ -4,7 +4,7 @@ import difflib
 from pathlib import Path
 from typing import NamedTuple
 
-from .errors import DataError
+from mezzotint.errors import DataError
 
 
 class Known(NamedTuple):

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from . import sources
-from .errors import DataError
-from .known import KNOWN, check_name
-from .sources import Source, columns, extra, line, open_cell
+from mezzotint.data import undecoded as sources
+from mezzotint.data.known import KNOWN, check_name
+from mezzotint.data.undecoded import Source, columns, extra, line, open_cell
+from mezzotint.errors import DataError
 
 READERS = 8  # footers or blocks that are read at a time: of a distant file, most is waiting
 

@@ -13,10 +13,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mezzotint.diffusion.denoiser import NO_COND, Cond, Denoise
-from mezzotint.diffusion.noise import noise
+from mezzotint.cond import NO_COND, Cond
+from mezzotint.diffusion.denoiser import Denoise
 from mezzotint.diffusion.process import Process, add_noise
 from mezzotint.diffusion.schedule import Table
+from mezzotint.randomness import noise
 
 
 class Bound(NamedTuple):

@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from mezzotint.diffusion.denoiser import NO_COND, Cond
+from mezzotint.cond import NO_COND, Cond
 from mezzotint.diffusion.process import Process, rows
 
 

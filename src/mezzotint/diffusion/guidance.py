@@ -12,7 +12,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from mezzotint.diffusion.denoiser import Cond, Denoise
+from mezzotint.cond import Cond
+from mezzotint.diffusion.denoiser import Denoise
 from mezzotint.diffusion.process import Process, rows
 
 LogProb = Callable[[Tensor, Tensor, Cond], Tensor]  # (x (B, *D), logsnr (B,), cond) -> log p(y | x) (B,)

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mezzotint.diffusion.denoiser import Cond, Denoise
+from mezzotint.cond import Cond
+from mezzotint.diffusion.denoiser import Denoise
 
 
 class Operator(NamedTuple):

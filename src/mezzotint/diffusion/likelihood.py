@@ -17,9 +17,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mezzotint.diffusion.denoiser import NO_COND, Cond, Denoise
-from mezzotint.diffusion.noise import bits, uniform
+from mezzotint.cond import NO_COND, Cond
+from mezzotint.diffusion.denoiser import Denoise
 from mezzotint.diffusion.process import Process, vp
+from mezzotint.randomness import bits, uniform
 
 Prior = Callable[[Tensor, Tensor], Tensor]  # (x (B, *D), logsnr (B,)) -> log density of x in nats (B,)
 Slope = Callable[

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mezzotint.diffusion.denoiser import NO_COND, Cond, Denoiser
+from mezzotint.cond import NO_COND, Cond
+from mezzotint.diffusion.denoiser import Denoiser
 from mezzotint.diffusion.parameterization import target_mix
 from mezzotint.diffusion.process import add_noise, rows
 from mezzotint.diffusion.schedule import Schedule, Table

@@ -1,51 +1,38 @@
-"""How far are generated points from the data's distribution?"""
+"""How good are points in the plane, whose exact density is known?"""
 
-import math
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from mezzotint.data import toy
+from mezzotint.evaluate.metrics.energy import energy_distance
+from mezzotint.evaluate.metrics.frechet import Z
+from mezzotint.evaluate.metrics.numbers import Number
+
+MOST = 4000  # points of the energy distance: all pairs are taken
+DRAWS = 5
+SEED = 10**6  # of fresh points, none that a run has seen: its own seeds have a step beside them
 
 
-def energy_distance(x: Tensor, y: Tensor) -> float:
-    """The energy distance between two samples, 2 E|X - Y| - E|X - X'| - E|Y - Y'| (Székely & Rizzo 2013).
+def point_numbers(points: Tensor, name: str) -> Iterator[Number]:
+    """Of points (n, 2) against a set of `data.toy`: energy distance and log-likelihood under the true density.
 
-    Zero between equal distributions and positive between all others, in the unit of the data. As a V-statistic
-    (means over all pairs, of a point with itself included) it is never negative, and between two fresh samples of n
-    points of one distribution about E|X - X'| 2 / n: compare with that, at equal n.
-
-    x: (n, d); y: (m, d); computed in float64.
+    The distance is the mean over fresh samples of n points, and its interval tells how it varies with them; beside it
+    stands what such samples are at from each other. The log-likelihood is the mean over the points, in nats, with what
+    fresh points get: points where there is no data cost much, and a model that makes a part of the data only gets more.
     """
-
-    def mean(a: Tensor, b: Tensor) -> float:
-        """Of |a_i - b_j|, by differences: products of matrices would lose the digits of near points."""
-        parts = [
-            torch.cdist(part, b, compute_mode="donot_use_mm_for_euclid_dist").sum() for part in a.split(1024)
-        ]
-        return float(torch.stack(parts).sum()) / (len(a) * len(b))
-
-    x, y = x.double(), y.double()
-    return 2 * mean(x, y) - mean(x, x) - mean(y, y)
-
-
-class LogLikelihood(NamedTuple):
-    """mean: nats a point, of the points where the density is positive. outside: share of the others, in [0, 1], whose
-    log density is minus infinity."""
-
-    mean: float
-    outside: float
-
-
-def true_log_likelihood(name: str, x: Tensor) -> LogLikelihood:
-    """The mean log density of generated points (n, 2) under the exact density of a set of `data.toy`.
-
-    Compare with that of the set's own points, minus its entropy: below are points where no data lie, above are points
-    too typical, with variety lost. So it is no distance: read it with `energy_distance`. Only the checkerboard has an
-    outside.
-    """
-    nats = toy.log_prob(name, x)
-    inside = nats.isfinite()
-    mean = float(nats[inside].mean()) if inside.any() else -math.inf
-    return LogLikelihood(mean, 1 - int(inside.sum()) / len(nats))
+    some = points[:MOST]
+    fresh = [toy.points(name, len(some), (SEED, k))[0] for k in range(2 * DRAWS)]
+    apart = torch.tensor([energy_distance(some, x) for x in fresh[:DRAWS]])
+    real = torch.tensor([energy_distance(x, y) for x, y in zip(fresh[:DRAWS], fresh[DRAWS:])])
+    mean, spread = float(apart.mean()), float(apart.std())
+    yield Number("energy distance", mean, mean - Z * spread, mean + Z * spread, float(real.mean()))
+    log_prob = toy.log_prob(name, points)
+    outside = float(log_prob.isinf().double().mean())
+    if outside:
+        yield Number("share where there is no data", outside, real=0.0)
+    inside = log_prob[log_prob.isfinite()]
+    mean, error = float(inside.mean()), float(inside.std()) / len(inside) ** 0.5
+    best = torch.cat([toy.log_prob(name, x) for x in fresh]).mean()
+    yield Number("log-likelihood", mean, mean - Z * error, mean + Z * error, float(best), better="")

@@ -1,1 +1,1 @@
-"""Experiments that answer a question with numbers and a picture."""
+"""Studies on top of models and runs: doctor, report, tune, sweep."""

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mezzotint.diffusion.denoiser import Cond
+from mezzotint.cond import Batch, Cond
 from mezzotint.diffusion.loss import Objective
-from mezzotint.train.loop import Batch, draw
+from mezzotint.train.loop import draw
 
 
 def blame(objective: Objective, net: nn.Module, batch: Batch, seed: int, step: int) -> str:

@@ -1,6 +1,6 @@
 """The training loop: a generator that yields after every optimiser step.
 
-Everything random is a pure function of (seed, step, row) (see `diffusion.noise`), so that a run resumed from a
+Everything random is a pure function of (seed, step, row) (see `randomness`), so that a run resumed from a
 checkpoint is the run that was never interrupted.
 """
 
@@ -14,16 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mezzotint.diffusion.denoiser import Cond
+from mezzotint.cond import Batch, Cond
 from mezzotint.diffusion.loss import Objective, stratified
-from mezzotint.diffusion.noise import bits, noise, uniform
-from mezzotint.train.data_order import DROPOUT, EPS, LABEL_DROP, LEVEL
+from mezzotint.randomness import DROPOUT, EPS, LABEL_DROP, LEVEL, bits, noise, uniform
 from mezzotint.train.distributed import Ranks
 from mezzotint.train.ema import Ema
-
-Batch = tuple[
-    Tensor, Tensor | None
-]  # x0 (B, *D) float32 in [-1, 1] (points: about unit variance), label (B,) | None
 
 LEVELS = 8  # parts of (0, 1) that the u of the noise levels are told apart in
 

@@ -1,0 +1,222 @@
+"""The page `docs/numerics.md` and its pictures, from measurements: `python benchmarks/numerics.py [FOLDER]`.
+
+What needs diffusers is left out where it is not installed; agreement with recorded runs of other implementations is
+read from FOLDER/agreement.json, where that is (tests/helpers_agreement.py writes it).
+"""
+
+import contextlib
+import io
+import json
+import sys
+import warnings
+from importlib import import_module, metadata
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+from faults import FAULTS
+
+from mezzotint import plots
+from mezzotint.checking.check import WITHIN, Check, check, even_grid, exact_ends, fresh_mixture, ours
+from mezzotint.diffusion.process import Process, flow, ve, vp
+from mezzotint.diffusion.table import SAMPLERS
+from mezzotint.exchange.diffusers import from_diffusers
+
+PROCESSES: dict[str, Process] = {"vp": vp, "ve": ve, "flow": flow}
+_FULL = {"final_sigmas_type": "sigma_min", "lower_order_final": False}
+SAME: list[tuple[str, str, dict[str, Any]]] = [  # our row, their scheduler, its options
+    ("ddim", "DDIMScheduler", {"clip_sample": False}),
+    ("euler", "EulerDiscreteScheduler", {}),
+    ("euler", "FlowMatchEulerDiscreteScheduler", {}),
+    ("heun", "HeunDiscreteScheduler", {}),
+    ("heun_flow", "FlowMatchHeunDiscreteScheduler", {}),
+    ("dpmpp_2m", "DPMSolverMultistepScheduler", {**_FULL}),
+    ("dpmpp_3m_published", "DPMSolverMultistepScheduler", {"solver_order": 3, **_FULL}),
+    ("unipc", "UniPCMultistepScheduler", {**_FULL}),
+    ("unipc_3", "UniPCMultistepScheduler", {"solver_order": 3, **_FULL}),
+    ("lms", "LMSDiscreteScheduler", {}),
+]
+
+
+def page(folder: Path) -> str:
+    """The whole page in Markdown; its pictures are written to FOLDER/pictures."""
+    sections = [_INTRODUCTION, orders(folder), statistics()]
+    recorded = folder / "agreement.json"
+    if recorded.is_file():
+        sections.append(agreement(json.loads(recorded.read_text(encoding="utf-8"))))
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        version = metadata.version("diffusers")
+        sections += [same_as_diffusers(version), faults(version)]
+    return "\n\n".join(sections) + "\n"
+
+
+_INTRODUCTION = """# Numerics
+
+Everything on this page was measured by `python benchmarks/numerics.py`, which wrote it. The truth is the exact
+denoiser of a mixture of Gaussians and its exact flow, solved to about 1e-13. Any sampler can be measured so,
+also yours: `mezzotint.check(sampler)`, with `sampler(denoise, x, sigmas) -> x`."""
+
+
+def orders(folder: Path) -> str:
+    """Declared and measured orders in every process, and the errors as pictures."""
+    lines, found = [], {}
+    for name, row in SAMPLERS.items():
+        if row.stochastic:
+            continue
+        checks = [check(name, process=process) for process in PROCESSES.values()]
+        found[name] = checks[0]
+        measured = " | ".join(f"{c.order:.2f}" + " (!)" * (not c.passed) for c in checks)
+        lines.append(f"| `{name}` | {row.calls} | {row.order} | {measured} | {checks[0].errors[1]:.1e} |")
+    for shown in (True, False):
+        picture = _errors({name: c for name, c in found.items() if SAMPLERS[name].shown is shown})
+        plots.save_png(picture, folder / "pictures" / f"errors_{'shown' if shown else 'more'}.png")
+    return "\n".join(
+        [
+            "## Order of the samplers\n",
+            "How fast does the error fall with the number N of steps, like N^-order? Slope over N = 80, 160, 320, on "
+            "grids uniform in logsnr with finite ends and an exact start-up. The error is the root mean square "
+            "distance from the exact end, in the unit of the data, at N = 20 on vp. The processes share one flow in "
+            "x / alpha and logsnr, so that equal numbers are what is expected.\n",
+            "| sampler | calls a step | declared | vp | ve | flow | error at 20 steps |",
+            "|---|---|---|---|---|---|---|",
+            *lines,
+            "\n![Errors of the samplers shown first](pictures/errors_shown.png)\n",
+            "![Errors of the other samplers](pictures/errors_more.png)",
+        ]
+    )
+
+
+def _errors(found: dict[str, Check]) -> Any:
+    return plots.curves(
+        {name: (c.calls, c.errors) for name, c in found.items()},
+        xlabel="network calls",
+        ylabel="error, root mean square",
+        title="Distance from the exact flow, vp",
+        logx=True,
+        logy=True,
+    )
+
+
+def statistics() -> str:
+    """Stochastic samplers: how far their samples of a Gaussian are from it."""
+    lines = []
+    for name, row in SAMPLERS.items():
+        if row.stochastic:
+            try:
+                errors = [
+                    check(name, process=process, steps=(320,)).errors[0] for process in PROCESSES.values()
+                ]
+            except ValueError:  # consistency: no sampler of a denoiser
+                continue
+            lines.append(
+                f"| `{name}` | {row.calls} | " + " | ".join(f"{error:.1f}" for error in errors) + " |"
+            )
+    return "\n".join(
+        [
+            "## Stochastic samplers\n",
+            "The largest deviation of mean and covariance of 20,000 samples of a Gaussian after 320 steps, in standard "
+            f"errors; {WITHIN:g} are allowed.\n",
+            "| sampler | calls a step | vp | ve | flow |",
+            "|---|---|---|---|---|",
+            *lines,
+        ]
+    )
+
+
+def agreement(rows: list[dict[str, Any]]) -> str:
+    """Recorded runs of public implementations; a row: implementation, run, and sampler and difference, or why_not."""
+    lines = []
+    others = [row for row in rows if "why_not" in row]
+    rows = [row for row in rows if "why_not" not in row]
+    for implementation, group in groupby(rows, key=lambda row: row["implementation"]):
+        runs = list(group)
+        worst = max(runs, key=lambda row: row["difference"])
+        lines.append(f"| {implementation} | {len(runs)} | {worst['difference']:.0e} | {worst['run']} |")
+    each = [
+        f"| {row['implementation']} | {row['run']} | `{row['sampler']}` | {row['difference']:.0e} |"
+        for row in rows
+    ]
+    return "\n".join(
+        [
+            "## Agreement with public implementations\n",
+            "Largest absolute difference of any state of a whole trajectory from the recorded one, in float64, with the "
+            "same noise; in ve relative to the largest number of the state, where that exceeds 1.\n",
+            "| implementation | runs | largest difference | in run |",
+            "|---|---|---|---|",
+            *lines,
+            "\n<details><summary>Every run</summary>\n",
+            "| implementation | run | sampler | largest difference |",
+            "|---|---|---|---|",
+            *each,
+            "\n</details>\n",
+            "<details><summary>Recorded runs that are not compared, and why</summary>\n",
+            "| implementation | run | why not |",
+            "|---|---|---|",
+            *(f"| {row['implementation']} | {row['run']} | {row['why_not']} |" for row in others),
+            "\n</details>",
+        ]
+    )
+
+
+def same_as_diffusers(version: str) -> str:
+    """Our rows against the installed diffusers, through the adapter, on the same 20 steps."""
+    schedulers, (x, _), sigmas, exact = (
+        import_module("diffusers"),
+        exact_ends(0),
+        even_grid(20),
+        fresh_mixture(ve, 0),
+    )
+
+    def denoise(x: Any, sigma: Any) -> Any:
+        return exact(x, -2 * sigma.log())
+
+    lines = []
+    for name, theirs, options in SAME:
+        end = from_diffusers(getattr(schedulers, theirs)(**options))(denoise, x, sigmas)
+        difference = float((ours(name)(denoise, x, sigmas) - end).abs().max())
+        said = ", ".join(f"{key}={value!r}" for key, value in options.items())
+        lines.append(f"| `{name}` | `{theirs}({said})` | {difference:.0e} |")
+    return "\n".join(
+        [
+            f"## The same steps in diffusers {version}\n",
+            "Their update rules on our levels, through `from_diffusers`: largest difference at the end of one grid. "
+            "Their Euler computes in float32.\n",
+            "| sampler | scheduler | largest difference |",
+            "|---|---|---|",
+            *lines,
+        ]
+    )
+
+
+def faults(version: str) -> str:
+    """Every fault with its program and what that printed now."""
+    parts = [
+        "## Faults found in public code\n",
+        f"Measured with diffusers {version}; each program is complete, and what it prints stands below it.",
+    ]
+    for fault in FAULTS:
+        parts.append(
+            f"\n### {fault.title}\n\n{fault.why}\n\n```python{fault.program}```\n\n```text\n{printed(fault.program)}```"
+        )
+    return "\n".join(parts)
+
+
+def printed(program: str) -> str:
+    """Runs a program of this package's and returns what it prints."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")
+        exec(compile(program, "<fault>", "exec"), {"__name__": "fault"})
+    return out.getvalue()
+
+
+def main() -> None:
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "numerics.md").write_text(page(folder), encoding="utf-8")
+    print(f"wrote {folder / 'numerics.md'}")
+
+
+if __name__ == "__main__":
+    main()

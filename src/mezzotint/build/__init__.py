@@ -1,0 +1,8 @@
+"""From a configuration to objects: the only factory. One `match` for every choice."""
+
+from mezzotint.build.losses import denoiser, objective
+from mezzotint.build.networks import network
+from mezzotint.build.optimizers import optimizer
+from mezzotint.build.processes import make_process, make_schedule, spacing
+
+__all__ = ["denoiser", "make_process", "make_schedule", "network", "objective", "optimizer", "spacing"]

@@ -1,0 +1,1 @@
+"""Anybody's sampler, measured against exact solutions."""

@@ -1,0 +1,26 @@
+"""The group `data`: which pictures or points, and how they are read."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt
+
+from mezzotint.config.base import Share, Size, Tree
+
+
+class Data(Tree):
+    """What to learn from."""
+
+    name: str = "digits"  # a 2-D set, digits, mnist, cifar10, ..., folder, parquet, or a hub id "owner/set"
+    path: Path | None = None  # local files to read instead of asking the hub
+    size: Size | None = None  # height and width; None: the set's own
+    channels: Literal[1, 3] | None = None  # None: 1 if all pictures are grey, else 3
+    limit: PositiveInt | None = None  # so many only, spread evenly over the set
+    only: str | None = None  # one class alone
+    labels: bool | None = None  # condition on the class; None: where there are classes
+    flip: bool | None = None  # mirror at random; None: where that makes sense for the set
+    crop: Annotated[int, Field(ge=0)] = 0  # shift at random by up to so many pixels
+    colour: Annotated[float, Field(ge=0, lt=1)] = 0.0  # jitter of brightness, contrast and saturation
+    holdout: Share = 0.05  # kept out of training (at most 1,000 pictures), for the held-out loss
+    memory_gb: Annotated[float, Field(gt=0)] = 2.0  # larger sets are decoded as they are needed
+    stream: bool = False  # parquet files read as they are needed: for sets that fit neither memory nor disk

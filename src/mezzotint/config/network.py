@@ -1,0 +1,44 @@
+"""The group `network`: a kind, and what that kind has to choose."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt
+
+from mezzotint.config.base import Factors, Share, Tree
+
+
+class MLP(Tree):
+    """For points."""
+
+    kind: Literal["mlp"] = "mlp"
+    width: PositiveInt = 128
+    depth: PositiveInt = 4  # residual blocks
+
+
+class UNetSimple(Tree):
+    """A plain U-Net without attention."""
+
+    kind: Literal["unet_simple"]
+    width: PositiveInt = 32  # channels of the first level; each next has twice as many
+    levels: Annotated[int, Field(ge=2, le=5)] = 3  # each of half the size of the one before
+    norm: Literal["group", "batch"] = "group"
+    down: Literal["pool", "stride"] = (
+        "pool"  # halve by the largest of four, or by a convolution with stride 2
+    )
+
+
+class UNet(Tree):
+    """The full U-Net: residual blocks with adaptive norm, attention where asked."""
+
+    kind: Literal["unet"] = "unet"
+    width: PositiveInt = 64  # channels, times the level's multiplier
+    multipliers: Factors = [1, 2, 2]  # of the width, one a level; each level has half the size
+    blocks: PositiveInt = 2  # residual blocks a level on the way down, one more on the way up
+    attention: list[PositiveInt] = []  # downsampling factors, relative to the picture, at which to attend
+    linear_attention: bool = False  # cost grows with the positions, not with their square
+    head_channels: PositiveInt = 32
+    dropout: Share = 0.0  # in every residual block
+    patch: PositiveInt = 1  # space-to-depth at the entrance: 2 makes it about 4 times faster
+
+
+Network = Annotated[MLP | UNetSimple | UNet, Field(discriminator="kind")]

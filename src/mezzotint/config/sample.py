@@ -1,0 +1,59 @@
+"""The group `sample`: how to sample unless told otherwise."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from mezzotint.config.base import Tree
+
+SamplerName = Literal[
+    "ddpm",
+    "ddpm_large",
+    "ddim",
+    "euler_a",
+    "heun",
+    "dpmpp_2m",
+    "dpmpp_2m_sde",
+    "unipc",
+    "consistency",
+    "euler",
+    "dpm2",
+    "dpm2_a",
+    "dpmpp_2s",
+    "dpmpp_2s_a",
+    "dpmpp_sde",
+    "dpmpp_3m",
+    "dpmpp_3m_published",
+    "dpmpp_3m_sde",
+    "unipc_3",
+    "lms",
+    "deis",
+    "heun_flow",
+]
+SpacingName = Literal["leading", "trailing", "linspace", "karras", "logsnr", "time"]
+
+
+class Sample(Tree):
+    """How to sample unless told otherwise."""
+
+    sampler: SamplerName = "dpmpp_2m"
+    steps: Annotated[int, Field(ge=1, le=10_000)] = 20
+    spacing: SpacingName | None = None  # None: trailing for discrete schedules, time for flow, else karras
+    eta: Annotated[float, Field(ge=0, le=1)] = 0.0  # ddim only: 1 is DDPM
+    churn: Annotated[float, Field(ge=0)] = 0.0  # euler, heun, dpm2 only: EDM's S_churn
+    guidance: Annotated[float, Field(ge=0, le=100)] = 1.0  # 1: off
+    guidance_interval: tuple[Annotated[float, Field(ge=0)], float] | None = (
+        None  # only for sigma / alpha in between
+    )
+    guidance_rescale: Annotated[float, Field(ge=0, le=1)] = (
+        0.0  # share of CFG rescale, against washed-out contrast
+    )
+    clip: bool | None = None  # keep the belief in the range of the data; None: for pictures
+
+    @model_validator(mode="after")
+    def _has_noise(self) -> "Sample":
+        if self.eta and self.sampler != "ddim":
+            raise ValueError(f"eta is for the ddim sampler; {self.sampler} has none: leave eta out")
+        if self.churn and self.sampler not in ("euler", "heun", "dpm2"):
+            raise ValueError(f"churn is for euler, heun and dpm2; {self.sampler} has none: leave churn out")
+        return self

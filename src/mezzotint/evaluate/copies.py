@@ -1,0 +1,54 @@
+"""After training: are the samples of a run its own, or copies of what it was trained on?"""
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mezzotint import plots
+from mezzotint.data.open import PictureSource, open_source
+from mezzotint.disk.files import write_json
+from mezzotint.evaluate.metrics.memorization import Memorization, memorization
+from mezzotint.model.device import find_device
+from mezzotint.model.model import load
+
+MOST = 2**29  # bytes of training pictures that are looked through
+SHOWN = 10
+
+
+def look_for_copies(folder: Path, n: int | None = None, device: str = "auto") -> Memorization | None:
+    """Compares n samples of a run (256, or 64 above 32 pixels) with the pictures it was trained on and with those held
+    out, pixel by pixel. Writes memorization.json and memorization.png, the likeliest copies each above its nearest
+    training picture. None, and nothing written, for points, streamed sets, and where too few pictures are held out."""
+    model = load(folder / "model.safetensors", device=device)
+    if not model.facts.pictures or model.config.data.stream:
+        return None
+    source = open_source(model.config, find_device("cpu"))
+    if not isinstance(source, PictureSource) or len(source.held) < 20 or len(source.kept) < 4:
+        return None
+    n = n or (64 if max(model.facts.shape[1:]) > 32 else 256)
+    samples = model.sample(n, label="all" if model.classes else None, seed=10**6).values
+    count = min(len(source.kept), max(4, MOST // math.prod(model.facts.shape)))
+    few = source.kept[torch.linspace(0, len(source.kept) - 1, count).round().long()]
+    train, held = (_pictures(source, part) for part in (few, source.held))
+    found = memorization(samples, train, held)
+    worst = found.ratios.argsort()[:SHOWN]
+    pairs = torch.cat([samples[worst], train[found.nearest[worst]]])
+    plots.save_png(plots.sheet(pairs, columns=len(worst)), folder / "memorization.png")
+    content = {
+        "flagged": found.flagged,
+        "copied": found.copied.value,
+        "ratio": float(found.ratios.median()),
+        "p_value": found.p_value,
+        "n": n,
+        "step": model.header.step,
+    }
+    write_json(folder / "memorization.json", content)
+    return found
+
+
+def _pictures(source: PictureSource, index: Tensor) -> Tensor:
+    """Pictures as bytes (N, C, H, W)."""
+    parts = [source.pictures.batch(part, part)[0] for part in index.split(1024)]
+    return torch.cat(parts)

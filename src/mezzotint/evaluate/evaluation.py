@@ -1,0 +1,294 @@
+"""How good are these pictures?  Samples of models, or pictures in files, against real ones, with comparable numbers.
+
+A number depends on how many pictures it was made of, on the network that looked at them, on how they were resized, and on
+the real pictures they were compared with. All four are kept beside it, and tables of unequal ones are refused.
+"""
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from mezzotint import config as configuration
+from mezzotint.config import Config, Data
+from mezzotint.data import toy
+from mezzotint.data.known import KNOWN
+from mezzotint.disk.model_file import read_header
+from mezzotint.disk.names import find
+from mezzotint.errors import ConfigError, ModelError
+from mezzotint.evaluate import bits
+from mezzotint.evaluate.judges.features import Extractor, extract
+from mezzotint.evaluate.metrics.memorization import Memorization, memorization
+from mezzotint.evaluate.metrics.numbers import FEATURE_METRICS, Number, compare
+from mezzotint.evaluate.points import point_numbers
+from mezzotint.evaluate.reference import SILENT, Progress, Reference, open_judge, open_reference
+from mezzotint.evaluate.sample_set import Made, read_made, sample_made
+from mezzotint.model.device import find_device
+from mezzotint.model.model import Model, load
+
+METRICS = (*FEATURE_METRICS, "memorization", "vlb", "ode")
+USUAL = (*FEATURE_METRICS, "memorization")
+MOST_NUMBERS = (
+    64 * 64 * 3
+)  # of a picture whose copies are looked for pixel by pixel; of larger ones, by features
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The numbers of one source of pictures, and all that they depend on.
+
+    n: how many pictures. judge: name, hash of the weights and resize of the extractor. reference: which real pictures;
+    data: their hash. settings: what the samples were made with. seconds: for samples and numbers, not for what is kept.
+    copying: the verdict on memorization, where it was asked for.
+    made, copies: the pictures and what was found about copies, for a report; not in the JSON.
+    """
+
+    source: str
+    n: int
+    judge: str
+    reference: str
+    data: str
+    numbers: tuple[Number, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    copying: bool | None = None
+    made: Made | None = field(default=None, repr=False, compare=False)
+    copies: Memorization | None = field(default=None, repr=False, compare=False)
+
+    def __getitem__(self, name: str) -> Number:
+        """The number of a name. Raises KeyError."""
+        return {number.name: number for number in self.numbers}[name]
+
+    def as_json(self) -> dict[str, Any]:
+        row = {key: getattr(self, key) for key in ("source", "n", "judge", "reference", "data")}
+        numbers = {
+            number.name: {k: v for k, v in asdict(number).items() if k != "name"} for number in self.numbers
+        }
+        return {
+            **row,
+            "numbers": numbers,
+            "settings": dict(self.settings),
+            "seconds": round(self.seconds, 1),
+            "copying": self.copying,
+        }
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> "Evaluation":
+        """The inverse of `as_json`. Raises ModelError where it is something else."""
+        try:
+            numbers = tuple(Number(name, **values) for name, values in content["numbers"].items())
+            return Evaluation(**{**content, "numbers": numbers})
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ModelError(
+                "this JSON is no evaluation; give one that `mezzotint evaluate` has written"
+            ) from error
+
+
+def refuse_unequal(evaluations: Sequence[Evaluation]) -> None:
+    """Raises ConfigError where numbers would stand side by side that do not compare."""
+    first = evaluations[0]
+    for other in evaluations[1:]:
+        for what in ("n", "judge", "data"):
+            if getattr(first, what) != getattr(other, what):
+                raise ConfigError(
+                    f"{first.source} and {other.source} do not compare: {what} is {getattr(first, what)} and "
+                    f"{getattr(other, what)}; evaluate both anew, in one command"
+                )
+
+
+def evaluate(
+    sources: Sequence[str],
+    *,
+    n: int = 2000,
+    seed: int = 0,
+    extractor: str = "auto",
+    data: str | None = None,
+    metrics: Collection[str] = USUAL,
+    device: str = "auto",
+    progress: Progress = SILENT,
+) -> list[Evaluation]:
+    """Evaluates runs, model files, folders and npz files of pictures (or points) on equal terms.
+
+    n: pictures of each; conditional models make all classes in turn. seed: of the first picture.
+    extractor: see `open_judge`. data: a known set's name, or a path that is read in place of what the runs learned from.
+    metrics: of METRICS. progress: called with (what, done, of so many) as work goes on.
+
+    Raises ConfigError, ModelError or DataError in one line.
+    """
+    if wrong := [name for name in metrics if name not in METRICS]:
+        raise ConfigError(f"{wrong[0]} is no metric; choose from {', '.join(METRICS)}")
+    if n < 10:
+        raise ConfigError(f"-n {n} is too few to say anything; the usual is 2000")
+    where = find_device(device)
+    paths = {source: _model_file(source) for source in sources}
+    configs = [read_header(path).config for path in paths.values() if path]
+    wanted = _data(configs, data)
+    if wanted.name in toy.TOYS:
+        return [
+            _points(source, path, wanted.name, n, seed, device, progress) for source, path in paths.items()
+        ]
+    shape = next((read_header(path).facts.shape for path in paths.values() if path), None)
+    if shape is None and wanted.size is None and wanted.name not in KNOWN:
+        shape = next((one for source in sources if (one := _npz_shape(source))), None)
+    size, channels = ((shape[1], shape[2]), shape[0]) if shape else (None, None)
+    reference = open_reference(wanted, size, channels)
+    judge = open_judge(extractor, reference, where, progress)
+    found = []
+    for source, path in paths.items():
+        made = _made(source, path, reference, n, seed, device, progress)
+        model = (
+            load(path, device=device, precision="fp32") if path and {"vlb", "ode"} & set(metrics) else None
+        )
+        found.append(judge_made(made, judge, reference, metrics, model, progress))
+    return found
+
+
+def judge_made(
+    made: Made,
+    judge: Extractor,
+    reference: Reference,
+    metrics: Collection[str] = USUAL,
+    model: Model | None = None,
+    progress: Progress = SILENT,
+) -> Evaluation:
+    """The numbers of pictures that are there. model: in float32, for bits/dim of real pictures under it."""
+    real = reference.features(judge, progress)
+    began = time.perf_counter()
+    features = extract(judge, made.values, progress=lambda done, total: progress("features", done, total))
+    asked = made.labels if judge.labels else None
+    numbers = list(compare(features, real, asked, reference.labels, metrics))
+    copies = None
+    if "memorization" in metrics and len(reference.unseen) >= 20:
+        progress("looking for copies", 0, 1)
+        copies = _copies(made.values, features.pool, judge, reference)
+        share = copies.copied
+        made = replace(made, nearest=reference.train[copies.nearest])
+        numbers.append(Number("copies", *share, copies.chance.value))
+        numbers.append(Number("nearest in training set", *copies.nearer, copies.expected))
+        progress("looking for copies", 1, 1)
+    for name, measure in (("vlb", bits.vlb), ("ode", bits.ode)):
+        if model and name in metrics:
+            numbers.append(measure(model, reference.images, reference.labels, progress))
+    seconds = made.seconds + time.perf_counter() - began
+    return Evaluation(
+        made.name,
+        len(made.values),
+        str(judge),
+        reference.words,
+        reference.version,
+        tuple(numbers),
+        made.settings,
+        seconds,
+        None if copies is None else copies.flagged,
+        made,
+        copies,
+    )
+
+
+def quality(
+    model: Model, extractor: Extractor, reference: Reference, n: int = 1000, seed: int = 0, **settings: Any
+) -> dict[str, float]:
+    """A few numbers, cheaply: what a search or a run in training asks again and again.
+
+    Samples n pictures of all classes in turn with the model's defaults, changed by `settings`, and gives by name the
+    Fréchet distance, its extrapolation where n allows it, and class agreement where there are classes. The reference's
+    features are kept.
+    """
+    made = sample_made(model, n, seed, **settings)
+    asked = made.labels if extractor.labels else None
+    features = extract(extractor, made.values)
+    numbers = compare(features, reference.features(extractor), asked, None, ("frechet", "agreement"))
+    return {number.name: number.value for number in numbers}
+
+
+def _copies(images: Tensor, pool: Tensor, judge: Extractor, reference: Reference) -> Memorization:
+    """Copies among the samples, pixel by pixel, or where pictures are large by their features."""
+    if images[0].numel() <= MOST_NUMBERS:
+        return memorization(images, reference.train, reference.unseen)
+    return memorization(pool, extract(judge, reference.train).pool, extract(judge, reference.unseen).pool)
+
+
+def _model_file(source: str) -> Path | None:
+    """The model file that a source stands for, or None where it is pictures."""
+    path = Path(source)
+    if path.suffix == ".npz":
+        return None
+    try:
+        return find(source)
+    except ModelError:
+        if path.is_dir() and not (path / "config.yaml").is_file():
+            return None
+        raise
+
+
+def _data(configs: Sequence[Config], data: str | None) -> Data:
+    """Which data set all sources are measured against."""
+    first = configs[0].data if configs else None
+    if data is not None:
+        if data in KNOWN or data in toy.TOYS:
+            return configuration.parse({"data": {"name": data}}).data
+        if first is not None:
+            return first.model_copy(update={"path": Path(data)})
+        return configuration.parse({"data": {"name": "folder", "path": data}}).data
+    if first is None:
+        raise ConfigError(
+            "pictures alone do not say what they should be like; add --data NAME or --data PATH"
+        )
+    for other in configs[1:]:
+        for key in ("name", "path", "size", "channels", "only", "limit", "holdout"):
+            if getattr(other.data, key) != getattr(first, key):
+                raise ConfigError(
+                    f"these models learned from different data (data.{key} is {getattr(first, key)} and "
+                    f"{getattr(other.data, key)}); evaluate them apart, or say --data"
+                )
+    return first
+
+
+def _npz_shape(source: str) -> tuple[int, ...] | None:
+    return tuple(read_made(source).values.shape[1:]) if source.endswith(".npz") else None
+
+
+def _made(
+    source: str,
+    path: Path | None,
+    reference: Reference,
+    n: int,
+    seed: int,
+    device: str,
+    progress: Progress,
+) -> Made:
+    shape = tuple(reference.images.shape[1:])
+    if path is None:
+        made = read_made(source, shape, reference.classes).first(n)
+    else:
+        model = load(path, device=device)
+        if model.facts.shape != shape:
+            raise ConfigError(
+                f"{source} makes {model.facts.shape} and the reference is {shape}; evaluate models of one size together"
+            )
+        folder = path.parent if (path.parent / "config.yaml").is_file() else None
+        made = replace(sample_made(model, n, seed, progress), folder=folder)
+    if tuple(made.values.shape[1:]) != shape:
+        raise ConfigError(
+            f"the pictures of {source} are {tuple(made.values.shape[1:])} and the real ones {shape}; resize them alike"
+        )
+    return made
+
+
+def _points(
+    source: str, path: Path | None, name: str, n: int, seed: int, device: str, progress: Progress
+) -> Evaluation:
+    if path is None:
+        made = read_made(source).first(n)
+    else:
+        made = sample_made(load(path, device=device), n, seed, progress)
+    if made.values.ndim != 2:
+        raise ConfigError(f"{source} holds pictures, and {name} is a set of points; say another --data")
+    began = time.perf_counter()
+    numbers = tuple(point_numbers(made.values, name))
+    seconds = made.seconds + time.perf_counter() - began
+    words = f"the density of {name}, and {n:,} fresh points"
+    return Evaluation(source, n, "none: points", words, name, numbers, made.settings, seconds, made=made)

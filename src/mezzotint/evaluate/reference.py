@@ -1,0 +1,183 @@
+"""The real pictures that samples are measured against, and the judge that looks at both."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mezzotint.config import Data
+from mezzotint.data import toy
+from mezzotint.data.images import Pictures, load_pictures
+from mezzotint.data.known import flips_by_default
+from mezzotint.data.open import MOST_HELD_OUT
+from mezzotint.data.order import Order
+from mezzotint.errors import ConfigError, DataError
+from mezzotint.evaluate.judges import cache
+from mezzotint.evaluate.judges.features import Extractor, Features, kept_features
+from mezzotint.model.device import find_precision
+
+Progress = Callable[[str, int, int], None]  # (what, done, of so many)
+SILENT: Progress = lambda what, done, total: None  # noqa: E731
+FEWEST = 500  # held-out pictures that make a reference
+MOST_BYTES = 2**30  # of a part of a set that is held in memory; of larger ones, pictures spread over them
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Real pictures, decoded as the model's are.
+
+    images: uint8 (M, C, H, W), with labels (M,) int64 where there are classes: what samples are compared with.
+    words: which they are, for people. learn: uint8 (L, C, H, W), with labels: what a judge of the set is trained on.
+    train: uint8 (N, C, H, W): what the model was trained on. unseen: uint8, pictures that it has never seen.
+    """
+
+    name: str
+    words: str
+    images: Tensor
+    labels: Tensor | None
+    learn: Tensor
+    learn_labels: Tensor | None
+    train: Tensor
+    unseen: Tensor
+    classes: tuple[str, ...]
+    flip: bool
+
+    @property
+    def version(self) -> str:
+        """A hash of the pictures."""
+        return cache.digest(self.images)
+
+    def features(self, extractor: Extractor, progress: Progress = SILENT) -> Features:
+        """Of `images`; kept in the cache."""
+        return kept_features(
+            extractor,
+            self.images,
+            self.version,
+            progress=lambda done, total: progress("features of the reference", done, total),
+        )
+
+
+def open_reference(data: Data, size: tuple[int, int] | None = None, channels: int | None = None) -> Reference:
+    """The reference of a run's data: its test split where there is one, then its validation split, then the part held
+    out of training if that has 500 pictures, and else all that there are.
+
+    size, channels: of the model's pictures. Raises DataError where there are no pictures.
+    """
+    if data.name in toy.TOYS:
+        raise ConfigError(f"{data.name} is a set of points; its reference is its exact density")
+
+    def pictures(split: str) -> Pictures:
+        return load_pictures(
+            data.name,
+            data.path,
+            split=split,
+            size=size or data.size,
+            channels=channels or data.channels,
+            limit=data.limit if split == "train" else None,
+            only=data.only,
+            labels=None,  # a judge may know classes that the model was not told of
+            memory_limit=int(data.memory_gb * 2**30),
+        )
+
+    whole = pictures("train")
+    total = len(whole)
+    held = min(round(data.holdout * total), MOST_HELD_OUT, total - 1)
+    shuffled = Order(total, seed=0).permutation(0)  # as in training
+    train, train_labels = _take(whole, shuffled[held:].sort().values)
+    learn, learn_labels = _take(whole, torch.arange(total))
+    split = _first_split(pictures, data.path)
+    if split is not None:
+        images, labels = _take(split[1], torch.arange(len(split[1])))
+        unseen, words = images, f"{split[0]} split of {data.name}"
+    else:
+        unseen, labels = _take(whole, shuffled[:held].sort().values)
+        images, words = unseen, f"part of {data.name} held out of training"
+        if held >= FEWEST:
+            learn, learn_labels = train, train_labels
+        else:
+            images, labels = learn, learn_labels
+            words = (
+                f"all of {data.name}, training pictures too: what copies looks good by all but memorization"
+            )
+    return Reference(
+        data.name,
+        f"{words}, {len(images):,} pictures",
+        images,
+        labels,
+        learn,
+        learn_labels,
+        train,
+        unseen,
+        tuple(whole.classes) if labels is not None else (),
+        flips_by_default(data.name) if data.flip is None else data.flip,
+    )
+
+
+def _first_split(pictures: Callable[[str], Pictures], path: Path | None) -> tuple[str, Pictures] | None:
+    if path is not None and path.expanduser().is_file():  # a single file is read whatever the split
+        return None
+    for name in ("test", "validation"):
+        try:
+            return name, pictures(name)
+        except DataError:
+            continue
+    return None
+
+
+def _take(pictures: Pictures, index: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The pictures at `index`, or as many of them, evenly spread, as MOST_BYTES hold."""
+    most = max(1, MOST_BYTES // (pictures.channels * pictures.size[0] * pictures.size[1]))
+    if len(index) > most:
+        index = index[torch.arange(most) * len(index) // most]
+    return pictures.batch(index)
+
+
+def open_judge(
+    kind: str, reference: Reference, device: torch.device, progress: Progress = SILENT
+) -> Extractor:
+    """An extractor by name.
+
+    auto: a classifier trained on the reference's training pictures, or without labels of its clusters; both are
+    trained at their first use and kept. classifier, clusters: that one. inception=FILE: the network of published
+    distances. dinov2, clip: from the hub; dinov2=PLACE: a folder, or a name on the hub. Raises ConfigError.
+    """
+    from mezzotint.evaluate.judges import classifier, clusters, inception, pretrained
+
+    name, _, place = kind.partition("=")
+    labels = reference.learn_labels
+    dtype = find_precision("auto", device)
+
+    def report(done: int, total: int) -> None:
+        progress(f"training a judge of {reference.name}, once", done, total)
+
+    match name:
+        case "classifier" | "auto" if labels is not None and len(reference.classes) > 1:
+            return classifier.kept_classifier(
+                reference.learn,
+                labels,
+                len(reference.classes),
+                flip=reference.flip,
+                device=device,
+                dtype=dtype,
+                report=report,
+            )
+        case "classifier":
+            raise ConfigError(f"{reference.name} has no classes to learn; use --extractor clusters")
+        case "clusters" | "auto":
+            return clusters.kept_clusters(
+                reference.learn, flip=reference.flip, device=device, dtype=dtype, report=report
+            )
+        case "inception" if place:
+            return inception.inception_extractor(Path(place).expanduser(), device)
+        case "inception":
+            raise ConfigError(
+                "name the file of its weights: --extractor inception=pt_inception-2015-12-05-6726825d.pth"
+            )
+        case "dinov2" | "clip":
+            return pretrained.pretrained_extractor(name, place or None, device)
+        case _:
+            raise ConfigError(
+                f"--extractor {kind} is not one of auto, classifier, clusters, inception=FILE, dinov2, clip"
+            )

@@ -1,0 +1,98 @@
+"""Pictures (or points) to be judged: made by a model, or read from a folder or an npz file."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mezzotint.data.images import load_pictures
+from mezzotint.errors import DataError
+from mezzotint.evaluate.reference import MOST_BYTES, SILENT, Progress
+from mezzotint.model.model import Model
+
+
+@dataclass(frozen=True)
+class Made:
+    """values: pictures uint8 (N, C, H, W), or points float32 (N, 2). labels: (N,) int64, the class each was asked to be,
+    numbered as in the reference, or None. nearest: (N, C, H, W), each one's nearest training picture, once it is known. folder: of the run that made them."""
+
+    name: str
+    values: Tensor
+    labels: Tensor | None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    nearest: Tensor | None = None
+    folder: Path | None = None
+
+    def first(self, n: int) -> "Made":
+        """n of them. Raises DataError where there are fewer: numbers of other n would not compare."""
+        if len(self.values) < n:
+            raise DataError(
+                f"{self.name} has {len(self.values):,}, fewer than n = {n:,}; add -n {len(self.values)}"
+            )
+        if len(self.values) == n:
+            return self
+        index = torch.arange(n) * len(self.values) // n  # of all classes, in whatever order they come
+        return replace(
+            self, values=self.values[index], labels=None if self.labels is None else self.labels[index]
+        )
+
+
+def sample_made(model: Model, n: int, seed: int = 0, progress: Progress = SILENT, **settings: Any) -> Made:
+    """n samples of a model, of all classes in turn, by its own sampling defaults or other settings."""
+    began = time.perf_counter()
+    label = "all" if model.classes else None
+    labels = model.labels(label, n)
+    parts = []
+    progress(f"sampling {model.source}", 0, n)
+    for first in range(0, n, model.batch):
+        count = min(model.batch, n - first)
+        part = None if labels is None else labels[first : first + count]
+        *_, last = model.stream(count, label=part, seed=seed + first, **settings)
+        parts.append(last.belief)
+        progress(f"sampling {model.source}", first + count, n)
+    samples = model.samples(torch.cat(parts), label, seed, settings)
+    return Made(model.source, samples.values, samples.labels, samples.settings, time.perf_counter() - began)
+
+
+def read_made(source: str, shape: tuple[int, ...] | None = None, classes: Sequence[str] = ()) -> Made:
+    """Pictures of a folder, decoded to shape (C, H, W), or of an npz file as `mezzotint sample` writes it (its `images`
+    uint8 (N, H, W, C), or those of other programs, `arr_0`).
+
+    classes: those of the reference. Sub-folders with their names, or `labels` in the file, are taken as what was asked
+    for. Raises DataError.
+    """
+    path = Path(source)
+    if path.suffix != ".npz":
+        channels, size = (None, None) if shape is None else (shape[0], (shape[1], shape[2]))
+        found = load_pictures("folder", path, size=size, channels=channels, memory_limit=MOST_BYTES)
+        images, labels = found.batch(torch.arange(len(found)))
+        known = {name: number for number, name in enumerate(classes)}
+        if labels is None or not set(found.classes) <= known.keys():
+            return Made(path.name, images, None)
+        return Made(path.name, images, torch.tensor([known[name] for name in found.classes])[labels])
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            key = "images" if "images" in file else "arr_0"
+            values = torch.from_numpy(file[key])
+            labels = torch.from_numpy(file["labels"]).long() if "labels" in file else None
+    except FileNotFoundError as error:
+        raise DataError(f"there is no file {path}; check its name") from error
+    except (OSError, ValueError, KeyError, BadZipFile, TypeError) as error:
+        raise DataError(
+            f"{path} is no npz file of pictures ({error}); it should hold images, uint8 (N, H, W, C)"
+        ) from error
+    if values.ndim == 2 and values.shape[1] == 2 and values.is_floating_point():
+        return Made(path.name, values.float(), labels)
+    if values.ndim == 4 and values.dtype == torch.uint8 and values.shape[3] in (1, 3):
+        fits = labels is None or (len(labels) == len(values) and bool((labels < len(classes)).all()))
+        return Made(path.name, values.permute(0, 3, 1, 2).contiguous(), labels if fits else None)
+    raise DataError(
+        f"{path}: {key} is {values.dtype} {tuple(values.shape)}; it should be uint8 (N, H, W, C), or points (N, 2)"
+    )

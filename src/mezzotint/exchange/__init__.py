@@ -1,0 +1,1 @@
+"""Other programs' objects in the forms of this one."""

@@ -1,0 +1,54 @@
+"""What a sampler's settings cost: network calls, counted, and seconds, measured."""
+
+import time
+from bisect import bisect_right
+
+import torch
+from torch import Tensor
+
+from mezzotint.cond import Cond
+from mezzotint.config import Discrete, Sample
+from mezzotint.diffusion.engine import alone
+from mezzotint.diffusion.guidance import cfg
+from mezzotint.model.model import Model
+
+TIMED = 64  # pictures, of a target in seconds
+
+
+def network_calls(model: Model, settings: Sample) -> int:
+    """How often a picture passes through the network. Counted, by walking the sampler's way with an answer that costs
+    nothing: steps at the ends, and outside of the guidance interval, ask less."""
+    total = 0
+
+    def answer(x: Tensor, logsnr: Tensor, cond: Cond) -> Tensor:
+        nonlocal total
+        total += len(x)
+        return torch.zeros_like(x)
+
+    run = model.run(1, model.labels(0, 1) if model.classes else None, 0, settings)
+    for _ in alone(cfg(answer, null=len(model.classes)), run.steps, run.cond):
+        pass
+    return total
+
+
+def fitted(model: Model, settings: Sample, budget: int) -> Sample | None:
+    """These settings with as many steps as `budget` network calls allow, or None where one is too many."""
+    schedule = model.config.diffusion.schedule
+    most = min(budget, schedule.timesteps if isinstance(schedule, Discrete) else 10_000)
+
+    def calls(steps: int) -> int:
+        return network_calls(model, settings.model_copy(update={"steps": steps}))
+
+    steps = bisect_right(range(1, most + 1), budget, key=calls)
+    return settings.model_copy(update={"steps": steps}) if steps else None
+
+
+def seconds_of(model: Model, repeats: int = 3) -> float:
+    """Of 64 pictures with the model's defaults, the best of some times."""
+
+    def once() -> float:
+        began = time.perf_counter()
+        model.sample(TIMED, label="all" if model.classes else None)
+        return time.perf_counter() - began
+
+    return min(once() for _ in range(repeats))

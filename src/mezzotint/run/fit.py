@@ -1,0 +1,291 @@
+"""One run, from a configuration to a model file: training, held-out loss, sample sheets, checkpoints, going on."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from mezzotint import config as configuration
+from mezzotint import plots
+from mezzotint.config import Config
+from mezzotint.data.open import fingerprint
+from mezzotint.disk.checkpoint import checkpoints, load_last, save_checkpoint
+from mezzotint.disk.folder import check_free, claim, cut_metrics, empty, locked, log_metrics, read_metrics
+from mezzotint.disk.model_file import Header, save_model
+from mezzotint.disk.snapshots import cut_snapshots, save_snapshot
+from mezzotint.errors import ConfigError, RunError
+from mezzotint.model.model import Model
+from mezzotint.run import sheets
+from mezzotint.run.events import Done, Event, Logged, Note, Sheet, Tick
+from mezzotint.run.parts import Run
+from mezzotint.train import distributed
+from mezzotint.train.diagnose import blame, gradient_noise_scale
+from mezzotint.train.loop import Progress, held_out_loss
+from mezzotint.train.meter import Every, Meter, Reading
+
+LOST = 20  # steps in a row that were not finite: more of them will not help
+ROLLBACKS = 5
+
+
+def fit(
+    config: Config,
+    folder: str | Path,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    watch: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+    judge: Callable[[Model], dict[str, float]] | None = None,
+) -> Iterator[Event]:
+    """Trains one model into a run directory, and goes on by itself where an earlier call stopped.
+
+    overwrite: start anew in a used directory. resume: go on although the budget has changed. watch: refresh
+    samples/watch.png at 1, 2, 5, 10, 20 ... % from the same seeds, and make a GIF of it at the end. stop: asked after
+    every step; True saves and ends. judge: at every train.evaluate_every, numbers about the model for metrics.jsonl. In
+    processes started by torchrun, all of them call this. Raises ConfigError,
+    DataError, ModelError or RunError; a run that cannot begin leaves the directory as it was.
+    """
+    began = time.perf_counter()
+    folder = Path(folder)
+    ranks = distributed.start()
+    if ranks.first:
+        check_free(folder, config, overwrite=overwrite, resume=resume)
+    run = Run(config, folder, ranks)
+    run.rehearse()
+    with locked(folder) if ranks.first else nullcontext():
+        if ranks.first:
+            check_free(folder, config, overwrite=overwrite, resume=resume)  # now nobody else writes into it
+            if overwrite:
+                empty(folder)
+        ranks.tell(0)  # the others wait here until the directory is ready
+        stored, odd = load_last(folder, run.state)
+        data = fingerprint(run.source)
+        if stored is not None and stored.get("data", data) != data:
+            raise ConfigError(
+                f"the data has changed since step {run.state.step:,} of {folder}; put it back, choose another --name, or "
+                "--overwrite it"
+            )
+        if ranks.first:
+            claim(folder, config)
+        yield Note(run.describe())
+        for skipped in run.source.skipped[:5]:
+            yield Note(f"skipped {skipped}")
+        if len(run.source.skipped) > 5:
+            yield Note(f"... {len(run.source.skipped)} files skipped in all")
+        for line in odd:
+            yield Note(f"{line}; going back to an older checkpoint")
+        if stored is not None:
+            yield Note(f"going on from step {run.state.step:,} of {folder}")
+
+        budget = {key: getattr(config.train, key) for key in configuration.BUDGETS}
+        if stored and stored["budget"] == budget:
+            until = stored["until"]
+        elif (fixed := run.fixed_budget()) is not None:
+            until = fixed
+        else:
+            yield Note("measuring the speed of a step, to turn minutes into steps")
+            until = run.state.step + run.measured_budget(began)
+        yield from _Training(run, until, {"budget": budget, "data": data}, stored or {}).follow(
+            watch, stop, judge
+        )
+
+
+def check(config: Config) -> str:
+    """All that can go wrong before training, tried without writing anything. Returns a line about the run that would
+    be. Raises ConfigError or DataError."""
+    run = Run(config, Path("run"), distributed.start())
+    return f"{run.describe()}; first loss {run.rehearse():.4f}"
+
+
+class _Training:
+    """The course of a run to step `until`, and what it writes on the way."""
+
+    def __init__(self, run: Run, until: int, fixed: dict[str, Any], stored: dict[str, Any]) -> None:
+        self.run, self.until, self.fixed = run, until, fixed  # fixed: what a checkpoint keeps of the start
+        self.meter = Meter(stored.get("losses", []))
+        self.rollbacks: int = stored.get("rollbacks", 0)
+        train = run.config.train
+
+        def every(text: str) -> Every:
+            return Every.parse(text, until, run.steps_an_epoch)
+
+        self.log, self.validate, self.sheet = map(
+            every, (train.log_every, train.validate_every, train.sample_every)
+        )
+        self.checkpoint, self.snapshot = every(train.checkpoint_every), every(train.snapshot_every)
+        self.evaluate = every(train.evaluate_every) if train.evaluate_every else None
+        self.keep_every = every(train.keep_every).steps if train.keep_every else None
+
+    def follow(
+        self,
+        watch: bool,
+        stop: Callable[[], bool],
+        judge: Callable[[Model], dict[str, float]] | None,
+    ) -> Iterator[Event]:
+        run, state, folder, until = self.run, self.run.state, self.run.folder, self.until
+        with self.writing():
+            self.forget_what_lies_ahead()
+            if state.step >= until:
+                self.publish()
+            elif state.step == 0 and run.config.train.nonfinite == "rollback":
+                self.save(0, stopped=True)  # something to go back to
+        if state.step >= until:
+            yield Note(
+                f"{folder} is already trained to step {state.step:,}; raise the budget and add --resume to go on"
+            )
+            yield Done(folder, state.step, until, True)
+            return
+        watching = {max(1, math.ceil(share * until)) for share in sheets.WATCH_AT} if watch else set()
+        stopped = False
+        while state.step < until and not stopped:
+            for progress in run.steps(until, slower=0.5**self.rollbacks):
+                step = progress.step
+                self.meter.add(progress)
+                row: dict[str, Any] = {"step": step, "images": step * run.config.train.batch_size}
+                lost = False
+                if self.log(step, until):
+                    reading = self.meter.read(step)
+                    row |= self.logged(progress, reading)
+                    lost = self.meter.lost() >= LOST
+                    if reading.skipped and not lost:
+                        yield Note(f"{self.explain(reading.skipped)}; left out")
+                yield Tick(step, until, row.get("loss"), row.get("images_per_second"))
+                with self.meter.paused(), self.writing():
+                    if run.validation and self.validate(step, until):
+                        row |= self.validated()
+                    if judge and self.evaluate and self.evaluate(step, until) and run.ranks.first:
+                        row |= judge(run.model)
+                    if len(row) > 2 and run.ranks.first:
+                        row["seconds"] = round(time.perf_counter() - self.began, 2)
+                        log_metrics(folder, row)
+                    image = self.pictures(step, watching)
+                    stopped = run.ranks.any(stop()) and step < until
+                    if self.checkpoint(step, until) or self.snapshot(step, until) or stopped:
+                        lost = lost or self.save(step, stopped)
+                if "seconds" in row:
+                    yield Logged(row)
+                if image:
+                    yield Sheet(step, "samples", image)
+                if lost:
+                    yield Note(self.roll_back(step))
+                    break
+                if stopped:
+                    break
+        yield Done(folder, state.step, until, state.step == until)
+
+    def forget_what_lies_ahead(self) -> None:
+        """Metrics and snapshots beyond the step that the state stands at; the clock starts."""
+        self.began = time.perf_counter()
+        if self.run.ranks.first:
+            cut_metrics(self.run.folder, self.run.state.step)
+            cut_snapshots(self.run.folder, self.run.state.step)
+
+    # --- what is measured -----------------------------------------------------------------------------------
+
+    def logged(self, progress: Progress, reading: Reading) -> dict[str, Any]:
+        """A row of the training loss since the last one."""
+        row: dict[str, Any] = {"lr": progress.lr}
+        if math.isfinite(reading.loss):
+            row |= {"loss": reading.loss, "loss_by_level": reading.levels}
+        if math.isfinite(norm := float(progress.grad_norm)):
+            row["grad_norm"] = norm
+        if reading.skipped:
+            row["skipped"] = len(reading.skipped)
+        speed = reading.speed * self.run.config.train.batch_size
+        return row | {"images_per_second": round(speed, 1)}
+
+    def validated(self) -> dict[str, Any]:
+        """The held-out loss of the average, how far the raw weights are above it, and how noisy the gradient is."""
+        run = self.run
+        loss, levels = held_out_loss(run.averaged, run.validation, ranks=run.ranks)
+        row: dict[str, Any] = {"val_loss": loss, "val_loss_by_level": levels}
+        few = run.validation[:1]  # these two cost as much as the whole held-out loss
+        run.state.net.eval()
+        raw, averaged = held_out_loss(run.plain, few).loss, held_out_loss(run.averaged, few).loss
+        run.state.net.train()
+        row["ema_gap"] = raw - averaged
+        row["noise_scale"] = gradient_noise_scale(run.plain, run.state.net, few)
+        return row
+
+    def pictures(self, step: int, watching: set[int]) -> Image.Image | None:
+        """Writes what is due of sheet and watch; returns the sheet."""
+        run = self.run
+        if step in watching:
+            sheets.watch(run.model, run.folder, step, run.ranks, last=step == self.until)
+        return sheets.sheet(run.model, run.folder, step, run.ranks) if self.sheet(step, self.until) else None
+
+    # --- values that are not finite --------------------------------------------------------------------------
+
+    def explain(self, skipped: list[int]) -> str:
+        """Which steps failed and why, found by computing the first of them once more."""
+        run, first = self.run, skipped[0] - 1
+        batch = next(iter(run.batches(first)))
+        run.state.net.eval()
+        cause = blame(run.plain, run.state.net, batch, run.config.train.seed, first)
+        run.state.net.train()
+        more = f" and {len(skipped) - 1} more" if len(skipped) > 1 else ""
+        return f"step {skipped[0]:,}{more} was not finite: {cause}"
+
+    def roll_back(self, step: int) -> str:
+        """Back to the last good checkpoint, at half the learning rate. Raises RunError where that is not wanted, or
+        has been tried too often. Returns what was done."""
+        run, train = self.run, self.run.config.train
+        cause = self.explain([step])
+        good, _ = checkpoints(run.folder)
+        if train.nonfinite != "rollback" or self.rollbacks == ROLLBACKS or not good:
+            kept = f" (the last good checkpoint is {good[0]})" if good else ""
+            tried = f" after going back {self.rollbacks} times" if self.rollbacks else ""
+            raise RunError(
+                f"training is lost{tried}: {cause}; lower train.lr or train.clip and train again with --overwrite{kept}, "
+                "see docs/troubleshooting.md"
+            )
+        lost_at, rollbacks = run.state.step, self.rollbacks + 1
+        stored, _ = load_last(run.folder, run.state)
+        self.meter = Meter((stored or {}).get("losses", []))
+        self.rollbacks = rollbacks
+        with self.writing():
+            self.forget_what_lies_ahead()
+        return f"{cause}; from step {lost_at:,} back to {run.state.step:,}, at {0.5**rollbacks:g} of the learning rate"
+
+    # --- what is written ------------------------------------------------------------------------------------
+
+    def save(self, step: int, stopped: bool) -> bool:
+        """What is due of snapshot, checkpoint, model file and loss curve; True where there is nothing worth saving: the
+        network is lost. After a few steps that were not finite it may be, and nothing is written until it is known."""
+        state, train = self.run.state, self.run.config.train
+        lost = self.meter.lost()
+        if not all(weight.isfinite().all() for weight in state.net.parameters()):
+            return True
+        if lost:
+            return lost >= LOST or step == self.until
+        if self.run.ranks.first:
+            if self.snapshot(step, self.until):
+                save_snapshot(self.run.folder, state)
+            if self.checkpoint(step, self.until) or stopped:
+                extra = {"until": self.until, **self.fixed, "losses": self.meter.unread()}
+                extra["rollbacks"] = self.rollbacks
+                save_checkpoint(self.run.folder, state, extra, train.keep, self.keep_every)
+                self.publish()
+        return False
+
+    def publish(self) -> None:
+        """The model file and the loss curve."""
+        run = self.run
+        if run.ranks.first:
+            header = Header(run.config, run.facts, run.state.step, run.model.header.weights)
+            save_model(run.folder / "model.safetensors", run.state.ema.net, header)
+            plots.save_png(plots.loss_curve(read_metrics(run.folder)), run.folder / "loss.png")
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Around whatever writes into the run directory."""
+        try:
+            yield
+        except OSError as error:
+            raise RunError(
+                f"{self.run.folder} cannot be written ({error}); make room, then give the same command to go on"
+            ) from error

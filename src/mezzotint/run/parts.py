@@ -1,0 +1,147 @@
+"""The things of one run, put together from its configuration: data, network, averages, loss, budget."""
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+
+from mezzotint import build
+from mezzotint.cond import Batch
+from mezzotint.config import Config
+from mezzotint.data.batches import check_ranks
+from mezzotint.data.open import Source, open_source
+from mezzotint.diffusion.loss import Objective
+from mezzotint.disk.model_file import Header
+from mezzotint.model.device import find_device, find_precision, place
+from mezzotint.model.model import Model
+from mezzotint.train.distributed import Ranks
+from mezzotint.train.ema import Decay, Ema
+from mezzotint.train.loop import Progress, State, held_out_loss, train
+from mezzotint.train.optim import learning_rate
+
+TRACKED = (0.05, 0.10)  # two lengths give all others afterwards (Karras et al. 2024, "EDM2")
+
+
+class Run:
+    """What training needs, in one process of `ranks`."""
+
+    def __init__(self, config: Config, folder: Path, ranks: Ranks) -> None:
+        self.config, self.folder = config, folder
+        check_ranks(config.train.batch_size, ranks.count)
+        self.device = find_device(config.train.device)
+        self.source: Source = open_source(config, self.device)
+        self.facts = self.source.facts
+        self.dtype = (
+            find_precision(config.train.precision, self.device) if self.facts.pictures else torch.float32
+        )
+        self.state, self.objective, self.ranks = self._state(ranks)
+        # The network itself, without what compilation and several processes wrap around it: for diagnosis.
+        self.plain = self._objective(self.state.net)
+        averaged = build.denoiser(config, self.state.ema.net, dtype=self.dtype)
+        self.averaged = build.objective(config, averaged)
+        header = Header(config, self.facts, 0, f"ema {self.state.ema.profile}")
+        self.model = Model(header, averaged, self.device, folder.name)
+        self.validation = self.source.held_out(config.train.batch_size)
+
+    def _state(self, ranks: Ranks) -> tuple[State, Objective, Ranks]:
+        """A network with random weights and all that follows it."""
+        train = self.config.train
+        torch.manual_seed(train.seed)
+        net = place(build.network(self.config, self.facts), self.device)
+        if train.ema_decay is None:
+            ema = Ema(net, train.ema)
+            lengths = [max(TRACKED, key=lambda length: abs(length - train.ema))]
+        else:
+            ema, lengths = Ema(net, Decay(train.ema_decay)), list(TRACKED)
+        optimizer = build.optimizer(self.config, net)
+        state = State(net, optimizer, ema, also=tuple(Ema(net, length) for length in lengths))
+        ranks = replace(ranks)
+        compile = self.device.type == "cuda" if train.compile is None else train.compile
+        return state, self._objective(ranks.wrap(net), compile), ranks
+
+    def _objective(self, net: torch.nn.Module, compile: bool = False) -> Objective:
+        bound = build.denoiser(self.config, net, dtype=self.dtype, compile=compile)
+        return build.objective(self.config, bound)
+
+    def describe(self) -> str:
+        parameters = sum(p.numel() for p in self.state.net.parameters())
+        what = "pictures" if self.facts.pictures else "points"
+        classes = f", {len(self.facts.classes)} classes" if self.facts.classes else ""
+        size = "x".join(str(n) for n in self.facts.shape)
+        processes = f"; {self.ranks.count} processes" if self.ranks.count > 1 else ""
+        return (
+            f"{self.config.data.name}: {what} {size}{classes}, {self.source.count}; {self.config.network.kind} "
+            f"{parameters / 1e6:.2f}M parameters; {self.device.type} {str(self.dtype).removeprefix('torch.')}{processes}"
+        )
+
+    @torch.no_grad()
+    def rehearse(self) -> float:
+        """The loss of a few examples and one step of sampling: what does not fit together must be said now, not when
+        the first batch or the first sheet is due. Returns the loss."""
+        few = self.source.preview(min(8, self.config.train.batch_size))
+        loss = held_out_loss(self.averaged, [few]).loss
+        next(self.model.stream(1))
+        return loss
+
+    @property
+    def steps_an_epoch(self) -> float:
+        return self.source.total / self.config.train.batch_size
+
+    def fixed_budget(self) -> int | None:
+        """Steps of a budget in steps, images or epochs; of 20 epochs where none is given; None for minutes."""
+        train = self.config.train
+        if train.minutes is not None:
+            return None
+        images = train.images or (train.epochs or 20) * self.source.total
+        return train.steps or max(1, math.ceil(images / train.batch_size))
+
+    def measured_budget(self, began: float) -> int:
+        """Steps that fit into the minutes asked for, from a trial on a second network that is thrown away."""
+        state, objective, ranks = self._state(self.ranks)
+        budget = 60 * (self.config.train.minutes or 0)
+        marks = [time.perf_counter()]
+        for progress in self.steps(10**9, trial=(state, objective, ranks)):
+            float(progress.loss)  # waits for the device
+            marks.append(time.perf_counter())
+            if ranks.tell(len(marks) > 10 and marks[-1] - marks[3] > 0.02 * budget):
+                break
+        # Leaving out the first steps, which warm up caches, threads and compilation; the median, since a busy moment
+        # now must not cut the whole run short.
+        a_step = statistics.median(after - before for before, after in pairwise(marks[3:]))
+        left = budget - (time.perf_counter() - began)
+        # the rest is for sheets, checkpoints and the held-out loss
+        return int(ranks.tell(max(1, int(0.94 * left / a_step))))
+
+    def batches(self, step: int) -> Iterator[Batch]:
+        """This process's rows of the batches from optimiser step `step` on."""
+        train = self.config.train
+        return self.source.batches(train.seed, train.batch_size, step, self.ranks.rank, self.ranks.count)
+
+    def steps(
+        self,
+        until: int,
+        slower: float = 1.0,
+        trial: tuple[State, Objective, Ranks] | None = None,
+    ) -> Iterator[Progress]:
+        """Training from where the state stands. slower: a factor on the learning rate."""
+        config = self.config.train
+        state, objective, ranks = trial or (self.state, self.objective, self.ranks)
+        rate: Callable[[float], float] = learning_rate(config.lr * slower, config.warmup, config.decay)
+        return train(
+            objective,
+            state,
+            self.batches(state.step),
+            until=until,
+            lr=rate,
+            seed=config.seed,
+            clip=config.clip,
+            accumulate=config.accumulate,
+            label_drop=config.label_drop if self.facts.classes else 0.0,
+            null=len(self.facts.classes),
+            ranks=ranks,
+        )

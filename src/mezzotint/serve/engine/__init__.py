@@ -1,0 +1,1 @@
+"""The step-batching engine. No HTTP here."""

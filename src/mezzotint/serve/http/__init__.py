@@ -1,0 +1,1 @@
+"""The REST API: what requests say, who may ask, what answers look like."""

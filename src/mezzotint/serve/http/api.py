@@ -1,0 +1,65 @@
+"""The application: routes, errors and the door put together.
+
+    uvicorn mezzotint.serve.api:app --timeout-graceful-shutdown 4
+
+serves what the environment says (`Settings.from_environment`); `mezzotint serve` says it by options.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Security
+from fastapi.responses import HTMLResponse
+from fastapi.security import HTTPBearer
+
+from mezzotint import __version__
+from mezzotint.serve.http import endpoints as routes
+from mezzotint.serve.http import manual, problems
+from mezzotint.serve.http.guard import Guard
+from mezzotint.serve.http.service import Service, load_models
+from mezzotint.serve.http.settings import Settings
+
+ABOUT = "Pictures from diffusion models. Requests of all kinds share each network call, and the same seed is the same picture."
+
+
+def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
+    """An app. Without a service, it loads the models of the settings when it starts; it closes the service at its end."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.service = service or Service(load_models(settings), settings)
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(app.state.service.close)
+
+    app = FastAPI(
+        title="Mezzotint",
+        version=__version__,
+        description=ABOUT,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    asks = (
+        [Security(HTTPBearer(auto_error=False))] if settings.secret else []
+    )  # for the document; Guard checks
+    app.include_router(routes.probes)
+    app.include_router(routes.api, dependencies=asks)
+    app.add_middleware(Guard, settings=settings)
+    problems.install(app)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(manual.page(app.openapi()))
+
+    return app
+
+
+def __getattr__(name: str) -> Any:
+    """`app`, made when somebody asks for it."""
+    if name != "app":
+        raise AttributeError(name)
+    return create_app(Settings.from_environment())

@@ -1,0 +1,243 @@
+"""The operations of the API."""
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from mezzotint import __version__
+from mezzotint.diffusion.table import SAMPLERS
+from mezzotint.serve.engine.tickets import Diverged, TooLong
+from mezzotint.serve.http import schemas
+from mezzotint.serve.http.jobs import Job
+from mezzotint.serve.http.problems import RESPONSES, Problem
+from mezzotint.serve.http.results import MEDIA, encode
+from mezzotint.serve.http.service import Service
+from mezzotint.serve.http.settings import Limits
+
+probes = APIRouter(responses=RESPONSES)  # open to all; they tell nothing of the models
+api = APIRouter(responses=RESPONSES)
+
+
+def _service(request: Request) -> Service:
+    service = request.app.state.service
+    assert isinstance(service, Service)
+    return service
+
+
+Served = Annotated[Service, Depends(_service)]
+_BYTES: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+
+
+def _answers(*forms: schemas.Format) -> dict[int | str, dict[str, Any]]:
+    """For the OpenAPI document: what a success may look like."""
+    reference = {"schema": {"$ref": "#/components/schemas/Pictures"}}
+    content = {MEDIA[form]: reference if form == "json" else _BYTES for form in forms}
+    return {200: {"description": "The pictures", "content": content}}
+
+
+def _client(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+# --- probes ----------------------------------------------------------------------------------------------
+
+
+@probes.get("/")
+async def health(service: Served) -> schemas.Health:
+    """How the server is."""
+    return schemas.Health(
+        status="ok" if service.ready else "stopping",
+        version=__version__,
+        models=len(service.models),
+        requests=service.open_requests,
+    )
+
+
+@probes.get("/healthz")
+async def alive() -> dict[str, str]:
+    """Answers as long as the process lives."""
+    return {"status": "ok"}
+
+
+@probes.get("/readyz")
+async def ready(service: Served) -> dict[str, str]:
+    """200 while requests are taken, else 503."""
+    if not service.ready:
+        raise Problem(503, "the server is stopping", {"Retry-After": "10"})
+    return {"status": "ok"}
+
+
+# --- pictures at once ------------------------------------------------------------------------------------
+
+
+@api.get("/generate", response_class=Response, responses=_answers("png"))
+async def generate_png(
+    request: Request, service: Served, query: Annotated[schemas.Query, Query()]
+) -> Response:
+    """A PNG with its settings inside: one picture, or a grid of n."""
+    named = query.model or service.default
+    classes = service.models[named].classes if named in service.models else ()
+    order = schemas.Order(**query.model_dump(exclude={"label"}), label=_split(query.label, classes))
+    return await _generate(request, service, order, "png")
+
+
+@api.post("/v1/generate", response_class=Response, responses=_answers("png", "json", "zip"))
+async def generate(request: Request, service: Served, order: schemas.GenerateOrder) -> Response:
+    """Pictures as one PNG, as JSON with PNGs in base64 (points: as numbers), or as a zip of PNGs."""
+    return await _generate(request, service, order, order.format)
+
+
+def _split(label: str | None, classes: tuple[str, ...]) -> schemas.Class | None:
+    """a,b,c is a list, unless there is a class of that name."""
+    if label is None or "," not in label or label in classes:
+        return label
+    words: list[int | str] = [word.strip() for word in label.split(",")]
+    return words[:256]
+
+
+async def _generate(
+    request: Request, service: Service, order: schemas.Order, form: schemas.Format
+) -> Response:
+    job = service.open(order, _client(request))
+    await _over(job, request)
+    if job.now.phase == "cancelled":  # by nobody but the server
+        raise Problem(503, "the server is stopping", {"Retry-After": "10"})
+    return await _result(job, form)
+
+
+async def _over(job: Job, request: Request) -> None:
+    """Waits for the end; who goes away meanwhile needs no pictures."""
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    waits = [asyncio.create_task(job.over.wait()), asyncio.create_task(gone())]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+        if not job.over.is_set():
+            job.cancel()
+    if not job.over.is_set():
+        raise Problem(408, "the client went away")
+
+
+async def _result(job: Job, form: schemas.Format) -> Response:
+    match job.now.phase:
+        case "done":
+            assert job.samples is not None
+            content = await run_in_threadpool(encode, job.samples, form)
+            headers = {"X-Request-Id": job.id, "X-Seed": str(job.ticket.seed)}
+            return Response(content, 200, headers, MEDIA[form])
+        case "failed":
+            raise Problem(_blame(job), job.now.detail or "", {"X-Request-Id": job.id})
+        case "cancelled":
+            raise Problem(410, "the request was cancelled")
+        case _:
+            raise Problem(409, "the job is not over; its events tell when", {"Retry-After": "1"})
+
+
+def _blame(job: Job) -> int:
+    """422 where other settings help, 503 where the time was too short, else 500."""
+    match job.ticket.error:
+        case Diverged() | ValueError():
+            return 422
+        case TooLong():
+            return 503
+        case _:
+            return 500
+
+
+# --- jobs ------------------------------------------------------------------------------------------------
+
+
+def _job(key: str, service: Served) -> Job:
+    job = service.jobs.get(key)
+    if job is None:
+        raise Problem(404, "there is no such job; finished ones are kept for a while, see /v1/limits")
+    return job
+
+
+Known = Annotated[Job, Depends(_job)]
+
+
+@api.post("/v1/jobs", status_code=202)
+async def start_job(
+    request: Request, service: Served, order: schemas.JobOrder, response: Response
+) -> schemas.JobStatus:
+    """Starts a job and answers at once; Location is its path. Whoever knows its id may read and cancel it."""
+    job = service.open(order, _client(request), order.preview_every)
+    service.jobs.add(job)
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return job.status()
+
+
+@api.get("/v1/jobs/{key}")
+async def job_status(job: Known) -> schemas.JobStatus:
+    """How far a job is."""
+    return job.status()
+
+
+@api.get(
+    "/v1/jobs/{key}/events",
+    response_class=StreamingResponse,
+    responses={200: {"description": "Events", "content": {"text/event-stream": {}}}},
+)
+async def job_events(job: Known) -> StreamingResponse:
+    """Server-sent events: the present state, then queued, started, progress (with a preview), done, failed, cancelled."""
+    return StreamingResponse(job.events(), media_type="text/event-stream")
+
+
+@api.post("/v1/jobs/{key}/cancel", status_code=202)
+async def cancel_job(job: Known) -> schemas.JobStatus:
+    """Stops a job before its next network call; one that is over stays as it is."""
+    job.cancel()
+    return job.status()
+
+
+@api.get("/v1/jobs/{key}/result", response_class=Response, responses=_answers("png", "json", "zip"))
+async def job_result(job: Known, format: schemas.Format = "png") -> Response:
+    """What a finished job made; 409 while it is under way, 410 after it was cancelled."""
+    return await _result(job, format)
+
+
+# --- what there is ---------------------------------------------------------------------------------------
+
+
+@api.get("/v1/models")
+async def models(service: Served) -> list[schemas.ModelInfo]:
+    """The models, with their classes and sampling defaults."""
+    return service.info()
+
+
+@api.get("/v1/samplers")
+async def samplers() -> list[schemas.SamplerInfo]:
+    """The samplers, and what each is good for."""
+    return [
+        schemas.SamplerInfo(
+            name=name,
+            when=row.when,
+            paper=row.paper,
+            order=row.order,
+            calls=row.calls,
+            stochastic=row.stochastic,
+        )
+        for name, row in SAMPLERS.items()
+    ]
+
+
+@api.get("/v1/limits")
+async def limits(service: Served) -> Limits:
+    """What this server takes on."""
+    return service.limits
+
+
+@api.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def metrics(service: Served) -> Response:
+    """Numbers for Prometheus."""
+    return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")

@@ -1,0 +1,133 @@
+"""The door: who may ask, by what name, and how much they may say. Everything here happens before a body is parsed.
+
+Browsers are the reason for the checks of Host and Origin: a page from elsewhere may make its visitor's browser call a
+server on loopback, by its address (then Origin and Sec-Fetch-Site tell), or by a name of the page's own that has been
+made to point here (then Host tells).
+"""
+
+import asyncio
+import hmac
+import ipaddress
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mezzotint.serve.http.problems import Problem
+from mezzotint.serve.http.settings import Settings, is_loopback
+
+OPEN = {
+    "/",
+    "/healthz",
+    "/readyz",
+    "/docs",
+    "/openapi.json",
+}  # without a token; they tell nothing of the models
+PATIENCE = 10.0  # seconds for a body to arrive
+
+
+class Guard:
+    """ASGI middleware. Refuses with 401, 403, 408, 413 or 421; else hands on the request with its whole body."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app, self.settings = app, settings
+        self.names = {"localhost", *(name.lower() for name in settings.hosts)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def sealed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *HEADERS]
+            await send(message)
+
+        try:
+            self._check(scope, Headers(scope=scope))
+            body = await self._body(Headers(scope=scope), receive)
+        except Problem as problem:
+            await problem.response()(scope, receive, sealed)
+            return
+        if body is None:  # left before it was whole
+            return
+        whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def replay() -> Message:
+            return whole.pop() if whole else await receive()
+
+        await self.app(scope, replay, sealed)
+
+    def _check(self, scope: Scope, headers: Headers) -> None:
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or not self._known(hosts[0]):
+            raise Problem(421, "this server does not go by that name; --allow-host adds one")
+        origin = headers.get("origin")
+        if origin is not None and urlsplit_netloc(origin) != hosts[0].lower():
+            raise Problem(403, "pages of other origins may not call this server")
+        if (
+            headers.get("sec-fetch-site") in ("cross-site", "same-site")
+            and headers.get("sec-fetch-mode") != "navigate"
+        ):
+            raise Problem(403, "pages of other sites may not call this server")
+        secret = self.settings.secret
+        if secret is None:
+            here = (scope.get("server") or ("", 0))[0]
+            if self.settings.token != "none" and not is_loopback(here):
+                raise Problem(403, "without a token this server answers on loopback only")
+        elif scope["path"] not in OPEN:
+            brought = headers.get("authorization", "").encode("latin-1", "replace")
+            if not hmac.compare_digest(brought, f"Bearer {secret}".encode()):
+                raise Problem(
+                    401, "bring the token: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"}
+                )
+
+    def _known(self, host: str) -> bool:
+        """localhost, a name that was allowed, or a plain address, which no page can make point elsewhere."""
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+            if name in self.names:
+                return True
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True
+
+    async def _body(self, headers: Headers, receive: Receive) -> bytes | None:
+        most = self.settings.limits.max_body
+        too_much = Problem(413, f"the body may have {most} bytes", {"Connection": "close"})
+        said = headers.get("content-length", "0")
+        if not said.isdecimal() or int(said[:20]) > most:
+            raise too_much
+        body = b""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                more = True
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return None
+                    body += message.get("body", b"")
+                    more = message.get("more_body", False)
+                    if len(body) > most:
+                        raise too_much
+        except TimeoutError:
+            raise Problem(408, "the body took too long", {"Connection": "close"}) from None
+        return body
+
+
+HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+
+
+def urlsplit_netloc(origin: str) -> str | None:
+    """host:port of an origin as a Host header has it; None where it is none, such as "null"."""
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return None
+    return parts.netloc.lower() if parts.scheme in ("http", "https") else None

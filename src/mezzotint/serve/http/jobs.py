@@ -1,0 +1,172 @@
+"""Requests as the API sees them: their present state, who waits for it, and how long a result is kept.
+
+The engine's thread tells a job what happens; the job hands that to the event loop as one immutable `Now`. Whoever
+waits is woken and reads the present state: nothing is queued for slow readers, and whoever comes late misses nothing
+that still matters.
+"""
+
+import asyncio
+import base64
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from starlette.concurrency import run_in_threadpool
+from torch import Tensor
+
+from mezzotint.model.samples import Label, Samples, finish
+from mezzotint.serve.engine.tickets import Diverged, Phase, Ticket, TooLong
+from mezzotint.serve.http.results import encode
+from mezzotint.serve.http.schemas import JobStatus
+
+OVER = ("done", "failed", "cancelled")
+KEPT_BYTES = 2**28  # of all results together
+HEARTBEAT = 15.0  # seconds between signs of life, so that proxies keep a quiet stream open
+
+
+@dataclass(frozen=True)
+class Now:
+    phase: Phase = "queued"
+    step: int = 0
+    preview: Tensor | None = None  # what `Preview.belief` is, of that step
+    seconds: float | None = None  # when over
+    detail: str | None = None  # of a failure
+
+
+class Job:
+    """A request of the event loop's it was made in. ended: called by the engine's thread when it is over."""
+
+    def __init__(
+        self, ticket: Ticket, label: Label, preview_every: int | None, ended: Callable[["Job"], None]
+    ) -> None:
+        self.id = secrets.token_urlsafe(12)  # not to be guessed: who knows it may read and cancel
+        self.ticket, self.label, self.preview_every, self.ended = ticket, label, preview_every, ended
+        self.now = Now()
+        self.samples: Samples | None = None
+        self.over = asyncio.Event()
+        self.over_at = 0.0
+        self._turned = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        ticket.listen = self._listen
+
+    def cancel(self) -> None:
+        self.ticket.cancel()
+
+    def _listen(self, ticket: Ticket) -> None:
+        """In the engine's thread."""
+        now = Now(ticket.phase, ticket.step)
+        if ticket.phase in OVER:
+            now = replace(now, seconds=time.monotonic() - ticket.arrived, detail=explain(ticket.error))
+            if ticket.result is not None:
+                values, ticket.result = finish(ticket.result), None
+                settings = ticket.settings.model_dump()
+                self.samples = ticket.model.samples(values, self.label, ticket.seed, settings)
+        elif ticket.step:
+            if not self.preview_every or ticket.step % self.preview_every:
+                return
+            belief = ticket.belief()
+            now = replace(now, preview=None if belief is None else finish(belief))
+        try:
+            if ticket.phase in OVER:
+                self.now = now
+                self.ended(self)  # counted and logged before who waits gets an answer
+        finally:
+            with suppress(RuntimeError):  # the loop is closed already, and nobody waits
+                self._loop.call_soon_threadsafe(self._turn, now)
+
+    def _turn(self, now: Now) -> None:
+        self.now = now
+        if now.phase in OVER:
+            self.over_at = time.monotonic()
+            self.over.set()
+        self._turned.set()
+        self._turned = asyncio.Event()
+
+    def status(self, now: Now | None = None) -> JobStatus:
+        now, ticket = now or self.now, self.ticket
+        seconds = time.monotonic() - ticket.arrived if now.seconds is None else now.seconds
+        return JobStatus(
+            id=self.id,
+            state=now.phase,
+            step=now.step,
+            steps=ticket.settings.steps,
+            n=ticket.n,
+            seed=ticket.seed,
+            model=ticket.model.source,
+            seconds=round(seconds, 3),
+            detail=now.detail,
+        )
+
+    async def events(self) -> AsyncIterator[str]:
+        """Server-sent events: first the present state, then every change, until it is over.
+
+        The name of an event is the state, or "progress" for a step with a preview (a PNG in base64). A reader slower
+        than the steps skips some of them.
+        """
+        told = None
+        while True:
+            turned, now = self._turned, self.now
+            if now is not told:
+                yield await self._event(now)
+                told = now
+            if now.phase in OVER:
+                return
+            try:
+                await asyncio.wait_for(turned.wait(), HEARTBEAT)
+            except TimeoutError:
+                yield ": still here\n\n"
+
+    async def _event(self, now: Now) -> str:
+        content = self.status(now).model_dump(mode="json")
+        name = "progress" if now.phase == "started" and now.step else now.phase
+        if now.preview is not None:
+            ticket = self.ticket
+            preview = ticket.model.samples(now.preview, self.label, ticket.seed, ticket.settings.model_dump())
+            content["preview"] = base64.b64encode(await run_in_threadpool(encode, preview, "png")).decode()
+        return f"event: {name}\ndata: {json.dumps(content)}\n\n"
+
+
+def explain(error: Exception | None) -> str | None:
+    """Why a request failed, for who asked; what else went wrong is for the log alone."""
+    match error:
+        case None:
+            return None
+        case Diverged():
+            return f"the sampler diverged: {error}"
+        case TooLong():
+            return "not finished in the time that /v1/limits allows; ask for fewer pictures or steps"
+        case ValueError():
+            return "the model cannot be sampled so: try fewer steps, or another spacing or sampler"
+        case _:
+            return "the model failed at this request; the server's log says why, under its id"
+
+
+class Jobs:
+    """Jobs by their id. Finished ones are forgotten when they are many, large or old."""
+
+    def __init__(self, keep: int, seconds: float) -> None:
+        self.keep, self.seconds = keep, seconds
+        self._jobs: dict[str, Job] = {}
+
+    def add(self, job: Job) -> None:
+        self.tidy()
+        self._jobs[job.id] = job
+
+    def get(self, key: str) -> Job | None:
+        self.tidy()
+        return self._jobs.get(key)
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def tidy(self) -> None:
+        """Forgets what is too old; then, from the oldest on, what is too much."""
+        finished = sorted((j for j in self._jobs.values() if j.over.is_set()), key=lambda j: -j.over_at)
+        size, oldest = 0, time.monotonic() - self.seconds
+        for number, job in enumerate(finished):
+            size += 0 if job.samples is None else job.samples.values.nbytes
+            if number >= self.keep or size > KEPT_BYTES or job.over_at < oldest:
+                del self._jobs[job.id]

@@ -1,0 +1,68 @@
+"""Finished pictures in the forms that people ask for."""
+
+import base64
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+
+from PIL import Image, PngImagePlugin
+
+from mezzotint import plots
+from mezzotint.model.model import Samples
+from mezzotint.serve.http.schemas import Format, Pictures
+
+MEDIA: dict[Format, str] = {"png": "image/png", "json": "application/json", "zip": "application/zip"}
+
+
+def encode(samples: Samples, form: Format) -> bytes:
+    """png: one picture at its own size, or a grid of several; json: `Pictures`; zip: single PNGs, or points.csv."""
+    match form:
+        case "png":
+            single = len(samples) == 1 and samples.values.ndim == 4
+            return png(samples[0] if single else samples.sheet(), samples.settings)
+        case "json":
+            return _json(samples).model_dump_json().encode()
+        case "zip":
+            return _zip(samples)
+
+
+def png(image: Image.Image, settings: dict[str, object]) -> bytes:
+    """A PNG with its settings inside, as `plots.read_settings` reads them."""
+    text = PngImagePlugin.PngInfo()
+    text.add_text(plots.KEY, json.dumps(settings))
+    content = io.BytesIO()
+    image.save(content, "PNG", pnginfo=text)
+    return content.getvalue()
+
+
+def _singles(samples: Samples) -> Iterator[tuple[int, bytes]]:
+    """Seed and PNG of every picture; its settings are those that make it again, alone."""
+    for i, seed in enumerate(samples.seeds.tolist()):
+        settings = {**samples.settings, "seed": seed, "n": 1}
+        if samples.labels is not None:
+            settings["label"] = int(samples.labels[i])
+        yield seed, png(samples[i], settings)
+
+
+def _json(samples: Samples) -> Pictures:
+    labels = None if samples.labels is None else samples.labels.tolist()
+    made = Pictures(settings=samples.settings, seeds=samples.seeds.tolist(), labels=labels)
+    if samples.values.ndim == 2:
+        return made.model_copy(update={"points": samples.values.tolist()})
+    return made.model_copy(
+        update={"images": [base64.b64encode(one).decode() for _, one in _singles(samples)]}
+    )
+
+
+def _zip(samples: Samples) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:  # PNGs do not get smaller
+        archive.writestr("settings.json", json.dumps(samples.settings, indent=1))
+        if samples.values.ndim == 2:
+            lines = "".join(f"{x},{y}\n" for x, y in samples.values.tolist())
+            archive.writestr("points.csv", f"x,y\n{lines}")
+        else:
+            for number, (seed, one) in enumerate(_singles(samples)):
+                archive.writestr(f"{number:04d}-{seed}.png", one)
+    return content.getvalue()

@@ -1,0 +1,75 @@
+"""`mezzotint serve`: a server on a socket of its own, which says what it does when it starts and when it stops."""
+
+import asyncio
+import socket
+
+import uvicorn
+
+from mezzotint.errors import ConfigError, RunError
+from mezzotint.serve.http.api import create_app
+from mezzotint.serve.http.service import Service, load_models
+from mezzotint.serve.http.settings import Settings, is_loopback
+
+
+def serve(settings: Settings, host: str, port: int, proxies: str | None = None) -> None:
+    """Serves until a signal comes. proxies: addresses, separated by commas, that are believed whom they ask for.
+
+    Raises ConfigError where the address needs a token, RunError where it is taken, and what loading raises.
+    """
+    if settings.token is None and not is_loopback(host):
+        raise ConfigError(
+            f"{host} can be reached from elsewhere: set a token (--token, or MEZZOTINT_TOKEN), or say --token none"
+        )
+    bound = _bind(host, port)
+    models = load_models(settings)
+    service = Service(models, settings)
+    config = uvicorn.Config(
+        create_app(settings, service),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        ws="none",
+        proxy_headers=proxies is not None,
+        forwarded_allow_ips=proxies or "",
+        limit_concurrency=4 * settings.limits.max_queue + 64,
+        timeout_keep_alive=10,
+        timeout_graceful_shutdown=4,
+    )
+    shown = f"[{host}]" if ":" in host else host
+    address = f"http://{shown}:{bound.getsockname()[1]}"
+    if settings.token == "none" and not is_loopback(host):
+        print("mezzotint: no token: whoever reaches this address may use it", flush=True)
+    devices = ", ".join(sorted({str(model.device) for model in models.values()}))
+    hello = f"mezzotint: {', '.join(models)} on {devices} at {address}; how to ask: {address}/docs"
+    Server(config, service, hello).run(sockets=[bound])
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """Takes the address before the models are loaded; connections are accepted after that."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        bound = socket.socket(family)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+    except (OSError, OverflowError) as error:
+        raise RunError(f"cannot serve at {host}, port {port} ({error}); choose another --port") from error
+    return bound
+
+
+class Server(uvicorn.Server):
+    """Tells when it is ready; on a signal, finishes or cancels what is on board while the last answers go out."""
+
+    def __init__(self, config: uvicorn.Config, service: Service, hello: str) -> None:
+        super().__init__(config)
+        self.service, self.hello = service, hello
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        print(self.hello, flush=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        print(f"mezzotint: stopping; requests under way: {self.service.open_requests}", flush=True)
+        closing = asyncio.create_task(asyncio.to_thread(self.service.close))
+        await super().shutdown(sockets)
+        finished, cancelled = await closing
+        print(f"mezzotint: stopped; finished: {finished}, cancelled: {cancelled}", flush=True)

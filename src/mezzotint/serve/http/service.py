@@ -1,0 +1,168 @@
+"""Models, the engines that compute them, and the requests on board: everything of a server but HTTP."""
+
+import logging
+import secrets
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+
+from mezzotint.disk.names import usual
+from mezzotint.errors import ConfigError
+from mezzotint.model.model import Model, load
+from mezzotint.serve.engine.engine import Engine
+from mezzotint.serve.engine.tickets import Busy, Closed, Ticket
+from mezzotint.serve.http.jobs import Job, Jobs
+from mezzotint.serve.http.problems import Problem
+from mezzotint.serve.http.schemas import ModelInfo, Order
+from mezzotint.serve.http.settings import Settings
+from mezzotint.serve.http.watch import InferenceLog, Metrics
+
+log = logging.getLogger(__name__)
+GRACE = 3.0  # seconds for requests on board when the server stops
+
+
+class Service:
+    """models: by the name that requests use; the first is the default. One engine for each of their devices."""
+
+    def __init__(self, models: Mapping[str, Model], settings: Settings) -> None:
+        self.models, self.settings, self.limits = dict(models), settings, settings.limits
+        self.log = InferenceLog(settings.log)
+        self.jobs = Jobs(self.limits.keep_jobs, self.limits.keep_seconds)
+        self.metrics = Metrics(lambda: self.open_requests)
+        self.engines = {
+            device: Engine(
+                max_rows=self.limits.max_rows,
+                max_queue=self.limits.max_queue,
+                max_per_client=self.limits.max_per_client,
+                watch=self.metrics.call,
+            )
+            for device in {model.device for model in self.models.values()}
+        }
+        self._closing = threading.Lock()
+        self._closed: tuple[int, int] | None = None
+
+    @property
+    def default(self) -> str:
+        return next(iter(self.models))
+
+    @property
+    def open_requests(self) -> int:
+        """Requests that are not over."""
+        return sum(map(len, self.engines.values()))
+
+    @property
+    def ready(self) -> bool:
+        return all(engine.alive for engine in self.engines.values())
+
+    def open(self, order: Order, client: str, preview_every: int | None = None) -> Job:
+        """Takes a request in. Raises Problem: 404, 422, 429 or 503."""
+        try:
+            model = self.models[self.default if order.model is None else order.model]
+        except KeyError:
+            raise Problem(404, "there is no such model; /v1/models lists them") from None
+        chosen: dict[str, Any] = {"sampler": order.sampler, "steps": order.steps, "guidance": order.guidance}
+        chosen |= {"eta": order.eta, "churn": order.churn, "spacing": order.spacing, "clip": order.clip}
+        try:
+            settings = model.settings(**chosen)
+        except ConfigError as error:  # about values of known kinds: it repeats nothing that was made up
+            raise Problem(422, str(error)) from error
+        self._check(order.n, settings.steps, model)
+        seed = secrets.randbelow(2**31) if order.seed is None else order.seed
+        try:
+            labels = model.labels(order.label, order.n, seed)
+        except ConfigError:
+            words = "there is no such class; /v1/models lists them"
+            if not model.classes:
+                words = "this model was trained without classes; leave the class out"
+            raise Problem(422, words) from None
+        ticket = Ticket(
+            model,
+            order.n,
+            labels,
+            seed,
+            settings,
+            client=client,
+            seconds=self.limits.max_seconds,
+        )
+        job = Job(ticket, order.label, preview_every or max(settings.steps // 10, 1), self._ended)
+        try:
+            self.engines[model.device].submit(ticket)
+        except Busy as busy:
+            self.metrics.requests.labels("refused").inc()
+            whose = "this client has" if busy.mine else "there are"
+            raise Problem(
+                429 if busy.mine else 503,
+                f"{whose} too many requests under way; try again in {busy.retry_after} s",
+                {"Retry-After": str(busy.retry_after)},
+            ) from busy
+        except Closed as closed:
+            raise Problem(503, "the server is stopping", {"Retry-After": "10"}) from closed
+        return job
+
+    def _check(self, n: int, steps: int, model: Model) -> None:
+        limits, shape = self.limits, model.facts.shape
+        pixels = n * (shape[1] * shape[2] if model.facts.pictures else 1)
+        for name, value, most in (
+            ("n", n, limits.max_n),
+            ("steps", steps, limits.max_steps),
+            ("the pixels of all pictures", pixels, limits.max_pixels),
+        ):
+            if value > most:
+                raise Problem(422, f"{name}: at most {most}; see /v1/limits")
+
+    def _ended(self, job: Job) -> None:
+        """In the engine's thread."""
+        self.metrics.requests.labels(job.now.phase).inc()
+        self.metrics.seconds.observe(job.now.seconds or 0.0)
+        if job.now.phase == "done":
+            self.metrics.pictures.inc(job.ticket.n)
+        if job.ticket.error is not None:
+            log.error("request %s failed", job.id, exc_info=job.ticket.error)
+        self.log.write(job)
+
+    def info(self) -> list[ModelInfo]:
+        return [
+            ModelInfo(
+                name=name,
+                default=name == self.default,
+                shape=list(model.facts.shape),
+                classes=list(model.classes),
+                parameters=sum(p.numel() for p in _network(model).parameters()),
+                step=model.header.step,
+                weights=model.header.weights,
+                device=str(model.device),
+                defaults=model.settings(),
+            )
+            for name, model in self.models.items()
+        ]
+
+    def close(self) -> tuple[int, int]:
+        """Takes no more requests; what is on board is finished, or after some seconds cancelled: how many of each."""
+        with self._closing:
+            if self._closed is None:
+                with ThreadPoolExecutor(len(self.engines)) as pool:
+                    ends = list(pool.map(lambda engine: engine.close(GRACE), self.engines.values()))
+                self._closed = sum(done for done, _ in ends), sum(left for _, left in ends)
+                self.log.close()
+        return self._closed
+
+
+def _network(model: Model) -> Any:
+    net = model.denoiser.net
+    assert isinstance(net, torch.nn.Module)
+    return net
+
+
+def load_models(settings: Settings) -> dict[str, Model]:
+    """The models of the settings by their names, warm: each has made a picture. Raises ModelError and ConfigError."""
+    models: dict[str, Model] = {}
+    for name in settings.models or (usual(),):
+        model = load(name, device=settings.device, weights=settings.weights)
+        if model.source in models:
+            raise ConfigError(f"two models are called {model.source!r}; rename the folder of one")
+        model.sample(1, steps=1)  # now, not when somebody waits for it
+        models[model.source] = model
+    return models

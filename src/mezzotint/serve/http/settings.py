@@ -1,0 +1,100 @@
+"""What a server is told when it starts: by `mezzotint serve`, or by environment variables."""
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mezzotint.errors import ConfigError
+
+Positive = Annotated[int, Field(ge=1, le=2**40)]
+SHORTEST = 16  # characters of a token
+
+
+class Limits(BaseModel):
+    """What one server takes on; `GET /v1/limits` shows it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_n: Positive = Field(default=64, description="pictures of a request")
+    max_steps: Positive = Field(default=1000, description="steps of a request")
+    max_pixels: Positive = Field(default=2**24, description="height times width times n of a request")
+    max_seconds: Positive = Field(default=300, description="from a request's arrival to its end")
+    max_body: Positive = Field(default=16_384, description="bytes of a request's body")
+    max_rows: Positive = Field(default=64, description="pictures a network call")
+    max_queue: Positive = Field(default=64, description="requests that are not over, of all clients")
+    max_per_client: Positive = Field(
+        default=32, description="requests that are not over, of one client (address)"
+    )
+    keep_jobs: Positive = Field(default=64, description="finished jobs that are kept for who asks")
+    keep_seconds: Positive = Field(default=600, description="how long they are kept")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """models: names as `disk.names.find` knows them; the first is the default; none: the newest run, or where
+    nothing was trained yet a bundled model. token: None where none was said,
+    "none" where it was said that there is none. hosts: names, besides localhost and plain addresses, by which browsers
+    may know this server."""
+
+    models: tuple[str, ...] = ()
+    token: str | None = None
+    hosts: tuple[str, ...] = ()
+    log: Path | None = None  # of inferences, JSON lines; None: stderr
+    device: str = "auto"
+    weights: str = "ema"
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if self.token is not None and self.token != "none" and len(self.token) < SHORTEST:
+            raise ConfigError(
+                f"a token needs {SHORTEST} characters or more; take one from: openssl rand -hex 16"
+            )
+
+    @property
+    def secret(self) -> str | None:
+        """The token that requests must bring, if any."""
+        return None if self.token == "none" else self.token
+
+    @staticmethod
+    def from_environment(environment: Mapping[str, str] = os.environ) -> "Settings":
+        """MEZZOTINT_MODELS, _HOSTS (both separated by commas), _TOKEN, _LOG, _DEVICE, _WEIGHTS, and _MAX_N and so on."""
+
+        def read(name: str) -> str | None:
+            return environment.get(f"MEZZOTINT_{name}") or None
+
+        def listed(name: str) -> tuple[str, ...]:
+            return tuple(word.strip() for word in (read(name) or "").split(",") if word.strip())
+
+        given = {name: read(name.upper()) for name in Limits.model_fields}
+        log = read("LOG")
+        return Settings(
+            models=listed("MODELS"),
+            token=read("TOKEN"),
+            hosts=listed("HOSTS"),
+            log=Path(log) if log else None,
+            device=read("DEVICE") or "auto",
+            weights=read("WEIGHTS") or "ema",
+            limits=make_limits(**{name: value for name, value in given.items() if value is not None}),
+        )
+
+
+def make_limits(**given: int | str) -> Limits:
+    """Limits with changes. Raises ConfigError."""
+    try:
+        return Limits.model_validate(given)
+    except ValidationError as error:
+        name = str(error.errors()[0]["loc"][0])
+        raise ConfigError(f"{name.replace('_', '-')} must be a whole number from 1 to 2^40") from error
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is reached from this machine alone. Names other than localhost are not looked up."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

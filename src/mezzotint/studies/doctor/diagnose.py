@@ -1,0 +1,243 @@
+"""What will go wrong?  `diagnose` looks at a configuration, its data and a short trial before hours are spent on them.
+
+    for finding in diagnose(config):
+        print(finding.level, finding.title, finding.text)
+
+Nothing is written. Pictures are judged in `doctor_data`, what is measured in `doctor_trial`; here are the scale of the
+data, the noise levels, the network and the budget.
+"""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from mezzotint import build
+from mezzotint.config import Config, Discrete, Karras, UNet, UNetSimple
+from mezzotint.data.open import Points, Source, open_source
+from mezzotint.diffusion.schedule import Table, grid
+from mezzotint.media.facts import Facts
+from mezzotint.model.device import find_device
+from mezzotint.studies.doctor.pictures import Finding, examine
+from mezzotint.studies.doctor.trial import by_heart, measure, memory, memory_of, precision, speed
+
+FEW_STEPS = 500  # the quickest recipe, digits of 8x8 pixels, takes 625
+
+
+def diagnose(config: Config, *, quick: bool = False) -> Iterator[Finding]:
+    """Everything the doctor finds, check by check; measured ones last.
+
+    quick: leave out what has to be measured by training steps. Raises what `train` would: ConfigError, DataError,
+    MissingExtra, ValueError.
+    """
+    device = find_device(config.train.device)
+    source = open_source(config, device)
+    yield from seen(config, source.preview(512)[0], source.facts)
+    if not isinstance(source, Points):
+        yield from examine(source, config.data)
+    yield from levels(config)
+    yield from network(config, source.facts)
+    yield from conditioning(config, source.facts)
+    yield from precision(config, device)
+    if quick:
+        yield from budget(config, source, planned_steps(config, source.total, None))
+        return
+    trial = measure(config, source, device)
+    steps = planned_steps(config, source.total, trial.a_step)
+    yield from budget(config, source, steps)
+    yield from speed(trial, steps)
+    yield from memory(trial, memory_of(device))
+    yield by_heart(config, source, device)
+
+
+def seen(config: Config, x0: Tensor, facts: Facts) -> Iterator[Finding]:
+    """Range, mean and spread of what the network sees, x0 (N, *D), augmented."""
+    if not x0.isfinite().all():
+        yield Finding(
+            "error",
+            "range",
+            "the data holds NaN or infinite values",
+            "remove them: mezzotint show data shows what the network sees",
+            anchor="nan-or-infinite-loss",
+        )
+        return
+    low, high, mean, std = float(x0.min()), float(x0.max()), float(x0.mean()), float(x0.std())
+    kind = str(x0.dtype).removeprefix("torch.")
+    text = f"{kind} from {low:.2f} to {high:.2f}, mean {mean:.2f}, standard deviation {std:.2f}"
+    look = "look at them with mezzotint show data; files whose values end far below 255 must be scaled first"
+    if facts.pictures and (low < -1.001 or high > 1.001):
+        remedy = "pictures must come as uint8, or as floats in [-1, 1]"
+        yield Finding("error", "range", f"{text}: outside of [-1, 1]", remedy, anchor="wrong-colours")
+    elif facts.pictures and high - low < 1:
+        yield Finding(
+            "warning",
+            "range",
+            f"{text}: less than half of the range is used",
+            look,
+            anchor="grey-or-washed-out-pictures",
+        )
+    elif not facts.pictures and not 0.3 < std < 3:
+        remedy = "scale them to a standard deviation of about 1, the scale of the noise"
+        yield Finding("warning", "range", text, remedy, anchor="the-loss-does-not-fall")
+    else:
+        yield Finding("ok", "range", text)
+    told = config.diffusion.sigma_data
+    if "edm" in (config.diffusion.parameterization, config.diffusion.weight):
+        text = f"the data has {std:.2f}, diffusion.sigma_data says {told:g}"
+        if abs(std / told - 1) > 0.3:
+            remedy = f"set diffusion.sigma_data={std:.2f}, so that input and target have variance 1"
+            yield Finding("warning", "sigma of the data", text, remedy, anchor="blurry-samples")
+        else:
+            yield Finding("ok", "sigma of the data", text)
+
+
+def levels(config: Config) -> Iterator[Finding]:
+    """Where sampling starts, and how coarse the timesteps are."""
+    schedule, process = build.make_schedule(config), build.make_process(config)
+    spacing = config.sample.spacing or build.spacing(config)
+    start = grid(spacing, config.sample.steps, schedule)[0]
+    if isinstance(config.diffusion.schedule, Discrete | Karras):  # the others have no last level
+        start = torch.maximum(start, schedule(torch.ones((), dtype=torch.float64)))
+    alpha, sigma = process(start)
+    left = float(alpha / (alpha**2 + sigma**2).sqrt())
+    text = f"alpha {left:.3g}"
+    if left > 0.02:
+        text += f": {left:.0%} of the picture is left, yet samples start from pure noise"
+        yield Finding("warning", "noisiest level", text, _nearer_noise(config), anchor="wrong-colours")
+    else:
+        yield Finding("ok", "noisiest level", text)
+    if isinstance(schedule, Table):
+        kept = (1 / (1 + (-schedule.logsnr).exp())).double()
+        betas = 1 - kept[1:] / kept[:-1]
+        share = float((betas > 0.5).double().mean())
+        if share > 0.05:
+            text = f"{share:.0%} of the {len(schedule)} timesteps drown more than half of what the one before kept"
+            remedy = "raise diffusion.schedule.timesteps (sample.steps sets the cost of sampling, not this)"
+            yield Finding("warning", "timesteps", text, remedy, anchor="noise-remains")
+
+
+def _nearer_noise(config: Config) -> str:
+    chosen = config.diffusion.schedule
+    if not isinstance(chosen, Discrete):
+        return "raise diffusion.schedule.sigma_max"
+    if config.sample.spacing == "leading":
+        return "set sample.spacing=trailing, which begins at the last timestep"
+    if config.diffusion.parameterization == "eps":
+        return (
+            "set diffusion.schedule.zero_terminal_snr=true diffusion.parameterization=v, or 1,000 timesteps"
+        )
+    return "set diffusion.schedule.zero_terminal_snr=true"
+
+
+def network(config: Config, facts: Facts) -> Iterator[Finding]:
+    """Patches, padding and attention against the size of the pictures."""
+    chosen, fine = config.network, True
+    if not isinstance(chosen, UNet | UNetSimple):
+        return
+    _, height, width = facts.shape
+    multiple = (
+        chosen.patch * 2 ** (len(chosen.multipliers) - 1)
+        if isinstance(chosen, UNet)
+        else 2 ** (chosen.levels - 1)
+    )
+    high, wide = (math.ceil(side / multiple) * multiple for side in (height, width))
+    if (waste := 1 - height * width / (high * wide)) > 0.25:
+        fine = False
+        text = f"{height}x{width} is padded to {high}x{wide}, a multiple of {multiple}: {waste:.0%} is computed in vain"
+        remedy = "fewer levels or a smaller network.patch, or set data.size to a multiple"
+        yield Finding("warning", "network", text, remedy, anchor="slow")
+    if isinstance(chosen, UNet):
+        for factor in sorted(chosen.attention):
+            positions = math.ceil(high / factor) * math.ceil(wide / factor)
+            if positions > 4096 and not chosen.linear_attention:
+                fine = False
+                text = f"attention at factor {factor} compares {positions:,} positions with each other"
+                remedy = f"attend at {2 * factor} or deeper (network.attention), or set network.linear_attention=true"
+                yield Finding("warning", "attention", text, remedy, anchor="slow")
+        if chosen.patch >= 4 and config.diffusion.parameterization != "x0":
+            fine = False
+            text = (
+                f"with network.patch={chosen.patch} the noise of {chosen.patch**2 * facts.shape[0]} numbers has to pass "
+                f"through {chosen.width} channels: {config.diffusion.parameterization} stays grainy for long"
+            )
+            remedy = "set diffusion.parameterization=x0 diffusion.weight=min_snr, or a smaller network.patch"
+            yield Finding("warning", "patches", text, remedy, anchor="noise-remains")
+    elif chosen.norm == "batch" and (rows := config.train.batch_size // config.train.accumulate) < 16:
+        fine = False
+        text = f"batch norm over {rows} pictures at a time is unsteady"
+        yield Finding("warning", "network", text, "set network.norm=group", anchor="the-loss-does-not-fall")
+    if fine:
+        yield Finding("ok", "network", f"{chosen.kind}, deepest level {high // multiple}x{wide // multiple}")
+
+
+def conditioning(config: Config, facts: Facts) -> Iterator[Finding]:
+    """Guidance without what it needs."""
+    if config.sample.guidance == 1:
+        return
+    told = f"sample.guidance={config.sample.guidance:g}"
+    if not facts.classes:
+        text, remedy = f"{told}, but there are no classes to guide to", "set sample.guidance=1"
+    elif config.train.label_drop == 0:
+        text = f"{told} needs the model without a class, which train.label_drop=0 never trains"
+        remedy = "set train.label_drop=0.1"
+    else:
+        yield Finding("ok", "guidance", f"{told}, train.label_drop={config.train.label_drop:g}")
+        return
+    yield Finding("warning", "guidance", text, remedy, anchor="samples-ignore-the-class")
+
+
+def planned_steps(config: Config, total: int, a_step: float | None) -> int | None:
+    """Steps that the budget buys. a_step: seconds, for a budget in minutes; None where that was not measured."""
+    train = config.train
+    if train.minutes is not None:
+        return None if a_step is None else max(1, int(60 * train.minutes / a_step))
+    return train.steps or max(1, math.ceil((train.images or (train.epochs or 20) * total) / train.batch_size))
+
+
+def budget(config: Config, source: Source, steps: int | None) -> Iterator[Finding]:
+    """Batch size, steps, epochs and the average of weights."""
+    train, total = config.train, source.total
+    pictures = source.facts.pictures
+    if pictures and train.batch_size > total:
+        text = f"a batch of {train.batch_size} is more than the {total:,} pictures there are"
+        remedy = f"set train.batch_size={max(1, total // 4)} or lower"
+        yield Finding("warning", "batch size", text, remedy, anchor="copies-of-the-training-set")
+    if steps is None:
+        text = f"{train.minutes:g} minutes; how many steps that is was not measured"
+        yield Finding("ok", "budget", text)
+        return
+    epochs = steps * train.batch_size / total
+    text = f"{steps:,} steps" + (
+        f", each of {total:,} pictures about {epochs:,.{0 if epochs >= 10 else 1}f} times" if pictures else ""
+    )
+    fine = True
+    if steps < FEW_STEPS:
+        fine = False
+        remedy = f"train longer (train.steps={2 * FEW_STEPS} at least), or with a smaller train.batch_size"
+        yield Finding("warning", "budget", f"{text}: too few to learn much", remedy, anchor="blurry-samples")
+    if pictures and epochs > total / 4 and epochs > 1:
+        fine = False
+        remedy = "more pictures, data.crop or data.flip, network.dropout=0.1, or a smaller budget"
+        yield Finding(
+            "warning",
+            "memorization",
+            f"{text}: so few so often are learned by heart",
+            remedy,
+            anchor="copies-of-the-training-set",
+        )
+    key, reach = f"train.ema={train.ema:g}", train.ema * steps
+    if (
+        train.ema_decay is not None
+    ):  # its warm-up keeps it from reaching back further than a tenth of the steps
+        key, reach = f"train.ema_decay={train.ema_decay:g}", min(1 / (1 - train.ema_decay), steps / 10)
+    if reach < 10:
+        fine = False
+        text = f"{key} averages over {reach:.0f} of {steps:,} steps, next to nothing"
+        yield Finding("warning", "average", text, "set train.ema=0.1", anchor="noise-remains")
+    elif train.ema > 0.2 and train.ema_decay is None:
+        fine = False
+        text = f"train.ema={train.ema:g} keeps weights from the very beginning in the average"
+        yield Finding("warning", "average", text, "set train.ema=0.1", anchor="blurry-samples")
+    if fine:
+        yield Finding("ok", "budget", text)

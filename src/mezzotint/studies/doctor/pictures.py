@@ -1,0 +1,269 @@
+"""What a set of pictures may do to a run: the part of the doctor that looks at pictures and labels.
+
+A check is a generator of findings about an `Evidence`, which is gathered once. Thresholds are rules of thumb where no
+paper is named beside them: they are set so that sets known to be good pass.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from PIL import ExifTags
+from torch import Tensor
+
+from mezzotint.config import Data
+from mezzotint.data import KNOWN, OnDemand
+from mezzotint.data import undecoded as sources
+from mezzotint.data.decode import decode_to
+from mezzotint.data.open import PictureSource
+from mezzotint.data.stream import StreamSource
+from mezzotint.media.facts import Facts
+
+READ = 256  # pictures that are looked at of a set on demand, evenly spread over it
+FILES = 64  # files whose size and colours are looked at, likewise
+FLAT = 16  # of 256 grey levels between the darkest and the brightest pixel: there is nothing to see
+
+Level = Literal["ok", "warning", "error"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    text: what was seen, with figures. remedy: what to do, by a config key or a command; "" where all is well.
+    anchor: the heading of the troubleshooting page that explains it; "" where all is well.
+    """
+
+    level: Level
+    title: str
+    text: str
+    remedy: str = ""
+    anchor: str = ""
+
+
+@dataclass(frozen=True)
+class Original:
+    """A picture before it is fitted: upright size, and whether any pixel has a colour."""
+
+    height: int
+    width: int
+    colour: bool
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the checks of pictures look at.
+
+    pictures: uint8 (N, C, H, W), as they are before augmentation: all of a set in memory, READ of a larger one, the
+    held-out ones of a stream. label: theirs, (N,) int64, or None. held: (N,) bool, those held out. counts: of training
+    pictures by class; empty where nobody has counted. originals: of up to FILES files. folders: that hold files, where
+    they give no classes. skipped: a line for each picture that cannot be read.
+    """
+
+    data: Data
+    facts: Facts
+    total: int
+    pictures: Tensor
+    label: Tensor | None
+    held: Tensor
+    counts: list[int]
+    originals: list[Original]
+    folders: int
+    skipped: list[str]
+
+
+def gather(source: PictureSource | StreamSource, data: Data) -> Evidence:
+    """Looks at a set once."""
+    names, counts = source.facts.classes, list[int]()
+    originals, folders = _originals(source, data)
+    if isinstance(source, StreamSource):
+        raw, label = source.held
+        held = torch.ones(len(raw), dtype=torch.bool)
+    else:
+        pictures = source.pictures
+        numbers = torch.arange(len(pictures))
+        if isinstance(pictures.images, OnDemand):
+            numbers = torch.linspace(0, len(pictures) - 1, READ).long().unique()
+        where = pictures.images.device if isinstance(pictures.images, Tensor) else numbers.device
+        raw, label = pictures.batch(numbers.to(where))
+        held = torch.isin(numbers, source.held)
+        if names and pictures.labels is not None:
+            counts = torch.bincount(pictures.labels.cpu()[source.kept], minlength=len(names)).tolist()
+    label = label.cpu() if names and label is not None else None
+    return Evidence(
+        data, source.facts, source.total, raw.cpu(), label, held, counts, originals, folders, source.skipped
+    )
+
+
+def _originals(source: PictureSource | StreamSource, data: Data) -> tuple[list[Original], int]:
+    """Pictures as they lie there, those that can be read, and the number of folders that files without classes lie in."""
+    raw = (
+        source.shards.read(source.shards.blocks[0]) if isinstance(source, StreamSource) else _undecoded(data)
+    )
+    found = []
+    for i in torch.linspace(0, raw.count - 1, min(FILES, raw.count)).long().tolist():
+        try:
+            image = raw.open(i)
+            height, width = image.height, image.width
+            if image.getexif().get(ExifTags.Base.Orientation, 1) >= 5:  # lies on its side
+                height, width = width, height
+            found.append(Original(height, width, len(decode_to(image, (64, 64), None)) == 3))
+        except Exception:  # Pillow raises nearly anything; what cannot be read is counted by `skipped`
+            continue
+    lost = data.path is not None and raw.labels is None and data.path.is_dir()
+    return found, len({Path(raw.where(i)).parent for i in range(raw.count)}) if lost else 0
+
+
+def _undecoded(data: Data) -> sources.Source:
+    if data.path is not None:
+        return sources.local(data.path.expanduser(), "train", int(data.memory_gb * 2**30))
+    if data.name == "digits":
+        return sources.digits("train")
+    return sources.hub(KNOWN[data.name].hub if data.name in KNOWN else data.name, "train")
+
+
+def examine(source: PictureSource | StreamSource, data: Data) -> Iterator[Finding]:
+    """All findings about a set of pictures."""
+    evidence = gather(source, data)
+    for check in (unreadable, channels, sizes, repeated, flat, classes, mirrored):
+        yield from check(evidence)
+
+
+def unreadable(evidence: Evidence) -> Iterator[Finding]:
+    """Files that cannot be decoded."""
+    bad, files = len(evidence.skipped), "file" if len(evidence.skipped) == 1 else "files"
+    if not bad:
+        yield Finding("ok", "files", f"all {len(evidence.pictures):,} that were read are whole")
+        return
+    level: Level = "error" if bad > len(evidence.pictures) else "warning"
+    text = f"{bad:,} {files} cannot be read and will be left out; the first is {evidence.skipped[0]}"
+    remedy = "remove or mend them, or go on without"
+    yield Finding(level, "files", text, remedy, anchor="pictures-are-skipped")
+
+
+def channels(evidence: Evidence) -> Iterator[Finding]:
+    """Grey pictures in three channels, and colour that is thrown away."""
+    found, coloured = evidence.facts.shape[0], sum(original.colour for original in evidence.originals)
+    share = coloured / max(len(evidence.originals), 1)
+    if found == 1 and share > 0.5:
+        text = f"{share:.0%} of the files have colours, which data.channels=1 throws away"
+        yield Finding("warning", "channels", text, "set data.channels=3", anchor="wrong-colours")
+    elif found == 3 and share < 0.05:
+        text = f"three channels, yet {1 - share:.0%} of the files are grey: samples may get tints of colour"
+        yield Finding("warning", "channels", text, "set data.channels=1", anchor="wrong-colours")
+    else:
+        yield Finding("ok", "channels", f"{found}; {share:.0%} of the files have colours")
+
+
+def sizes(evidence: Evidence) -> Iterator[Finding]:
+    """Pictures that must be enlarged, and pictures of which a good part is cut off."""
+    _, height, width = evidence.facts.shape
+    scales = [min(o.height / height, o.width / width) for o in evidence.originals]
+    kept = [s**2 * height * width / (o.height * o.width) for s, o in zip(scales, evidence.originals)]
+    count, fine = max(len(scales), 1), True
+    if (small := sum(scale < 0.75 for scale in scales) / count) > 0.1:
+        fine, middle = False, sorted(min(o.height, o.width) for o in evidence.originals)[len(scales) // 2]
+        text = f"{small:.0%} of the files are smaller than {height}x{width} and are enlarged, hence blurred"
+        remedy = f"set data.size={middle}, the shorter side of the middle one"
+        yield Finding("warning", "sizes", text, remedy, anchor="blurry-samples")
+    if (cut := sum(part < 0.6 for part in kept) / count) > 0.25:
+        fine = False
+        text = f"of {cut:.0%} of the files more than 40 % is cut off to fit them into {height}x{width}"
+        remedy = "set data.size=[HEIGHT, WIDTH] to the shape of the files, or crop them where it suits"
+        yield Finding("warning", "sizes", text, remedy, anchor="wrong-crops")
+    if fine and evidence.originals:
+        sides = [side for o in evidence.originals for side in (o.height, o.width)]
+        text = f"sides of {min(sides)} to {max(sides)} pixels, fitted into {height}x{width}"
+        yield Finding("ok", "sizes", text)
+
+
+def repeated(evidence: Evidence) -> Iterator[Finding]:
+    """Pictures that occur more than once, byte for byte; also under two labels, or on both sides of the hold-out."""
+    digests = [hashlib.blake2b(p.tobytes(), digest_size=16).digest() for p in evidence.pictures.numpy()]
+    times = Counter(digests)
+    again = sum(n - 1 for n in times.values())
+    text = f"{again:,} of {len(digests):,} are exact copies of another" if again else "no exact copies"
+    if again <= 0.01 * len(digests):
+        yield Finding("ok", "duplicates", text)
+    else:
+        trained = {digest for digest, held in zip(digests, evidence.held.tolist()) if not held}
+        leaked = sum(digest in trained for digest, held in zip(digests, evidence.held.tolist()) if held)
+        if leaked:
+            text += f"; {leaked:,} held-out ones are trained on, which flatters val_loss"
+        remedy = "remove them: what is seen more often is copied sooner"
+        yield Finding("warning", "duplicates", text, remedy, anchor="copies-of-the-training-set")
+    if evidence.label is not None:
+        labels: dict[bytes, set[int]] = {}
+        for digest, label in zip(digests, evidence.label.tolist()):
+            labels.setdefault(digest, set()).add(label)
+        if torn := sum(len(of_it) > 1 for of_it in labels.values()):
+            text = f"the same picture lies in two or more classes, {torn:,} times"
+            remedy = "keep each in its own class"
+            yield Finding("warning", "labels", text, remedy, anchor="samples-ignore-the-class")
+
+
+def flat(evidence: Evidence) -> Iterator[Finding]:
+    """Pictures of nearly one colour: blank pages, failed exports."""
+    per_channel = evidence.pictures.flatten(2)
+    spread = (per_channel.amax(2).int() - per_channel.amin(2).int()).amax(1)
+    count, total = int((spread < FLAT).sum()), len(spread)
+    if count <= 0.005 * total:
+        yield Finding("ok", "blank pictures", f"{count:,} of {total:,}")
+        return
+    text = f"{count:,} of {total:,} are nearly of one colour"
+    remedy = "remove them, unless the model is to make blank ones"
+    yield Finding("warning", "blank pictures", text, remedy, anchor="grey-or-washed-out-pictures")
+
+
+def classes(evidence: Evidence) -> Iterator[Finding]:
+    """Empty, rare and far too many classes; and pictures that lost their classes."""
+    names, counts = evidence.facts.classes, evidence.counts
+    if not names:
+        if evidence.folders > 1 and evidence.data.labels is None and evidence.data.only is None:
+            text = f"not used, since some of the {evidence.folders} folders of pictures lie above others"
+            remedy = "put every picture into the sub-folder of its class, or set data.labels=false"
+            yield Finding("warning", "classes", text, remedy, anchor="samples-ignore-the-class")
+        else:
+            yield Finding("ok", "classes", "none")
+        return
+    if not counts:
+        yield Finding("ok", "classes", f"{len(names)}; a streamed set is not counted")
+        return
+    fine = True
+    if empty := [name for name, count in zip(names, counts) if not count]:
+        fine = False
+        shown = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
+        text = f"{len(empty)} of {len(names)} have no picture to train on: {shown}"
+        remedy = "add pictures, or never ask for these"
+        yield Finding("warning", "classes", text, remedy, anchor="samples-ignore-the-class")
+    present = sorted(count for count in counts if count)
+    if len(present) > 1 and evidence.total < 5 * len(present):
+        fine = False
+        text = f"{len(present)} classes for {evidence.total:,} pictures: the labels may number the pictures"
+        remedy = "check the label column or the folders, or set data.labels=false"
+        yield Finding("warning", "labels", text, remedy, anchor="samples-ignore-the-class")
+    elif present[-1] > 10 * present[0]:
+        fine = False
+        rare = names[counts.index(present[0])]
+        text = f"from {present[0]:,} pictures ({rare}) to {present[-1]:,}"
+        remedy = "add pictures of the rare ones, or take fewer of the others"
+        yield Finding("warning", "class balance", text, remedy, anchor="samples-ignore-the-class")
+    if fine:
+        yield Finding("ok", "classes", f"{len(names)}, of {present[0]:,} to {present[-1]:,} pictures each")
+
+
+def mirrored(evidence: Evidence) -> Iterator[Finding]:
+    """Flips that were asked for where mirrored pictures are not pictures of the set."""
+    if not evidence.data.flip:
+        return
+    name, signs = evidence.data.name, evidence.facts.classes
+    reads = len(signs) > 1 and all(len(sign) == 1 for sign in signs)  # classes 0 to 9, A to Z
+    if reads or (name in KNOWN and not KNOWN[name].flip):
+        text = f"data.flip=true mirrors {name}" + (
+            ", whose classes look like letters or digits" if reads else ""
+        )
+        yield Finding("warning", "flips", text, "set data.flip=false", anchor="mirrored-pictures")

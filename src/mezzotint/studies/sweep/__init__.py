@@ -1,0 +1,1 @@
+"""A grid of trained and sampled cells, as one table."""

@@ -1,0 +1,232 @@
+"""A grid of experiments: every point of the training axes is trained once, sampled at every point of the sampling axes,
+and judged by one judge against one reference.
+
+A sweep's folder holds cells/NAME (ordinary runs), sheets/NAME.png, and sweep.json: what was asked, and every row found.
+The file is written after every row, so that a sweep that was stopped or killed goes on where it was.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mezzotint import plots
+from mezzotint.data import DataError
+from mezzotint.disk.files import write
+from mezzotint.errors import ConfigError, ModelError, RunError
+from mezzotint.evaluate.judges.features import Extractor, extract
+from mezzotint.evaluate.metrics.numbers import Number, compare
+from mezzotint.evaluate.reference import SILENT, Progress, Reference, open_judge, open_reference
+from mezzotint.evaluate.sample_set import sample_made
+from mezzotint.model.cost import network_calls
+from mezzotint.model.device import find_device
+from mezzotint.model.model import Model, load
+from mezzotint.run.events import Done, Tick
+from mezzotint.run.fit import fit
+from mezzotint.studies.sweep.plan import Cell, Plan, Point
+
+FAILURES = (ConfigError, ModelError, RunError, DataError)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one cell got at one point of the sampling axes; or why there is nothing.
+
+    low, high: 95 % interval of the Fréchet distance over draws of pictures, for one training.
+    """
+
+    cell: str
+    point: str
+    words: Mapping[str, str] = field(default_factory=dict)
+    frechet: float | None = None
+    low: float | None = None
+    high: float | None = None
+    agreement: float | None = None
+    calls: int | None = None
+    seconds: float = 0.0
+    failed: str = ""
+
+
+class Said(NamedTuple):
+    """A row that was found, or a line about what goes on. left: seconds, where they can be told."""
+
+    text: str
+    row: Row | None = None
+    left: float | None = None
+
+
+def sweep(
+    plan: Plan,
+    out: str | Path,
+    *,
+    extractor: str = "auto",
+    device: str = "auto",
+    stop: Callable[[], bool] = lambda: False,
+    progress: Progress = SILENT,
+) -> Iterator[Said]:
+    """Trains, samples and judges whatever of the plan is not in the folder yet; yields lines and rows.
+
+    extractor: see `open_judge`. stop: asked after every step and row; True saves and ends. What fails is a row with its
+    reason, tried again by the next call. Raises ConfigError where the folder holds another sweep, or DataError.
+    """
+    out = Path(out)
+    reference = open_reference(plan.base.data)
+    judge = open_judge(extractor, reference, find_device(device), progress)
+    asked = plan.asked() | {"judge": str(judge), "reference": reference.words, "data": reference.version}
+    rows = {(row.cell, row.point): row for row in _kept(out, asked) if not row.failed}
+    left = _Left(sum(not _done(plan, cell, rows) for cell in plan.cells if cell.config))
+    for cell in plan.cells:
+        name = cell.point.name
+        due = [point for point in plan.points if (name, point.name) not in rows]
+        if not due:
+            continue
+        began = time.perf_counter()
+        failed, model = cell.failed, None
+        if cell.config is not None:
+            yield Said(f"training {name}", left=left.seconds())
+            try:
+                for event in fit(cell.config, out / "cells" / name, stop=stop):
+                    match event:
+                        case Tick(step, until, _, _):
+                            progress(f"training {name}", step, until)
+                        case Done(finished=False):
+                            yield Said(f"saved {name} at step {event.step:,}; the same command goes on")
+                            return
+                model = load(out / "cells" / name, device=device)
+                _sheet(model, out / "sheets" / f"{name}.png")
+            except FAILURES as error:
+                failed = _line(error)
+        for point in due:
+            if stop():
+                yield Said(f"stopped before {name} {point.name}; the same command goes on")
+                return
+            words = {**cell.point.words, **point.words}
+            if model is None:
+                row = Row(name, point.name, words, failed=failed)
+            else:
+                row = _judged(model, judge, reference, plan.n, name, point, words, progress)
+            rows[name, point.name] = row
+            _keep(out, asked, list(rows.values()))
+            yield Said(spoken(row), row, left.seconds())
+        if cell.config is not None:
+            left.done(time.perf_counter() - began)
+
+
+def _judged(
+    model: Model,
+    judge: Extractor,
+    reference: Reference,
+    n: int,
+    cell: str,
+    point: Point,
+    words: Mapping[str, str],
+    progress: Progress,
+) -> Row:
+    """Samples and numbers; all points share their seeds, so that they differ in nothing else."""
+    try:
+        made = sample_made(model, n, 0, progress, **point.values)
+    except FAILURES as error:
+        return Row(cell, point.name, words, failed=_line(error))
+    asked = made.labels if judge.labels else None
+    features = extract(judge, made.values)
+    found: dict[str, Number] = {
+        number.name: number
+        for number in compare(features, reference.features(judge), asked, None, ("frechet", "agreement"))
+    }
+    distance, agreement = found["frechet distance"], found.get("class agreement")
+    share = None if agreement is None else agreement.value
+    calls = network_calls(model, model.settings(**point.values))
+    return Row(
+        cell,
+        point.name,
+        words,
+        distance.value,
+        distance.low,
+        distance.high,
+        share,
+        calls,
+        round(made.seconds, 2),
+    )
+
+
+def _sheet(model: Model, path: Path) -> None:
+    """Pictures of a cell by the recipe's own way of sampling, with the settings that made them inside."""
+    classes = len(model.classes)
+    columns = classes if 0 < classes <= 10 else 8
+    samples = model.sample(8 * columns, label="all" if classes else None, seed=0)
+    plots.save_png(samples.sheet(columns), path, samples.settings)
+
+
+def spoken(row: Row) -> str:
+    """A row as one line."""
+    words = " ".join(row.words.values())
+    if row.failed or row.frechet is None:
+        return f"{words}: failed: {row.failed}"
+    half = "" if row.low is None or row.high is None else f" ± {(row.high - row.low) / 2:.2g}"
+    agreement = "" if row.agreement is None else f", agreement {row.agreement:.1%}"
+    return f"{words}: distance {row.frechet:.4g}{half}{agreement}"
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _done(plan: Plan, cell: Cell, rows: Mapping[tuple[str, str], Row]) -> bool:
+    return all((cell.point.name, point.name) in rows for point in plan.points)
+
+
+class _Left:
+    """The time left, from the cells that were done in this call."""
+
+    def __init__(self, cells: int) -> None:
+        self.cells = cells
+        self.took: list[float] = []
+        self.began = time.perf_counter()
+
+    def done(self, seconds: float) -> None:
+        self.took.append(seconds)
+        self.began = time.perf_counter()
+
+    def seconds(self) -> float | None:
+        if not self.took:
+            return None
+        each = sum(self.took) / len(self.took)
+        return max(each * (self.cells - len(self.took)) - (time.perf_counter() - self.began), 0.0)
+
+
+def kept_rows(out: str | Path) -> list[Row]:
+    """All rows in a sweep's folder so far; none where it has not begun."""
+    path = Path(out) / "sweep.json"
+    return (
+        [Row(**row) for row in json.loads(path.read_text(encoding="utf-8"))["rows"]] if path.is_file() else []
+    )
+
+
+def _kept(out: Path, asked: Mapping[str, Any]) -> list[Row]:
+    """The rows in a sweep's folder. Raises ConfigError where they would not compare with what is asked now."""
+    try:
+        found = json.loads((out / "sweep.json").read_text(encoding="utf-8"))
+        rows, before = [Row(**row) for row in found["rows"]], found["asked"]
+    except FileNotFoundError:
+        return []
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise ConfigError(f"{out}/sweep.json is damaged; choose another --out, or remove it") from error
+    now = json.loads(json.dumps(asked))
+    for key in ("n", "judge", "data"):
+        if before[key] != now[key]:
+            raise ConfigError(
+                f"{out} holds a sweep with {key} {before[key]}, not {now[key]}; choose another --out"
+            )
+    for key in ("cells", "points"):
+        for name in before[key].keys() & now[key].keys():
+            if before[key][name] != now[key][name]:
+                raise ConfigError(f"{out} holds another {name} of an earlier sweep; choose another --out")
+    return rows
+
+
+def _keep(out: Path, asked: Mapping[str, Any], rows: list[Row]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    content = {"asked": asked, "rows": [asdict(row) for row in rows]}
+    write(out / "sweep.json", json.dumps(content, indent=1).encode())

@@ -1,0 +1,1 @@
+"""Which settings make the best pictures in a given time?"""

@@ -1,0 +1,121 @@
+"""Who judges the trials of `tune`, and what is made for it to see.
+
+The judge sees training data alone: the pictures held out of training and a fixed part of the others are the reference,
+and a classifier learns to see from the rest.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from mezzotint.config import Data
+from mezzotint.data import toy
+from mezzotint.data.images import load_pictures
+from mezzotint.data.known import flips_by_default
+from mezzotint.data.open import MOST_HELD_OUT
+from mezzotint.data.order import Order
+from mezzotint.evaluate.judges import cache
+from mezzotint.evaluate.judges.features import Features, extract
+from mezzotint.evaluate.metrics.energy import energy_distance
+from mezzotint.evaluate.metrics.frechet import Moments, frechet_distance
+from mezzotint.evaluate.reference import MOST_BYTES, SILENT, Progress, Reference, open_judge
+from mezzotint.evaluate.sample_set import sample_made
+from mezzotint.model.model import Model
+
+REFERENCE = 10_000  # pictures, or half of the set where it is smaller
+POINTS = 2000
+RESAMPLES = 10  # of a trial's pictures, for its standard error
+
+
+@dataclass(frozen=True)
+class Judge:
+    """see: pictures or points to rows (n, d), and logits of the data's classes. distance: of rows to the real ones."""
+
+    kind: Literal["frechet", "energy"]
+    words: str
+    version: str
+    see: Callable[[Tensor], Features]
+    distance: Callable[[Tensor], float]
+
+
+class Look(NamedTuple):
+    """What a judge saw. rows: (n, d). right: (n,) bool, whether each is what it was asked to be; None without classes."""
+
+    rows: Tensor
+    right: Tensor | None
+
+
+def open_tuning_judge(model: Model, progress: Progress = SILENT) -> Judge:
+    """The judge of a model's trials: the Fréchet distance in the features of a classifier (of clusters, where there are
+    no classes), or the energy distance of points. Raises DataError where the data is not there."""
+    data = model.config.data
+    if data.name in toy.TOYS:
+        points, _ = toy.points(data.name, POINTS, (0, 0, 0, 2))  # no seed of training has four words
+        words = f"{POINTS:,} fresh points of {data.name}"
+        version = cache.digest(points)
+        return Judge(
+            "energy", words, version, lambda x: Features(x, None), lambda x: energy_distance(x, points)
+        )
+    reference = training_reference(data, model.facts.shape)
+    extractor = open_judge("auto", reference, model.device, progress)
+    moments = Moments.of(reference.features(extractor, progress).pool)
+    told = extractor.labels and reference.classes == model.classes
+
+    def see(images: Tensor) -> Features:
+        pool, logits = extract(extractor, images)
+        return Features(pool, logits if told else None)
+
+    version = cache.digest(str(extractor), reference.version)
+    return Judge("frechet", reference.words, version, see, lambda x: frechet_distance(Moments.of(x), moments))
+
+
+def training_reference(data: Data, shape: tuple[int, ...]) -> Reference:
+    """Real pictures to choose settings by, of the training split alone: those that runs hold out, and a fixed random part
+    of the others, up to 10,000 or half of them. The judge learns from the rest: of pictures that it has learned, its
+    features are clearer than of any others. shape: (C, H, W) of the model's pictures."""
+    whole = load_pictures(
+        data.name,
+        data.path,
+        size=(shape[1], shape[2]),
+        channels=shape[0],
+        limit=data.limit,
+        only=data.only,
+        memory_limit=int(data.memory_gb * 2**30),
+    )
+    total, most = len(whole), max(1, MOST_BYTES // math.prod(shape))
+    order = Order(total, seed=0).permutation(0)  # as in training: the held-out pictures come first
+    count = min(REFERENCE, most, total // 2)
+    held = min(round(data.holdout * total), MOST_HELD_OUT, count)
+    images, labels = whole.batch(order[:count])
+    learn, learn_labels = whole.batch(order[count:][:most])
+    return Reference(
+        name=data.name,
+        words=f"{count:,} training pictures of {data.name}, {held:,} of them held out",
+        images=images,
+        labels=labels,
+        learn=learn,
+        learn_labels=learn_labels,
+        train=images[held:],
+        unseen=images[:held],
+        classes=() if labels is None else tuple(whole.classes),
+        flip=flips_by_default(data.name) if data.flip is None else data.flip,
+    )
+
+
+def standard_error(statistic: Callable[[Tensor], float], n: int, draws: int = RESAMPLES) -> float:
+    """Of a statistic of n pictures' numbers (n,), by the bootstrap (Efron 1979)."""
+    random = torch.Generator().manual_seed(0)
+    values = [statistic(torch.randint(n, (n,), generator=random)) for _ in range(draws)]
+    return float(torch.tensor(values, dtype=torch.float64).std())
+
+
+def look(model: Model, judge: Judge, n: int, seed: int, progress: Progress = SILENT) -> Look:
+    """Makes n pictures of all classes in turn with a model's defaults, and has the judge see them."""
+    made = sample_made(model, n, seed, progress)
+    rows, logits = judge.see(made.values)
+    right = None if logits is None or made.labels is None else logits.argmax(1) == made.labels
+    return Look(rows, right)

@@ -1,0 +1,415 @@
+"""Which settings make the best pictures in a given time?  Sampler, steps, guidance and its interval, length of the average.
+
+Every trial makes the same pictures from the same seeds ("common random numbers"), so that trials differ by their
+settings and hardly by chance. Still, the best of many is lucky: at the end the present defaults and the found ones are
+compared on fresh seeds, picture by picture, and only a gain that is clear of the noise is kept.
+
+The judge sees training data alone: the pictures held out of training and a fixed part of the others are the reference,
+and a classifier learns to see from the rest. The test split still judges once, by `mezzotint evaluate`. That the model
+has learned from most of the reference does not matter here: all trials are of this one model.
+"""
+
+import json
+import math
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from mezzotint.config import Sample
+from mezzotint.disk.files import write_json
+from mezzotint.disk.folder import locked
+from mezzotint.disk.model_file import read_header, save_model
+from mezzotint.disk.names import find
+from mezzotint.disk.snapshots import snapshots
+from mezzotint.errors import ConfigError, RunError
+from mezzotint.evaluate.judges import cache
+from mezzotint.evaluate.reference import SILENT, Progress
+from mezzotint.model.cost import TIMED, fitted, network_calls, seconds_of
+from mezzotint.model.model import Model, load
+from mezzotint.studies.tune.judge import RESAMPLES, Look, look, open_tuning_judge, standard_error
+
+CHECK = 2  # times as many pictures for the last comparison, from fresh seeds
+CLEAR = 2.0  # standard errors
+MARGIN = 0.9  # of the seconds, to plan with
+
+
+@dataclass(frozen=True)
+class Target:
+    """calls: network calls a picture at most; a step counts twice where it is guided. seconds: for 64 pictures on this
+    machine. Neither: the calls of the present defaults. agreement: the share of pictures, in [0, 1], that a classifier
+    should take for the class they were asked to be; settings that reach it are preferred."""
+
+    calls: int | None = None
+    seconds: float | None = None
+    agreement: float = 0.99
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a trial tries. weights: "ema", those of the model file, or a length of the average, "0.07"."""
+
+    weights: str
+    settings: Sample
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How good the pictures of a choice are. distance: to real ones, lower is better, with its standard error.
+    agreement: see `Target`; None where there are no classes. calls: of the network, a picture."""
+
+    choice: Choice
+    calls: int
+    distance: float
+    error: float
+    agreement: float | None
+
+    def rank(self, wanted: float) -> tuple[float, float]:
+        """The lower, the better: first what is missing of the agreement that is wanted, then the distance."""
+        return max(0.0, wanted - (1.0 if self.agreement is None else self.agreement)), self.distance
+
+
+MEASURED = ("calls", "distance", "error", "agreement")  # of a trial
+
+
+@dataclass(frozen=True)
+class Tried:
+    """After a trial. best: the best so far. left: seconds to go, roughly."""
+
+    trial: Trial
+    best: bool
+    done: int
+    total: int
+    left: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end: present defaults against found ones, on fresh seeds. kind, words: of the distance and the real ones.
+    seconds: for 64 pictures, of each. gain: of
+    distance, with its standard error. clear: whether the found ones are better beyond noise; reason: in words.
+    written: whether they are the model file's defaults now."""
+
+    path: Path
+    kind: Literal["frechet", "energy"]
+    words: str
+    present: Trial
+    found: Trial
+    seconds: tuple[float, float]
+    gain: float
+    error: float
+    clear: bool
+    reason: str
+    written: bool
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is tried: lengths of averages, guidance scales by intervals of sigma / alpha, and samplers by shares of the
+    steps that the target allows."""
+
+    lengths: tuple[float, ...]
+    scales: tuple[float, ...]
+    intervals: tuple[tuple[float, float] | None, ...]
+    samplers: tuple[str, ...]
+    shares: tuple[float, ...]
+    around: tuple[float, ...]  # the best scale and the ends of its interval, times this
+
+
+FULL = Grid(
+    lengths=(0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.14, 0.2),
+    scales=(1.5, 2.0, 3.0, 4.0),
+    intervals=(None, (0.1, 6.0), (0.2, 3.0), (0.4, 3.0), (0.2, 1.5)),
+    samplers=(
+        *("dpmpp_2m", "dpmpp_3m", "unipc", "unipc_3", "deis"),  # a call a step
+        *("heun", "dpmpp_2s", "ddim", "dpmpp_2m_sde", "euler_a"),  # two calls; simple; with fresh noise
+    ),
+    shares=(0.8, 0.6),
+    around=(0.75, 1.33),
+)
+QUICK = Grid((0.03, 0.05, 0.1, 0.2), (1.5, 2.5), (None, (0.2, 3.0)), ("dpmpp_2m", "unipc", "heun"), (), ())
+
+
+def tune(
+    name: str | Path,
+    target: Target = Target(),
+    *,
+    n: int = 1000,
+    seed: int = 0,
+    quick: bool = False,
+    dry_run: bool = False,
+    device: str = "auto",
+    progress: Progress = SILENT,
+) -> Iterator[Tried | Outcome]:
+    """Searches, and writes what it found into the model file as its defaults; yields every trial, then the outcome.
+
+    n: pictures (or points) a trial. seed: of the first. quick: fewer trials. dry_run: write nothing. progress: called
+    with (what, done, of so many) while a judge is trained and while pictures are made. A run keeps its trials in
+    tune.json: the same command goes on where it was interrupted. Going on with training writes the model file anew,
+    with the defaults of the run's configuration. A model that stands alone has no snapshots to make other averages of.
+
+    Raises ConfigError, ModelError, DataError or RunError in one line.
+    """
+    if n < 100:
+        raise ConfigError(f"-n {n} is too few to tell settings apart; the usual is 1000")
+    path = find(name)
+    in_run = path.name == "model.safetensors" and (path.parent / "config.yaml").is_file()
+    folder = path.parent if in_run else None
+    with locked(folder) if folder and not dry_run else nullcontext():
+        search = Search(path, folder, target, n, seed, QUICK if quick else FULL, device, progress)
+        kept: dict[str, Any] = {"trials": search.kept}
+        for tried in search.run():
+            if folder and not dry_run:
+                write_json(folder / "tune.json", kept)
+            yield tried
+        outcome = search.outcome()
+        pair = {"present": search.record(outcome.present), "found": search.record(outcome.found)}
+        if outcome.clear and not dry_run:
+            search.publish(outcome.found.choice)
+            outcome = replace(outcome, written=True)
+        if folder and not dry_run:
+            write_json(
+                folder / "tune.json", kept | pair | {"reason": outcome.reason, "written": outcome.written}
+            )
+        yield outcome
+
+
+class Search:
+    """Descent by coordinates: length of the average, guidance, sampler and steps, and the length once more."""
+
+    def __init__(
+        self,
+        path: Path,
+        folder: Path | None,
+        target: Target,
+        n: int,
+        seed: int,
+        grid: Grid,
+        device: str,
+        progress: Progress,
+    ) -> None:
+        self.path, self.target, self.n, self.seed, self.grid = path, target, n, seed, grid
+        self.progress = progress
+        self.weights = lru_cache(maxsize=2)(lambda weights: load(path, weights=weights, device=device))
+        self.kept: dict[str, Any] = _read(folder / "tune.json") if folder else {}
+        self.lengths = [f"{length:g}" for length in grid.lengths] if folder and snapshots(folder) else []
+        self.present = Choice("ema", read_header(path).config.sample)
+        self.plain = self.weights("ema")
+        self.budget = self.allowed()
+        self.judge = open_tuning_judge(self.plain, progress)
+        guided = 1 + len(grid.scales) * len(grid.intervals) + 3 * len(grid.around)
+        self.total = 1 + 2 * len(self.lengths) + len(grid.samplers) + len(grid.shares)
+        self.total += guided if self.plain.classes else 0
+        self.done, self.measured, self.spent = 0, 0, 0.0
+        self.best: Trial | None = None
+
+    def model(self, choice: Choice) -> Model:
+        """The model with a choice as its defaults, just as it would be written."""
+        model = self.weights(choice.weights)
+        config = model.config.model_copy(update={"sample": choice.settings})
+        return Model(replace(model.header, config=config), model.denoiser, model.device, model.source)
+
+    def allowed(self) -> int:
+        """Network calls a picture that the target allows."""
+        budgets = [] if self.target.calls is None else [self.target.calls]
+        if self.target.seconds is not None:
+            few = fitted(self.plain, self.present.settings, 16) or self.present.settings
+            a_call = seconds_of(self.model(Choice("ema", few))) / network_calls(self.plain, few)
+            budgets.append(int(MARGIN * self.target.seconds / a_call))
+            if not budgets[-1]:
+                raise ConfigError(
+                    f"--seconds {self.target.seconds:g} is too short: here {TIMED} pictures take {a_call:.2g} s a network "
+                    "call; give more"
+                )
+        return min(budgets, default=network_calls(self.plain, self.present.settings))
+
+    # --- what is tried --------------------------------------------------------------------------------------
+
+    def run(self) -> Iterator[Tried]:
+        yield from self.attempt(self.start())
+        for coordinate in (
+            self.averages,
+            self.guidance,
+            self.closer,
+            self.samplers,
+            self.fewer,
+            self.averages,
+        ):
+            assert self.best is not None
+            yield from self.attempt(coordinate(self.best.choice))
+
+    def start(self) -> Iterator[Choice]:
+        """The present defaults, or where the target does not allow a single step of them, without guidance."""
+        yield next(self.all_steps([self.present, _changed(self.present, guidance=1.0)]))
+
+    def averages(self, best: Choice) -> Iterator[Choice]:
+        yield from (replace(best, weights=length) for length in self.lengths)
+
+    def guidance(self, best: Choice) -> Iterator[Choice]:
+        """Scales by intervals: of them one depends on the other."""
+        if self.plain.classes:
+            pairs = [(1.0, None), *product(self.grid.scales, self.grid.intervals)]
+            yield from self.all_steps(_changed(best, guidance=g, guidance_interval=i) for g, i in pairs)
+
+    def closer(self, best: Choice) -> Iterator[Choice]:
+        """About the best guidance: its scale and the ends of its interval."""
+        scale, interval = best.settings.guidance, best.settings.guidance_interval
+        for factor in self.grid.around if self.plain.classes and scale != 1 else ():
+            changes: list[dict[str, Any]] = [{"guidance": round(1 + (scale - 1) * factor, 3)}]
+            if interval is not None:
+                low, high = interval
+                changes.append({"guidance_interval": (round(low * factor, 3), high)})
+                changes.append({"guidance_interval": (low, round(high * factor, 3))})
+            yield from self.all_steps(_changed(best, **change) for change in changes)
+
+    def samplers(self, best: Choice) -> Iterator[Choice]:
+        others = [name for name in self.grid.samplers if name != best.settings.sampler]
+        yield from self.all_steps(_changed(best, sampler=name, eta=0.0, churn=0.0) for name in others)
+
+    def fewer(self, best: Choice) -> Iterator[Choice]:
+        """Steps: all that the target allows were tried, and now and then fewer are better."""
+        for share in self.grid.shares:
+            yield _changed(best, steps=max(1, round(share * best.settings.steps)))
+
+    def all_steps(self, choices: Iterable[Choice]) -> Iterator[Choice]:
+        """The choices that the target allows, each with all the steps that it allows."""
+        for choice in choices:
+            settings = fitted(self.plain, choice.settings, self.budget)
+            if settings is not None:
+                yield replace(choice, settings=settings)
+
+    # --- trying it ------------------------------------------------------------------------------------------
+
+    def attempt(self, choices: Iterable[Choice]) -> Iterator[Tried]:
+        for choice in choices:
+            trial = self.measure(choice)
+            wanted = self.target.agreement
+            better = self.best is None or trial.rank(wanted) < self.best.rank(wanted)
+            self.best = trial if better else self.best
+            self.done = min(self.done + 1, self.total)
+            left = self.spent / max(1, self.measured) * (self.total - self.done + 2 * CHECK)
+            yield Tried(trial, better, self.done, self.total, left)
+
+    def measure(self, choice: Choice) -> Trial:
+        """A trial, or what an earlier one of the same weights, settings, pictures and judge has found."""
+        model = self.model(choice)
+        key = cache.digest(
+            *model.denoiser.net.state_dict().values(),  # type: ignore[attr-defined]
+            f"{model.denoiser.dtype} {choice.settings.model_dump_json()} {self.n} {self.seed} {self.judge.version}",
+        )
+        if key not in self.kept:
+            began = time.perf_counter()
+            trial = self.trial(choice, look(model, self.judge, self.n, self.seed, self.progress))
+            self.measured, self.spent = self.measured + 1, self.spent + time.perf_counter() - began
+            self.kept[key] = self.record(trial)
+        return Trial(choice, **{k: self.kept[key][k] for k in MEASURED})
+
+    def record(self, trial: Trial) -> dict[str, Any]:
+        """A trial as it stands in tune.json."""
+        weights = self.weights(trial.choice.weights).header.weights
+        settings = trial.choice.settings.model_dump(mode="json")
+        return {"weights": weights, **settings, **{k: getattr(trial, k) for k in MEASURED}}
+
+    def trial(self, choice: Choice, seen: Look) -> Trial:
+        distance = self.judge.distance
+        error = standard_error(lambda i: distance(seen.rows[i]), len(seen.rows))
+        agreement = None if seen.right is None else float(seen.right.double().mean())
+        return Trial(
+            choice, network_calls(self.plain, choice.settings), distance(seen.rows), error, agreement
+        )
+
+    # --- the end --------------------------------------------------------------------------------------------
+
+    def outcome(self) -> Outcome:
+        """The present defaults against the best, on seeds that chose nothing."""
+        assert self.best is not None
+        found = self.best.choice
+        limit = self.target.seconds
+        while limit and found.settings.steps > 1 and seconds_of(self.model(found)) > limit:
+            found = _changed(found, steps=found.settings.steps - 1)
+        seconds = (seconds_of(self.model(self.present)), seconds_of(self.model(found)))
+        n, seed = CHECK * self.n, self.seed + self.n
+        a = look(self.model(self.present), self.judge, n, seed, self.progress)
+        b = a if found == self.present else look(self.model(found), self.judge, n, seed, self.progress)
+        before, after = self.trial(self.present, a), self.trial(found, b)
+
+        def gained(index: Tensor) -> float:
+            return self.judge.distance(a.rows[index]) - self.judge.distance(b.rows[index])
+
+        gain, error = before.distance - after.distance, standard_error(gained, n, 5 * RESAMPLES)
+        more = torch.zeros(n) if a.right is None or b.right is None else b.right.float() - a.right.float()
+        clear, reason = self.verdict(before, after, gain / max(error, 1e-12), _steady(more), seconds)
+        return Outcome(
+            self.path,
+            self.judge.kind,
+            self.judge.words,
+            before,
+            after,
+            seconds,
+            gain,
+            error,
+            clear,
+            reason,
+            written=False,
+        )
+
+    def verdict(
+        self, present: Trial, found: Trial, gain: float, agreement: float, seconds: tuple[float, float]
+    ) -> tuple[bool, str]:
+        """Whether the found settings are better, and why. gain, agreement: what they gain, in standard errors."""
+        limit = self.target.seconds
+        if found.choice == self.present:
+            return False, "the present defaults are the best that was found"
+        if limit and seconds[1] > limit:
+            return (
+                False,
+                f"{TIMED} pictures take {seconds[1]:.2g} s with the least steps, more than the target",
+            )
+        if present.calls > self.budget or (limit and seconds[0] > limit):
+            return True, "the present defaults take longer than the target allows"
+        wanted = self.target.agreement
+        if present.rank(wanted)[0] > 0 and agreement > CLEAR:
+            return True, "more pictures are what they were asked to be"
+        if found.rank(wanted)[0] > 0 and agreement < -CLEAR:
+            return False, "fewer pictures are what they were asked to be"
+        if gain > CLEAR:
+            return True, f"the distance is less by {gain:.1f} standard errors"
+        return False, f"the gain is within noise ({gain:.1f} standard errors); a larger -n may tell"
+
+    def publish(self, choice: Choice) -> None:
+        """Writes the model file, whole or not at all."""
+        model = self.model(choice)
+        net = model.denoiser.net
+        assert isinstance(net, nn.Module)
+        try:
+            save_model(self.path, net, model.header)
+        except OSError as error:
+            raise RunError(
+                f"{self.path} cannot be written ({error}) and is as it was; make room or copy it elsewhere, then tune again"
+            ) from error
+
+
+def _changed(choice: Choice, **changes: Any) -> Choice:
+    return replace(choice, settings=choice.settings.model_copy(update=changes))
+
+
+def _steady(difference: Tensor) -> float:
+    """The mean of paired differences (n,), in standard errors."""
+    error = float(difference.std()) / math.sqrt(len(difference))
+    return float(difference.mean()) / error if error else 0.0
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The trials of an earlier search; none where the file is not there or damaged."""
+    try:
+        trials = json.loads(path.read_text(encoding="utf-8"))["trials"]
+        return {key: one for key, one in trials.items() if set(MEASURED) <= one.keys()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}

@@ -1,0 +1,46 @@
+"""What people ask of a denoiser: a request for pictures, from the settings they know to a run of the engine."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mezzotint.diffusion.process import Process
+from mezzotint.diffusion.routes import ancestral
+from mezzotint.diffusion.routes import churn as churned
+from mezzotint.diffusion.sampler import Steps, start
+from mezzotint.diffusion.schedule import Schedule, grid
+from mezzotint.diffusion.table import SAMPLERS
+from mezzotint.randomness import noise
+
+
+def request(
+    process: Process,
+    schedule: Schedule,
+    shape: Sequence[int],
+    seeds: Tensor,
+    *,
+    sampler: str,
+    steps: int,
+    spacing: str,
+    eta: float = 0.0,
+    churn: float = 0.0,
+) -> Steps:
+    """One request for len(seeds) things of a shape, ready for `alone` or `together`.
+
+    seeds: (B,) int64 on the device that computes; thing i is a function of seeds[i] alone, whatever the batch.
+    eta: share of fresh noise, for ddim. churn: EDM's S_churn, for euler, heun and dpm2.
+    """
+    row = SAMPLERS[sampler]
+    stops = row.stops(grid(spacing, steps, schedule))
+    if eta:
+        stops = ancestral(stops, eta)
+    elif churn:
+        stops = churned(stops, churn)
+    first = start(process, stops[0], noise(seeds, 0, 0, shape))
+    return row.walk(process, first, stops, lambda interval, draw: noise(seeds, interval + 1, draw, shape))
+
+
+def seeds_from(seed: int, count: int, device: torch.device) -> Tensor:
+    """The seeds of a request's pictures: seed, seed + 1, ..., (count,) int64, computed on the CPU for all devices."""
+    return (torch.arange(count, dtype=torch.int64) + seed).to(device)

@@ -1,0 +1,66 @@
+"""The models that the page offers, and how it says what goes wrong."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import streamlit as st
+import torch
+
+from mezzotint.config import MLP, UNet, UNetSimple
+from mezzotint.disk.names import bundled
+from mezzotint.model.model import Model, load
+from mezzotint.ui.start import Desk
+
+
+def found(desk: Desk) -> dict[str, Path]:
+    """Model files by name: those that were given, else of all runs, the newest first, then those that come with the
+    package."""
+    files = [Path(file) for file in desk.models]
+    if not files:
+        files = list(Path(desk.runs).glob("*/model.safetensors"))
+        files.sort(key=lambda file: file.stat().st_mtime, reverse=True)
+        files += bundled().values()
+    names = [file.absolute().parent.name if file.name == "model.safetensors" else file.stem for file in files]
+    return {name if names.count(name) == 1 else f"{name} ({file})": file for name, file in zip(names, files)}
+
+
+@st.cache_resource(max_entries=4, show_spinner="Loading the model")
+def opened(path: str, mtime: int, device: str) -> Model:
+    """One model for all visitors, read again when its file has changed."""
+    return load(path, device=device)
+
+
+def describe(model: Model) -> str:
+    """The network, what it makes, and how far it was trained."""
+    net, facts, header = model.denoiser.net, model.facts, model.header
+    assert isinstance(net, torch.nn.Module)
+    match header.config.network:
+        case MLP():
+            kind = "MLP"
+        case UNetSimple():
+            kind = "Plain U-Net"
+        case UNet(attention=attention):
+            kind = "Attention U-Net" if attention else "Plain U-Net"
+    size = "x".join(map(str, facts.shape[1:]))
+    thing = f"{size} {'grey' if facts.shape[0] == 1 else 'RGB'} pictures" if facts.pictures else "points"
+    classes = f", {len(facts.classes)} classes" if facts.classes else ""
+    count = sum(weight.numel() for weight in net.parameters())
+    numbers = f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e3:.0f} k"
+    return (
+        f"**{kind}** · {numbers} parameters · {thing} of {header.config.data.name}{classes} · "
+        f"step {header.step:,} · on {model.device}"
+    )
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turns what goes wrong inside into one line on the page; the rest of the page goes on."""
+    try:
+        yield
+    except Exception as error:
+        line = " ".join(str(error).split())
+        if isinstance(error, MemoryError) or "out of memory" in line:
+            line = "Out of memory; make fewer at a time."
+        known = isinstance(error, (ValueError, OSError, ImportError)) or line.startswith("Out of")
+        st.error(line if known else f"{type(error).__name__}: {line}")

@@ -1,0 +1,111 @@
+"""What the page shows beside the pictures: the way back from noise, the way into noise, and a run in training."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+from PIL import Image
+
+from mezzotint import config as configuration
+from mezzotint import plots
+from mezzotint.data import KNOWN, TOYS
+from mezzotint.data.open import open_source
+from mezzotint.disk.folder import read_metrics
+from mezzotint.model.device import find_device
+from mezzotint.model.model import Model
+from mezzotint.model.strips import denoising as denoising_strip
+from mezzotint.model.strips import noising
+from mezzotint.ui.make import Made
+from mezzotint.ui.models import told
+
+EVERY = 5  # seconds between looks at a run in training
+
+
+def denoising(made: Made | None) -> None:
+    """How the last pictures came out of noise."""
+    if made is None:
+        st.info("Make pictures first; this shows how they came out of noise.")
+        return
+    pictures = made.samples.values.ndim == 4
+    below = "; below each what was believed of it then" if pictures else ""
+    st.caption(f"From noise on the left to the result on the right{below}.")
+    st.image(denoising_strip(made.moments), width="stretch")
+
+
+def forward(model: Model) -> None:
+    """Examples of the data, with more and more noise. Data that would have to be fetched are only read when told to."""
+    data = model.config.data
+    bundled = data.name in TOYS or (data.name in KNOWN and not KNOWN[data.name].hub)
+    agreed = f"read {data.name}"
+    if not bundled and data.path is None and not st.session_state.get(agreed):
+        st.info(
+            f"{data.name} comes from the dataset hub, and is fetched from there if it is not on this disk yet."
+        )
+        if not st.button(f"Read {data.name}", key="read"):
+            return
+        st.session_state[agreed] = True
+    st.caption("What the network learns from: examples with the noise of time t, of 1000.")
+    st.image(_noised(configuration.dump(model.config), model.config), width="stretch")
+
+
+@st.cache_data(max_entries=16, show_spinner="Reading the data")
+def _noised(key: str, _config: configuration.Config) -> Image.Image:
+    source = open_source(_config, find_device("cpu"))
+    x0, label = source.preview(6 if source.facts.pictures else 2000)
+    return noising(_config, x0, label)
+
+
+def training(runs: Path, preferred: str | None) -> None:
+    """Losses and sample sheets of a run, which may still be training. preferred: the run that is shown at first."""
+    files = sorted(runs.glob("*/metrics.jsonl"), key=lambda file: file.stat().st_mtime, reverse=True)
+    names = [file.parent.name for file in files]
+    if not names:
+        st.info(f"No run under {runs} has losses yet; start one: mezzotint train digits")
+        return
+    chosen = st.selectbox("Run", names, index=names.index(preferred) if preferred in names else 0, key="run")
+    _watch(runs / chosen)
+
+
+@st.fragment(run_every=EVERY)
+def _watch(folder: Path) -> None:
+    """Looks again every few seconds."""
+    with told():
+        changed = (folder / "metrics.jsonl").stat().st_mtime_ns
+        rows, curve = _losses(str(folder), changed)
+        st.caption(f"{_summary(rows)} · last line {_ago(time.time() - changed / 1e9)}")
+        st.image(curve, width="stretch")
+        sheets = sorted((folder / "samples").glob("step-*.png"))
+        if not sheets:
+            st.info("No samples yet; they come at a fifth of the training.")
+            return
+        steps = [int(sheet.stem.removeprefix("step-")) for sheet in sheets]
+        st.caption("Samples from the same seeds as the training goes on.")
+        step = steps[-1]
+        if len(steps) > 1:
+            step = st.select_slider(
+                "After step", steps, value=step, key=f"sheet of {folder.name}, {len(steps)}"
+            )
+        st.image(plots.read_png(sheets[steps.index(step)]))
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _losses(folder: str, changed: int) -> tuple[list[dict[str, Any]], Image.Image]:
+    rows = read_metrics(Path(folder))
+    return rows, plots.loss_curve(rows)
+
+
+def _summary(rows: list[dict[str, Any]]) -> str:
+    said = [f"step {rows[-1]['step']:,}"] if rows else ["no steps yet"]
+    for key, what in (("loss", "loss"), ("val_loss", "held out")):
+        values = plots.column(rows, key)[1]
+        if len(values):
+            said.append(f"{what} {values[-1]:.4f}")
+    return " · ".join(said)
+
+
+def _ago(seconds: float) -> str:
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return f"{max(seconds, 0):.0f} seconds ago"

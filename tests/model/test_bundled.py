@@ -1,0 +1,69 @@
+"""The models that come with the package are small, say where they come from, and make what they should."""
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+
+from mezzotint.data import load_pictures
+from mezzotint.data.toy import points
+from mezzotint.disk.names import bundled, find
+from mezzotint.evaluate.metrics.energy import energy_distance
+from mezzotint.evaluate.metrics.neighbours import nearest
+from mezzotint.model.model import load
+
+NAMES = ["digits", "mnist", "moons"]
+
+
+def test_these_are_there() -> None:
+    assert list(bundled()) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_is_small_has_a_card_and_no_place_of_a_machine(name: str) -> None:
+    path = bundled()[name]
+    assert path.stat().st_size <= 4 * 2**20
+    card = path.with_suffix(".md").read_text(encoding="utf-8")
+    for word in (
+        "made by",
+        "data",
+        "licence" if name == "moons" else "CC BY",
+        "training",
+        f"mezzotint train {name}",
+    ):
+        assert word in card
+    model = load(path)
+    assert model.config.data.path is None
+    assert not re.search(rb"/(home|root|work|Users|tmp)/", path.read_bytes())
+
+
+def test_a_run_of_that_name_wins(tmp_path: Path) -> None:
+    assert find("digits", tmp_path) == bundled()["digits"]
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "digits" / "model.safetensors").write_bytes(b"")
+    assert find("digits", tmp_path) == tmp_path / "digits" / "model.safetensors"
+
+
+def test_digits_look_like_their_class_to_their_neighbours() -> None:
+    samples = load("digits").sample(100, label="all")
+    real = load_pictures("digits")
+    assert isinstance(real.images, torch.Tensor) and real.labels is not None and samples.labels is not None
+    _, which = nearest(samples.values, real.images, 3)
+    assert float((real.labels[which].mode(1).values == samples.labels).double().mean()) >= 0.97
+
+
+def test_moons_are_moons() -> None:
+    samples = load("moons").sample(2000, label="all")
+    fresh = [points("moons", 2000, (0, seed, 0, 9))[0] for seed in range(4)]
+    floor = max(energy_distance(a, b) for a, b in pairwise(fresh))
+    assert energy_distance(samples.values, fresh[0]) < 4 * floor
+
+
+def test_the_mnist_model_makes_strokes_on_black() -> None:
+    """Smoke: its quality is measured by benchmarks/digits.py."""
+    samples = load("mnist").sample(20, label="all")
+    assert samples.values.shape == (20, 1, 28, 28)
+    assert 0.05 < float((samples.values > 127).double().mean()) < 0.25
+    assert float((samples.values[..., :2] > 60).double().mean()) < 0.01  # the border is empty
