@@ -26,11 +26,11 @@ def contenders(
 
     from mezzotint import config as configuration
     from mezzotint.cond import Cond
-    from mezzotint.run.parts import Run
+    from mezzotint.run.parts import Parts
     from mezzotint.train.distributed import Ranks
 
     settings = [*measuring.digits_of_size(side), f"train.batch_size={batch}", f"network.width={width}"]
-    run = Run(configuration.load("mnist", settings), folder, Ranks())
+    run = Parts(configuration.load("mnist", settings), folder, Ranks())
     stream = run.steps(10**9)
     x = torch.randn(batch, 1, side, side, device=run.device)
     level, cond = torch.zeros(batch, dtype=torch.float64), Cond(label=torch.arange(batch) % 10)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mezzotint import config as configuration
 from mezzotint.disk.snapshots import average_of, save_snapshot
-from mezzotint.run.parts import Run
+from mezzotint.run.parts import Parts
 from mezzotint.train.distributed import Ranks
 from mezzotint.train.ema import Ema
 
@@ -28,7 +28,7 @@ def distance(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
 def main(recipe: str, overrides: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        run = Run(configuration.load(recipe, overrides), folder, Ranks())
+        run = Parts(configuration.load(recipe, overrides), folder, Ranks())
         net = run.state.net
         start = {key: value.clone() for key, value in net.state_dict().items()}
         followed = {length: Ema(net, length) for length in LENGTHS}

@@ -26,7 +26,7 @@ from mezzotint.disk.folder import log_metrics
 from mezzotint.disk.snapshots import save_snapshot
 from mezzotint.media.pictures import to_model
 from mezzotint.run.fit import _Training
-from mezzotint.run.parts import Run
+from mezzotint.run.parts import Parts
 from mezzotint.train.distributed import Ranks
 from mezzotint.train.ema import Ema
 from mezzotint.train.meter import Meter
@@ -34,7 +34,7 @@ from mezzotint.train.meter import Meter
 STEPS = 25
 
 
-def bare(run: Run) -> Iterator[None]:
+def bare(run: Parts) -> Iterator[None]:
     """The least that trains: what a script of fifty lines does."""
     config, source = run.config.train, run.source
     state, objective, _ = run._state(Ranks())
@@ -56,7 +56,7 @@ def bare(run: Run) -> Iterator[None]:
         yield
 
 
-def ours(run: Run, folder: Path) -> Iterator[None]:
+def ours(run: Parts, folder: Path) -> Iterator[None]:
     meter = Meter()
     for progress in run.steps(10**6):
         meter.add(progress)
@@ -86,7 +86,7 @@ def main() -> None:
     config = configuration.load("mnist", [], data__path=str(options.data))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        run = Run(config, folder, Ranks())
+        run = Parts(config, folder, Ranks())
         two = {"bare": bare(run), "ours": ours(run, folder)}
         for steps in two.values():
             seconds(steps)

@@ -34,11 +34,11 @@ BATCH = 128
 
 def our_run(folder: Path, *overrides: str, data: Path | None) -> Any:
     from mezzotint import config as configuration
-    from mezzotint.run.parts import Run
+    from mezzotint.run.parts import Parts
     from mezzotint.train.distributed import Ranks
 
     wanted = [*measuring.digits_of_size(28, data), f"train.batch_size={BATCH}", *overrides]
-    return Run(configuration.load("mnist", wanted), folder, Ranks())
+    return Parts(configuration.load("mnist", wanted), folder, Ranks())
 
 
 def ours(run: Any) -> Steps:

@@ -45,7 +45,7 @@ from mezzotint.data import to_uint8
 from mezzotint.data.open import open_source
 from mezzotint.disk.folder import read_metrics
 from mezzotint.evaluate.evaluation import evaluate
-from mezzotint.model.strips import denoising, moments, noising
+from mezzotint.model.strips import denoising, noising, spread_steps
 from mezzotint.run.events import Done, Note, Tick
 from mezzotint.run.fit import fit
 
@@ -203,7 +203,7 @@ plots.sheet(torch.cat(rows_of), columns=10, row_labels=list(ways))
 # curve from the seed to its picture.
 
 # %%
-way = [p for p in model.stream(3, label=names[1:], seed=60) if p.step in moments(p.steps)]
+way = [p for p in model.stream(3, label=names[1:], seed=60) if p.step in spread_steps(p.steps)]
 denoising(way)
 
 # %% [markdown]

@@ -47,7 +47,7 @@ from mezzotint.data import to_uint8
 from mezzotint.data.open import open_source
 from mezzotint.disk.folder import read_metrics
 from mezzotint.evaluate.evaluation import evaluate
-from mezzotint.model.strips import denoising, moments, noising
+from mezzotint.model.strips import denoising, noising, spread_steps
 from mezzotint.run.events import Done, Logged, Note, Tick
 from mezzotint.run.fit import fit
 
@@ -175,7 +175,7 @@ plots.sheet(torch.cat(rows), columns=8, row_labels=[f"guidance {scale:g}" for sc
 # its colour in the middle of its usual ground.
 
 # %%
-way = [p for p in model.stream(2, label=kinds, seed=30) if p.step in moments(p.steps)]
+way = [p for p in model.stream(2, label=kinds, seed=30) if p.step in spread_steps(p.steps)]
 denoising(way)
 
 # %% [markdown]

@@ -46,7 +46,7 @@ from mezzotint.data import to_uint8
 from mezzotint.data.open import open_source
 from mezzotint.disk.folder import read_metrics
 from mezzotint.evaluate.evaluation import evaluate
-from mezzotint.model.strips import denoising, moments, noising
+from mezzotint.model.strips import denoising, noising, spread_steps
 from mezzotint.run.events import Done, Note, Sheet, Tick
 from mezzotint.run.fit import fit
 
@@ -174,7 +174,7 @@ plots.sheet(torch.cat(rows), columns=10, row_labels=[f"guidance {scale:g}" for s
 # network believes it will be. The belief comes first: blurred, because it is a mean of all that is still possible.
 
 # %%
-way = [p for p in model.stream(3, label=["7", "4", "9"], seed=5) if p.step in moments(p.steps)]
+way = [p for p in model.stream(3, label=["7", "4", "9"], seed=5) if p.step in spread_steps(p.steps)]
 denoising(way)
 
 # %% [markdown]

@@ -41,7 +41,7 @@ from mezzotint import config, plots
 from mezzotint.data import points
 from mezzotint.disk.folder import read_metrics
 from mezzotint.evaluate.evaluation import evaluate
-from mezzotint.model.strips import denoising, moments, noising
+from mezzotint.model.strips import denoising, noising, spread_steps
 from mezzotint.run.events import Done, Note, Tick
 from mezzotint.run.fit import fit
 
@@ -148,7 +148,7 @@ print("alone:       ", again.values[0].tolist())
 # the points settle on their arcs.
 
 # %%
-way = [p for p in model.stream(N, label="all", seed=0) if p.step in moments(p.steps)]
+way = [p for p in model.stream(N, label="all", seed=0) if p.step in spread_steps(p.steps)]
 denoising(way)
 
 # %% [markdown]

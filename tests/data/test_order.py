@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from mezzotint.data import order as data_order
+from mezzotint import randomness
 from mezzotint.data.order import Order, Window, WindowedOrder
 
 
@@ -55,7 +55,7 @@ def test_places_are_uniform() -> None:
 
 def test_every_purpose_draws_numbers_of_its_own() -> None:
     names = ("EPS", "LEVEL", "LABEL_DROP", "AUGMENT", "ORDER", "DROPOUT", "WINDOW")
-    assert len({getattr(data_order, name) for name in names}) == len(names)
+    assert len({getattr(randomness, name) for name in names}) == len(names)
 
 
 class TestWindows:

@@ -90,7 +90,7 @@ def make_training(
     net = net.to(device)
     # fused kernels know no meta device
     optimizer = torch.optim.AdamW(net.parameters()) if device == "meta" else adamw(net)
-    state = State(net, optimizer, Ema(net, 0.1), also=tuple(Ema(net, 0.05) for _ in range(also)))
+    state = State(net, optimizer, Ema(net, 0.1), tracked_emas=tuple(Ema(net, 0.05) for _ in range(also)))
     objective = build.objective(parsed, build.denoiser(parsed, net))
     x0 = torch.zeros(batch, *FACTS.shape, device=device)
     label = torch.zeros(batch, dtype=torch.int64, device=device)

@@ -12,7 +12,7 @@ from mezzotint.cond import NO_COND, Cond
 from mezzotint.data.images import load_pictures
 from mezzotint.diffusion import parameterization
 from mezzotint.diffusion.denoiser import Denoise
-from mezzotint.diffusion.engine import Run, alone, together
+from mezzotint.diffusion.engine import Walk, alone, together
 from mezzotint.diffusion.exact import Empirical, Gaussian, Mixture
 from mezzotint.diffusion.guidance import (
     autoguidance,
@@ -22,7 +22,7 @@ from mezzotint.diffusion.guidance import (
     dynamic_threshold,
     rescaled,
 )
-from mezzotint.diffusion.process import Process, add_noise, flow, logsnr_of, rows, ve, vp
+from mezzotint.diffusion.process import Process, add_noise, flow, logsnr_of, per_row, ve, vp
 from mezzotint.diffusion.routes import ancestral
 from mezzotint.diffusion.sampler import sample, start
 from mezzotint.diffusion.schedule import grid, linear
@@ -147,7 +147,7 @@ def test_rescaled_predictions_equal_diffusers(share: float, name: str) -> None:
     numbers, (alpha, sigma, level) = golden("networks"), _golden_level()
     x, asked = numbers["cfg__x"], numbers["cfg__eps_cond"]
     shares = torch.full((len(x),), share, dtype=torch.float64)
-    guide = cfg(_class_or_none("g16"), 3, lambda logsnr: parameterization.eps(*vp(logsnr)).skip)
+    guide = cfg(_class_or_none("g16"), 3, lambda logsnr: parameterization.eps(*vp(logsnr)).c_skip)
     for scale, guided, expected in zip(
         numbers["cfg__scales"], numbers["cfg__eps_guided"], numbers[f"cfg__rescaled_{name}"]
     ):
@@ -181,7 +181,7 @@ def _tilted(
     log_density = scale * toward.log_prob(x, logsnr) + (1 - scale) * away.log_prob(x, logsnr)
     (score,) = torch.autograd.grad(log_density.sum(), x)
     alpha, sigma = process(logsnr)
-    return ((x + rows(sigma**2, x) * score) / rows(alpha, x)).detach()
+    return ((x + per_row(sigma**2, x) * score) / per_row(alpha, x)).detach()
 
 
 @pytest.mark.parametrize("process", [vp, ve, flow])
@@ -292,7 +292,7 @@ class NoisyDigits(nn.Module):
 
     def forward(self, x: Tensor, logsnr: Tensor) -> Tensor:
         logits = self.layers(torch.cat([x.flatten(1), logsnr.to(x)[:, None] / 4], 1))
-        return rows(vp(logsnr)[0], x)[:, :, 0, 0] * logits  # by alpha: pure noise has no class
+        return per_row(vp(logsnr)[0], x)[:, :, 0, 0] * logits  # by alpha: pure noise has no class
 
 
 def _trained(pictures: Tensor, labels: Tensor, steps: int) -> NoisyDigits:
@@ -361,7 +361,7 @@ def test_every_request_has_its_own_guidance() -> None:
         )
     }
     network = Classes()
-    last = dict(together(cfg(network, NULL), {n: Run(request(n), cond) for n, cond in conds.items()}))
+    last = dict(together(cfg(network, NULL), {n: Walk(request(n), cond) for n, cond in conds.items()}))
     assert network.rows == [11 + 1 + 5] * (6 - inside) + [11 + 1 + 3 + 5] * inside
     for n, cond in conds.items():
         *_, expected = alone(cfg(Classes(), NULL), request(n), cond)

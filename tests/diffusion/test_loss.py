@@ -15,7 +15,7 @@ from mezzotint.diffusion import loss
 from mezzotint.diffusion import parameterization as p
 from mezzotint.diffusion.denoiser import Denoiser
 from mezzotint.diffusion.loss import Objective, Weight, huber, l1, l2, min_snr, p2, snr, stratified, vlb
-from mezzotint.diffusion.process import Process, add_noise, flow, logsnr_of, rows, ve, vp
+from mezzotint.diffusion.process import Process, add_noise, flow, logsnr_of, per_row, ve, vp
 from mezzotint.diffusion.schedule import (
     Schedule,
     Table,
@@ -75,7 +75,7 @@ def test_a_perfect_network_has_no_loss(
     x = add_noise(process, x0, eps, logsnr)
     for parameterization in PARAMETERIZATIONS:
         c = parameterization(*process(logsnr))
-        net = _Told((x0 - rows(c.skip, x) * x) / rows(c.out, x))
+        net = _Told((x0 - per_row(c.c_skip, x) * x) / per_row(c.c_out, x))
         objective = Objective(
             Denoiser(net, process, parameterization), linear(), WEIGHTS[weight] if weight else None, distance
         )
@@ -117,7 +117,7 @@ def test_simple_is_the_plain_error_of_the_prediction(
 
 def _undo(process: Process, parameterization: p.Parameterization) -> Weight:
     """The weight on x0 that "simple" stands for."""
-    return lambda logsnr, u: parameterization(*process(logsnr)).out ** -2
+    return lambda logsnr, u: parameterization(*process(logsnr)).c_out ** -2
 
 
 def test_plain_eps_loss_equals_guided_diffusion() -> None:
@@ -180,14 +180,14 @@ def test_weights_equal_published_ones(schedule: str) -> None:
     predictions = {"eps": p.eps, "x0": p.x0, "v": p.v}
     for gamma in (1, 5):
         for name, parameterization in predictions.items():
-            out = parameterization(*vp(logsnr)).out
+            out = parameterization(*vp(logsnr)).c_out
             ours = min_snr(gamma)(logsnr, u) * out**2
             close(ours, numbers[f"weights__{schedule}__minsnr{gamma}__{name}"], rtol=1e-11)
     for name, k, gamma in (("k1_g10", 1, 1.0), ("k1_g05", 1, 0.5), ("k2_g05", 2, 0.5)):
-        ours = p2(gamma, k)(logsnr, u) * p.eps(*vp(logsnr)).out ** 2
+        ours = p2(gamma, k)(logsnr, u) * p.eps(*vp(logsnr)).c_out ** 2
         close(ours, numbers[f"weights__{schedule}__p2_{name}"], rtol=1e-11)
     close(snr(logsnr, u), ratio, rtol=1e-11)
-    close(snr(logsnr, u) * p.eps(*vp(logsnr)).out ** 2, torch.ones_like(ratio), rtol=1e-11)
+    close(snr(logsnr, u) * p.eps(*vp(logsnr)).c_out ** 2, torch.ones_like(ratio), rtol=1e-11)
 
 
 def test_edm_weights_equal_nvlabs() -> None:
@@ -197,7 +197,7 @@ def test_edm_weights_equal_nvlabs() -> None:
         logsnr = logsnr_of(torch.ones_like(sigma), sigma)
         ours = loss.edm(sigma_data)(logsnr, sigma)
         close(ours, numbers[f"edmloss__{name}__weight"], rtol=1e-12)
-        close(ours * p.edm(*ve(logsnr), sigma_data=sigma_data).out ** 2, torch.ones_like(sigma), rtol=1e-12)
+        close(ours * p.edm(*ve(logsnr), sigma_data=sigma_data).c_out ** 2, torch.ones_like(sigma), rtol=1e-12)
     for name in ("vp", "ve"):  # the losses of Song et al. 2021 are plain eps losses
         sigma = numbers[f"edmloss__{name}__sigma"]
         logsnr = logsnr_of(torch.ones_like(sigma), sigma)

@@ -57,7 +57,7 @@ def test_the_target_gives_back_the_picture(
     alpha, sigma = (z[:, None] for z in process(LEVELS))
     c = p.Coefficients(*(z[:, None] for z in parameterization(*process(LEVELS))))
     x = alpha * x0 + sigma * eps
-    close(c.skip * x + c.out * _target(parameterization, process, x0, eps), x0, rtol=1e-10, atol=1e-10)
+    close(c.c_skip * x + c.c_out * _target(parameterization, process, x0, eps), x0, rtol=1e-10, atol=1e-10)
 
 
 def test_edm_inputs_and_targets_have_unit_variance() -> None:
@@ -67,7 +67,7 @@ def test_edm_inputs_and_targets_have_unit_variance() -> None:
         edm = partial(p.edm, sigma_data=sigma_data)
         c = edm(alpha, sigma)
         a, b = p.target_mix(edm, process, LEVELS)
-        close(c.into**2 * ((alpha * sigma_data) ** 2 + sigma**2), torch.ones_like(alpha), atol=1e-12)
+        close(c.c_in**2 * ((alpha * sigma_data) ** 2 + sigma**2), torch.ones_like(alpha), atol=1e-12)
         close(a**2 * sigma_data**2 + b**2, torch.ones_like(alpha), atol=1e-9)
 
 
@@ -76,7 +76,7 @@ def test_a_unit_variance_picture_gives_a_unit_variance_input(process: Process) -
     alpha, sigma = process(LEVELS)
     for parameterization in (p.eps, p.x0, p.v):
         close(
-            parameterization(alpha, sigma).into ** 2 * (alpha**2 + sigma**2),
+            parameterization(alpha, sigma).c_in ** 2 * (alpha**2 + sigma**2),
             torch.ones_like(alpha),
             atol=1e-14,
         )
@@ -87,7 +87,7 @@ def test_finite_at_both_ends(process: Process) -> None:
     ends = process(torch.tensor([-math.inf, math.inf], dtype=torch.float64))
     for parameterization in (p.x0, p.v, p.velocity, p.edm):
         assert all(c.isfinite().all() for c in parameterization(*ends))
-    assert p.eps(*ends).skip.isinf().tolist() == [True, False]
+    assert p.eps(*ends).c_skip.isinf().tolist() == [True, False]
 
 
 def test_edm_preconditioning_equals_nvlabs() -> None:
@@ -103,8 +103,8 @@ def test_edm_preconditioning_equals_nvlabs() -> None:
         for actual, part in zip(c, ("c_skip", "c_out", "c_in")):
             close(actual, numbers[f"precond__{name}__{part}"], rtol=1e-12)
         D = (
-            c.skip.reshape(-1, 1, 1, 1) * numbers["precond__x"]
-            + c.out.reshape(-1, 1, 1, 1) * numbers["precond__F"]
+            c.c_skip.reshape(-1, 1, 1, 1) * numbers["precond__x"]
+            + c.c_out.reshape(-1, 1, 1, 1) * numbers["precond__F"]
         )
         close(D, numbers[f"precond__{name}__D"], rtol=1e-12, atol=1e-12)
     close(sigma_condition(logsnr), numbers["precond__edm_sd05__c_noise"], rtol=1e-12, atol=1e-14)
@@ -118,7 +118,7 @@ def test_predictions_convert_as_in_diffusers() -> None:
             c = p.v(*vp(table.logsnr[index]))
             x0, noise, x = numbers[name + "x0"], numbers[name + "noise"][row], numbers[name + "q_sample"][row]
             close(
-                c.skip * x + c.out * numbers[name + "other"][row],
+                c.c_skip * x + c.c_out * numbers[name + "other"][row],
                 numbers[name + "x0_from_v"][row],
                 atol=1e-12,
             )
@@ -132,9 +132,13 @@ def test_conversions_equal_flow_matching() -> None:
     x, other, time = (numbers[f"conv__{name}"] for name in ("condot__g16__x_t", "g16__other", "t"))
     weight = time.reshape(-1, 1)
     c = p.velocity(weight, 1 - weight)
-    close(c.skip * x - c.out * other, numbers["conv__condot__g16__velocity_to_target"], rtol=1e-9, atol=1e-9)
+    close(
+        c.c_skip * x - c.c_out * other, numbers["conv__condot__g16__velocity_to_target"], rtol=1e-9, atol=1e-9
+    )
     c = p.eps(weight, 1 - weight)
-    close(c.skip * x + c.out * other, numbers["conv__condot__g16__epsilon_to_target"], rtol=1e-9, atol=1e-9)
+    close(
+        c.c_skip * x + c.c_out * other, numbers["conv__condot__g16__epsilon_to_target"], rtol=1e-9, atol=1e-9
+    )
 
 
 def test_what_the_network_is_told() -> None:

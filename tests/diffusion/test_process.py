@@ -7,7 +7,7 @@ import torch
 from helpers_golden import close, golden, mixture
 
 from mezzotint.diffusion.hop import Hop
-from mezzotint.diffusion.process import Process, add_noise, flow, logsnr_of, renoise, rows, ve, vp
+from mezzotint.diffusion.process import Process, add_noise, flow, logsnr_of, per_row, renoise, ve, vp
 from mezzotint.diffusion.routes import ancestral
 from mezzotint.diffusion.sampler import start
 from mezzotint.diffusion.schedule import Table, cosine, linear
@@ -79,9 +79,12 @@ def test_flow_paths_equal_flow_matching() -> None:
 def test_rows_puts_a_coefficient_on_every_picture() -> None:
     x = torch.randn(3, 2, 4, 5)
     coefficients = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
-    assert rows(coefficients, x).shape == (3, 1, 1, 1) and (rows(coefficients, x) * x).dtype == torch.float32
+    assert (
+        per_row(coefficients, x).shape == (3, 1, 1, 1)
+        and (per_row(coefficients, x) * x).dtype == torch.float32
+    )
     one = torch.tensor(2.0, dtype=torch.float64)
-    assert (rows(one, x) * x).dtype == torch.float32 and torch.equal(rows(one, x) * x, 2 * x)
+    assert (per_row(one, x) * x).dtype == torch.float32 and torch.equal(per_row(one, x) * x, 2 * x)
 
 
 @pytest.mark.parametrize(("schedule", "problem"), PROBLEMS)

@@ -12,10 +12,10 @@ from helpers_oracles import elementwise
 from torch import Tensor
 
 from mezzotint.cond import Cond
-from mezzotint.diffusion.engine import Run, alone, together
+from mezzotint.diffusion.engine import Walk, alone, together
 from mezzotint.diffusion.process import Process, flow, renoise, ve, vp
 from mezzotint.diffusion.routes import ancestral
-from mezzotint.diffusion.sampler import State, Steps, sample, start
+from mezzotint.diffusion.sampler import AfterStep, Steps, sample, start
 from mezzotint.diffusion.schedule import cosine, grid, linear, lognormal, zero_terminal_snr
 from mezzotint.diffusion.solvers import Ask, dpmpp_2m, first_order, heun
 from mezzotint.diffusion.table import SAMPLERS
@@ -56,7 +56,7 @@ REQUESTS: list[tuple[str, Process, Tensor, int, int, float]] = [
 ]
 
 
-def _states(steps: Steps) -> list[State]:
+def _states(steps: Steps) -> list[AfterStep]:
     return list(alone(elementwise, steps))
 
 
@@ -92,22 +92,22 @@ class _Counting:
 
 
 @pytest.fixture(scope="module")
-def solo() -> list[list[State]]:
+def solo() -> list[list[AfterStep]]:
     """What every request gives alone."""
     return [_states(_request(i)) for i in range(len(REQUESTS))]
 
 
-def _same(states: list[State], expected: list[State]) -> bool:
+def _same(states: list[AfterStep], expected: list[AfterStep]) -> bool:
     return all(
         a.step == b.step and torch.equal(a.x, b.x) and torch.equal(a.x0, b.x0)
         for a, b in zip(states, expected)
     )
 
 
-def test_together_is_alone_and_shares_every_call(solo: list[list[State]]) -> None:
+def test_together_is_alone_and_shares_every_call(solo: list[list[AfterStep]]) -> None:
     network = _Counting()
-    got: dict[int, list[State]] = {i: [] for i in range(len(REQUESTS))}
-    for key, state in together(network, {i: Run(_request(i)) for i in range(len(REQUESTS))}):
+    got: dict[int, list[AfterStep]] = {i: [] for i in range(len(REQUESTS))}
+    for key, state in together(network, {i: Walk(_request(i)) for i in range(len(REQUESTS))}):
         got[key].append(state)
     calls = [_calls(i) for i in range(len(REQUESTS))]
     assert len(network.rows) == max(calls) < sum(calls) / 3
@@ -117,22 +117,22 @@ def test_together_is_alone_and_shares_every_call(solo: list[list[State]]) -> Non
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_joining_leaving_and_closing_harm_nobody(seed: int, solo: list[list[State]]) -> None:
+def test_joining_leaving_and_closing_harm_nobody(seed: int, solo: list[list[AfterStep]]) -> None:
     """At random states, in the middle of a round too, requests join, are removed, or have their steps closed.
 
     All others come out bitwise the same, and ask at every call from the one after they joined.
     """
     dice = random.Random(seed)
-    network, runs = _Counting(), {0: Run(_request(0))}
+    network, runs = _Counting(), {0: Walk(_request(0))}
     joined, gone = {0: 0}, {}
-    got: dict[int, list[State]] = {i: [] for i in range(len(REQUESTS))}
+    got: dict[int, list[AfterStep]] = {i: [] for i in range(len(REQUESTS))}
     for key, state in together(network, runs):
         assert key not in gone, "a request that has left was given a state"
         got[key].append(state)
         now = len(network.rows)
         if len(joined) < len(REQUESTS) and dice.random() < 0.3:
             new = next(i for i in range(len(REQUESTS)) if i not in joined)
-            runs[new], joined[new] = Run(_request(new)), now
+            runs[new], joined[new] = Walk(_request(new)), now
         here = [i for i in runs if i not in gone and i > 0]
         if here and dice.random() < 0.04:
             out = dice.choice(here)
@@ -151,7 +151,7 @@ def test_joining_leaving_and_closing_harm_nobody(seed: int, solo: list[list[Stat
 
 def test_a_request_removed_by_its_own_state_is_not_asked_again() -> None:
     network = _Counting()
-    runs = {"a": Run(_request(0)), "b": Run(_request(5))}
+    runs = {"a": Walk(_request(0)), "b": Walk(_request(5))}
     for key, state in together(network, runs):
         if key == "a" and state.step == 3:
             del runs["a"]
@@ -162,21 +162,21 @@ def test_a_request_removed_by_its_own_state_is_not_asked_again() -> None:
 def test_everybody_may_leave_and_come_back() -> None:
     network, runs, seen = _Counting(), {}, []
     assert list(together(network, {})) == []
-    runs[0] = Run(_request(0))
+    runs[0] = Walk(_request(0))
     for key, state in together(network, runs):
         seen.append((key, state.step))
         if key == 0 and state.step == 2:
             runs.clear()
-            runs[1] = Run(_request(11))
+            runs[1] = Walk(_request(11))
     assert seen == [(0, 1), (0, 2), (1, 1)] and not runs and network.rows == [1, 1, 1]
 
 
 def test_a_request_removed_before_its_first_question_never_starts() -> None:
     def previews(steps: Steps) -> Steps:
-        yield State(torch.zeros(1, *SHAPE), torch.zeros(1, *SHAPE), 0)
+        yield AfterStep(torch.zeros(1, *SHAPE), torch.zeros(1, *SHAPE), 0)
         yield from steps
 
-    runs = {"a": Run(previews(_request(11))), "b": Run(_request(0))}
+    runs = {"a": Walk(previews(_request(11))), "b": Walk(_request(0))}
     for key, _ in together(elementwise, runs):
         assert key == "a"
         runs.pop("b", None)
@@ -185,13 +185,13 @@ def test_a_request_removed_before_its_first_question_never_starts() -> None:
 def test_a_place_that_is_free_may_be_taken_at_once() -> None:
     """A request put in the place of a finished or an unfinished one, its own or another's, is served like any other."""
     network, seen = _Counting(), []
-    runs = {"a": Run(_request(11)), "b": Run(_request(5)), "c": Run(_request(0))}
+    runs = {"a": Walk(_request(11)), "b": Walk(_request(5)), "c": Walk(_request(0))}
     for key, state in together(network, runs):
         seen.append((key, state.step))
         if len(seen) == 1:
-            runs["a"] = Run(_request(11))  # the one step of the first is done
+            runs["a"] = Walk(_request(11))  # the one step of the first is done
         if key == "b" and state.step == 3:
-            runs["b"], runs["c"] = Run(_request(11)), Run(_request(11))
+            runs["b"], runs["c"] = Walk(_request(11)), Walk(_request(11))
     assert sorted(seen) == sorted(
         [("a", 1), ("a", 1), *[("b", n) for n in (1, 2, 3, 1)], *[("c", n) for n in (1, 2, 1)]]
     )
@@ -202,10 +202,10 @@ def test_a_request_that_left_is_not_resumed() -> None:
     """Nor does it draw noise, or do anything else, after the state at which it was removed."""
 
     def steps() -> Iterator[Any]:
-        yield State(torch.zeros(1, *SHAPE), torch.zeros(1, *SHAPE), 1)
+        yield AfterStep(torch.zeros(1, *SHAPE), torch.zeros(1, *SHAPE), 1)
         raise AssertionError("resumed")
 
-    runs = {"a": Run(steps())}  # type: ignore[arg-type]
+    runs = {"a": Walk(steps())}  # type: ignore[arg-type]
     for key, _ in together(elementwise, runs):
         del runs[key]
 
@@ -217,7 +217,7 @@ def test_conditions_travel_with_their_rows() -> None:
         seen.append((len(x), cond.label.tolist()))
         return elementwise(x, logsnr, cond)
 
-    runs = {i: Run(_request(i), Cond(label=torch.full((REQUESTS[i][3],), i))) for i in (2, 11, 4)}
+    runs = {i: Walk(_request(i), Cond(label=torch.full((REQUESTS[i][3],), i))) for i in (2, 11, 4)}
     for _ in together(network, runs):
         pass
     assert seen[0] == (8, [2] * 3 + [11] + [4] * 4)

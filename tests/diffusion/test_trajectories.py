@@ -26,7 +26,7 @@ from mezzotint.diffusion.guidance import cfg, clip
 from mezzotint.diffusion.parameterization import Parameterization
 from mezzotint.diffusion.process import Process, flow, logsnr_of, ve, vp
 from mezzotint.diffusion.routes import ancestral
-from mezzotint.diffusion.sampler import State, sample, start
+from mezzotint.diffusion.sampler import AfterStep, sample, start
 from mezzotint.diffusion.schedule import Table, cosine, grid, linear, lognormal, zero_terminal_snr
 from mezzotint.diffusion.solvers import Ask, dpmpp_sde
 from mezzotint.diffusion.table import SAMPLERS
@@ -294,9 +294,9 @@ def _walk(run: Run, denoise: Denoise, x: Tensor, stops: Tensor, bank: Tensor) ->
     gain = row.gain(stops) if row.gain else run.gain
     run_steps = sample(solver, run.process, x, stops, noise, eta=row.inside, gain=gain)
     calls, steps, states = [], [], [x]
-    out: Ask | State | None = next(run_steps)
+    out: Ask | AfterStep | None = next(run_steps)
     while out is not None:
-        if isinstance(out, State):
+        if isinstance(out, AfterStep):
             states.append(out.x)
             out = next(run_steps, None)
         else:

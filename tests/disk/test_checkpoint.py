@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mezzotint import config
 from mezzotint.build.networks import network
-from mezzotint.disk import checkpoint
+from mezzotint.disk import files
 from mezzotint.disk.checkpoint import last_checkpoint, load_checkpoint, load_last, save_checkpoint
 from mezzotint.disk.model_file import Header, load_weights, read_header, save_model
 from mezzotint.errors import ModelError
@@ -282,7 +282,7 @@ def test_every_nth_is_kept_for_good(tmp_path: Path) -> None:
 def test_all_averages_come_back(tmp_path: Path) -> None:
     def several(seed: int) -> State:
         state = new_state(seed=seed)
-        state.also = (Ema(state.net, 0.05), Ema(state.net, Decay(0.9)))
+        state.tracked_emas = (Ema(state.net, 0.05), Ema(state.net, Decay(0.9)))
         return state
 
     def all_of(state: State) -> dict[str, Tensor]:
@@ -328,7 +328,7 @@ def test_a_crash_leaves_the_old_model(tmp_path: Path, monkeypatch: pytest.Monkey
     def crash(number: int) -> None:
         raise Crash
 
-    monkeypatch.setattr(checkpoint.os, "fsync", crash)
+    monkeypatch.setattr(files.os, "fsync", crash)
     with pytest.raises(Crash):
         save_model(path, net, Header(CONFIG, FACTS, 2, "raw"))
     assert path.read_bytes() == before

@@ -15,7 +15,7 @@ from mezzotint import config as configuration
 from mezzotint.data import toy
 from mezzotint.data.images import load_pictures
 from mezzotint.errors import ConfigError, DataError, ModelError
-from mezzotint.evaluate.evaluation import Evaluation, evaluate, judge_made, refuse_unequal
+from mezzotint.evaluate.evaluation import Evaluation, evaluate, judge_samples, refuse_unequal
 from mezzotint.evaluate.judges import classifier
 from mezzotint.evaluate.judges.classifier import classifier_extractor, train_classifier
 from mezzotint.evaluate.judges.features import Extractor
@@ -23,7 +23,7 @@ from mezzotint.evaluate.metrics.numbers import Number
 from mezzotint.evaluate.page import page
 from mezzotint.evaluate.points import point_numbers
 from mezzotint.evaluate.reference import Reference, open_judge, open_reference
-from mezzotint.evaluate.sample_set import Made, read_made
+from mezzotint.evaluate.sample_set import SampleSet, read_samples
 
 CPU = torch.device("cpu")
 LEARNED, N = 620, 600
@@ -118,7 +118,7 @@ def test_every_fault_is_exposed(
     fault: str, exposed_by: set[str], world: tuple[Reference, Extractor, Tensor, Tensor]
 ) -> None:
     real, judge, images, labels = world
-    one = judge_made(Made(fault, spoilt(fault, real, images, labels), labels), judge, real)
+    one = judge_samples(SampleSet(fault, spoilt(fault, real, images, labels), labels), judge, real)
     found = faults(one)
     assert found >= exposed_by, (found, one.numbers)
     if fault in ("none", "copies"):
@@ -129,20 +129,20 @@ def test_numbers_say_what_they_depend_on_and_unequal_ones_are_refused(
     world: tuple[Reference, Extractor, Tensor, Tensor],
 ) -> None:
     real, judge, images, labels = world
-    one = judge_made(Made("one", images, labels), judge, real)
+    one = judge_samples(SampleSet("one", images, labels), judge, real)
     assert (one.n, one.judge, one.data) == (len(images), str(judge), real.version)
     refuse_unequal([one, replace(one, source="two", seconds=3.0)])
     for what, value in (("n", 10), ("judge", "classifier f00, 96 features, resize none"), ("data", "f00")):
         with pytest.raises(ConfigError, match=f"one and two do not compare: {what} is"):
             refuse_unequal([one, replace(one, source="two", **{what: value})])
-    other = judge_made(Made("two", images[:300], labels[:300]), judge, real)
+    other = judge_samples(SampleSet("two", images[:300], labels[:300]), judge, real)
     with pytest.raises(ConfigError, match="n is"):
         refuse_unequal([one, other])
 
 
 def test_json_and_back(world: tuple[Reference, Extractor, Tensor, Tensor]) -> None:
     real, judge, images, labels = world
-    one = judge_made(Made("one", images, labels, {"steps": 3}), judge, real)
+    one = judge_samples(SampleSet("one", images, labels, {"steps": 3}), judge, real)
     again = Evaluation.from_json(json.loads(json.dumps(one.as_json())))
     assert again == replace(one, seconds=again.seconds)
     for wrong in ({}, {"numbers": 3}, {"numbers": {"a": {}}}, {"numbers": {"a": {"value": 1}}, "words": 2}):
@@ -153,12 +153,12 @@ def test_json_and_back(world: tuple[Reference, Extractor, Tensor, Tensor]) -> No
 def test_what_lacks_is_left_out(world: tuple[Reference, Extractor, Tensor, Tensor]) -> None:
     """Few pictures, no labels, no logits: fewer numbers, and none that is made up."""
     real, judge, images, labels = world
-    few = judge_made(Made("few", images[:60], None), judge, real)
+    few = judge_samples(SampleSet("few", images[:60], None), judge, real)
     names = {number.name for number in few.numbers}
     assert "frechet distance" in names
     assert not {"frechet, infinite n", "class agreement", "inception score"} & names
     blind = replace(judge, labels=False, compute=lambda x: judge(x)._replace(logits=None))
-    names = {number.name for number in judge_made(Made("m", images, labels), blind, real).numbers}
+    names = {number.name for number in judge_samples(SampleSet("m", images, labels), blind, real).numbers}
     assert {"frechet, infinite n", "recall"} <= names and "class agreement" not in names
 
 
@@ -166,7 +166,7 @@ def test_page_has_numbers_pictures_and_the_verdict(
     world: tuple[Reference, Extractor, Tensor, Tensor],
 ) -> None:
     real, judge, images, labels = world
-    copied = judge_made(Made("<copier>", spoilt("copies", real, images, labels), labels), judge, real)
+    copied = judge_samples(SampleSet("<copier>", spoilt("copies", real, images, labels), labels), judge, real)
     html = page([copied, replace(copied, source="from json", made=None, copies=None)])
     assert "&lt;copier&gt;" in html and "<copier>" not in html
     assert html.count("data:image/png;base64,") == 2 and "copies its training pictures" in html
@@ -230,22 +230,22 @@ class TestRead:
     def test_npz_as_sampled(self, tmp_path: Path) -> None:
         images = np.random.default_rng(0).integers(0, 256, (5, 8, 6, 3), np.uint8)
         np.savez(tmp_path / "a.npz", images=images, labels=np.arange(5))
-        found = read_made(str(tmp_path / "a.npz"), classes=tuple("abcde"))
+        found = read_samples(str(tmp_path / "a.npz"), classes=tuple("abcde"))
         assert torch.equal(found.values, torch.from_numpy(images).permute(0, 3, 1, 2))
         assert found.labels is not None and found.labels.tolist() == [0, 1, 2, 3, 4]
-        assert read_made(str(tmp_path / "a.npz"), classes=("a",)).labels is None  # of other classes
+        assert read_samples(str(tmp_path / "a.npz"), classes=("a",)).labels is None  # of other classes
         np.savez(tmp_path / "b.npz", images)
-        assert torch.equal(read_made(str(tmp_path / "b.npz")).values, found.values)
+        assert torch.equal(read_samples(str(tmp_path / "b.npz")).values, found.values)
 
     def test_folders_of_classes(self, tmp_path: Path) -> None:
         TestReference().folder(tmp_path / "a", {"two": 2, "one": 3})
-        found = read_made(str(tmp_path / "a"), (1, 8, 8), ("zero", "one", "two"))
+        found = read_samples(str(tmp_path / "a"), (1, 8, 8), ("zero", "one", "two"))
         assert found.values.shape == (5, 1, 8, 8)
         assert found.labels is not None and sorted(found.labels.tolist()) == [1, 1, 1, 2, 2]
-        assert read_made(str(tmp_path / "a"), (1, 8, 8), ("x", "y")).labels is None
+        assert read_samples(str(tmp_path / "a"), (1, 8, 8), ("x", "y")).labels is None
 
     def test_fewer_than_asked_for(self) -> None:
-        made = Made("m", torch.arange(20).view(10, 1, 1, 2).to(torch.uint8), torch.arange(10))
+        made = SampleSet("m", torch.arange(20).view(10, 1, 1, 2).to(torch.uint8), torch.arange(10))
         assert made.first(10) is made
         half = made.first(5).labels
         assert half is not None and half.tolist() == [0, 2, 4, 6, 8]
@@ -263,7 +263,7 @@ class TestRead:
             case "objects":
                 np.savez(path, images=np.array([{}, None]), allow_pickle=True)
         with pytest.raises(DataError, match=r"a\.npz"):
-            read_made(str(path))
+            read_samples(str(path))
 
 
 class TestPoints:

@@ -326,14 +326,14 @@ def test_a_lost_run_goes_back_and_on_at_half_the_rate(
 
     slower_seen: list[float] = []
     poisoned: set[int] = set()
-    steps = module.Run.steps
+    steps = module.Parts.steps
 
     def spy(self: Any, until: int, slower: float = 1.0, trial: Any = None) -> Any:
         slower_seen.append(slower)
         poisoned.update(range(40, 70)) if slower == 1 else poisoned.clear()
         return steps(self, until, slower, trial)
 
-    monkeypatch.setattr(module.Run, "steps", spy)
+    monkeypatch.setattr(module.Parts, "steps", spy)
     Poisoned(monkeypatch, "layer", poisoned)
     config = make(
         POINTS, seed=1, steps=100, log_every="20 steps", checkpoint_every="20 steps", nonfinite="rollback"

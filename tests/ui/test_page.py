@@ -28,7 +28,7 @@ from mezzotint.disk.names import bundled
 from mezzotint.errors import ConfigError, RunError
 from mezzotint.media.facts import Facts
 from mezzotint.model.model import load
-from mezzotint.model.strips import denoising, moments
+from mezzotint.model.strips import denoising, spread_steps
 from mezzotint.ui import start as page_start
 from mezzotint.ui.make import command, screen
 from mezzotint.ui.start import SCRIPT, Desk
@@ -185,7 +185,7 @@ def test_denoising_shows_the_pictures_that_were_made(opened: Open) -> None:
     at.session_state["tab"] = "Denoising"
     assert len(at.run().image) == 1
     steps = load("runs/tiny", device="cpu").settings().steps
-    assert [p.step for p in kept] == sorted(moments(steps)) and len(kept[0].x) == 4
+    assert [p.step for p in kept] == sorted(spread_steps(steps)) and len(kept[0].x) == 4
     assert denoising(kept).size[0] > denoising(kept[:1]).size[0]
 
 

@@ -208,8 +208,8 @@ def coefficients() -> Image.Image:
     }
     for colour, (name, kind) in zip(COLOURS, kinds.items()):
         c = kind(*vp(logsnr))
-        axes[0].plot(logsnr.numpy(), c.skip.numpy(), color=colour, label=name)
-        axes[1].plot(logsnr.numpy(), c.out.abs().numpy(), color=colour, label=name)
+        axes[0].plot(logsnr.numpy(), c.c_skip.numpy(), color=colour, label=name)
+        axes[1].plot(logsnr.numpy(), c.c_out.abs().numpy(), color=colour, label=name)
     axes[0].set(ylabel="c_skip", ylim=(-0.2, 4), title="how much of x the belief keeps")
     axes[1].set(ylabel="|c_out|", yscale="log", ylim=(0.01, 60), title="how much the network's errors count")
     axes[1].set(xlabel="logsnr, from noise to clean")

@@ -17,11 +17,11 @@ from mezzotint import Denoiser, Mixture, Objective, plots
 from mezzotint import config as configuration
 from mezzotint.data import points, to_uint8
 from mezzotint.diffusion import loss, parameterization, process, schedule
-from mezzotint.diffusion.process import Process, rows
+from mezzotint.diffusion.process import Process, per_row
 from mezzotint.nets import MLP
 from mezzotint.plots.style import COLOURS, FAINT, INK, figure_of, log_axis, render
 from mezzotint.plots.training import LEVELS
-from mezzotint.run.parts import Run
+from mezzotint.run.parts import Parts
 from mezzotint.train import Ema, State, adamw, held_out_loss, train
 from mezzotint.train.distributed import Ranks
 from mezzotint.train.ema import gamma_of
@@ -89,7 +89,7 @@ def weights() -> None:
     level = torch.linspace(-8, 8, 321, dtype=torch.float64)
 
     def implied(kind: parameterization.Parameterization, noised_by: Process = process.vp) -> Tensor:
-        return kind(*noised_by(level)).out ** -2
+        return kind(*noised_by(level)).c_out ** -2
 
     lines: dict[str, Tensor] = {
         "x0: 1": implied(parameterization.x0),
@@ -138,7 +138,7 @@ class Judge:
         self.x = process.add_noise(process.flow, x0, eps, each)
         c = parameterization.velocity(*process.flow(each))
         belief = truth(process.flow)(self.x, each)
-        self.exact = (belief - rows(c.skip, self.x) * self.x) / rows(c.out, self.x)
+        self.exact = (belief - per_row(c.c_skip, self.x) * self.x) / per_row(c.c_out, self.x)
         self.floor = self._mean((self.exact - self.target).square())
 
     def _mean(self, squares: Tensor) -> Tensor:
@@ -165,7 +165,7 @@ def train_points() -> None:
     torch.manual_seed(0)
     net = MLP(width=64, depth=2)
     averages = tuple(Ema(net, length) for length in (*lengths, 0.1))
-    state = State(net, adamw(net), averages[0], also=averages[1:])
+    state = State(net, adamw(net), averages[0], tracked_emas=averages[1:])
     objective = Objective(
         Denoiser(net, process.flow, parameterization.velocity), schedule.lognormal(0.0, 1.2)
     )
@@ -239,7 +239,7 @@ def train_digits() -> None:
     """The recipe `digits` in brief: held-out loss by level, and the same eight samples on the way."""
     torch.manual_seed(0)
     overrides = ["train.steps=320", "train.batch_size=64", "train.precision=fp32", "train.device=cpu"]
-    run = Run(configuration.load("digits", overrides), HERE / "digits", Ranks())
+    run = Parts(configuration.load("digits", overrides), HERE / "digits", Ranks())
     looked: list[tuple[int, list[float]]] = []
     frames: dict[int, Tensor] = {}
     for progress in run.steps(320):

@@ -14,7 +14,7 @@ import mezzotint
 from mezzotint import Mixture, exact_flow, plots
 from mezzotint.diffusion.engine import alone
 from mezzotint.diffusion.process import Process, vp
-from mezzotint.diffusion.sampler import State, start
+from mezzotint.diffusion.sampler import AfterStep, start
 from mezzotint.diffusion.schedule import grid, karras, linear
 from mezzotint.diffusion.table import SAMPLERS
 from mezzotint.plots.style import COLOURS, FAINT, figure_of, render
@@ -36,7 +36,7 @@ def moons(process: Process, nodes: int = 32) -> Mixture:
 
 def states(
     name: str, levels: Tensor, seeds: Tensor, shift: Tensor | float = 0.0
-) -> tuple[Tensor, list[State]]:
+) -> tuple[Tensor, list[AfterStep]]:
     """The first state of a sampler on the exact moons, moved by `shift`, and all that follow."""
     row = SAMPLERS[name]
     stops = row.stops(levels)

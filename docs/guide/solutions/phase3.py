@@ -34,14 +34,14 @@ def exercise_3_1() -> dict[str, float]:
         "edm": (parameterization.edm, snr + 4),  # sigma_data = 0.5
     }
     found = {
-        name: float((kind(alpha, sigma).out ** -2 / weight - 1).abs().max())
+        name: float((kind(alpha, sigma).c_out ** -2 / weight - 1).abs().max())
         for name, (kind, weight) in expected.items()
     }
     found["velocity"] = float(
-        (parameterization.velocity(*process.flow(logsnr)).out ** -2 / (snr.sqrt() + 1) ** 2 - 1).abs().max()
+        (parameterization.velocity(*process.flow(logsnr)).c_out ** -2 / (snr.sqrt() + 1) ** 2 - 1).abs().max()
     )
     ours, theirs = parameterization.v(alpha, sigma), parameterization.edm(alpha, sigma, sigma_data=1.0)
-    pairs = ((ours.skip, theirs.skip), (ours.out, -theirs.out), (ours.into, theirs.into))
+    pairs = ((ours.c_skip, theirs.c_skip), (ours.c_out, -theirs.c_out), (ours.c_in, theirs.c_in))
     found["edm is -v"] = max(float((a - b).abs().max()) for a, b in pairs)
     return found
 
@@ -211,7 +211,7 @@ def _of_belief(data: Tensor, levels: schedule.Schedule) -> Objective:
     class Ideal(Denoiser):
         def predict(self, x: Tensor, logsnr: Tensor, cond: mezzotint.Cond = mezzotint.Cond()) -> Tensor:  # noqa: B008
             c = self.parameterization(*self.process(logsnr))
-            return (ideal(x, logsnr) - process.rows(c.skip, x) * x) / process.rows(c.out, x)
+            return (ideal(x, logsnr) - process.per_row(c.c_skip, x) * x) / process.per_row(c.c_out, x)
 
     return Objective(Ideal(nn.Identity(), process.flow, parameterization.velocity), levels)
 

@@ -160,7 +160,7 @@ def reverse(
       mezzotint show reverse mnist --class 3 --steps 50
     """
     from mezzotint.model.model import load
-    from mezzotint.model.strips import denoising, moments
+    from mezzotint.model.strips import denoising, spread_steps
 
     model = load(run)
     many = n if model.facts.pictures else 2000
@@ -168,7 +168,7 @@ def reverse(
     settings = {"sampler": sampler, "steps": steps, "guidance": guidance}
     path = output or Path(f"{model.source}-reverse.png")
     reserve(path)
-    shown = moments(model.settings(**settings).steps)
+    shown = spread_steps(model.settings(**settings).steps)
     previews = [p for p in model.stream(many, label=wanted, seed=seed, **settings) if p.step in shown]
     made = model.samples(previews[-1].belief, wanted, seed, settings)
     return _save(denoising(previews), path, made.settings)

@@ -8,7 +8,7 @@ from mezzotint.cli import options
 from mezzotint.cli.bar import Bar
 
 if TYPE_CHECKING:
-    from mezzotint.studies.tune.search import Outcome, Trial, Tried
+    from mezzotint.studies.tune.search import Outcome, Trial, TrialDone
 
 NAMES = {"frechet": "Fréchet distance", "energy": "energy distance"}
 
@@ -55,10 +55,10 @@ def tune(
     The test split is left for mezzotint evaluate. A run keeps the trials in its tune.json: interrupted, the same command
     goes on.
     """
-    from mezzotint.studies.tune.search import Outcome, Target, Tried
+    from mezzotint.studies.tune.search import Outcome, Target, TrialDone
     from mezzotint.studies.tune.search import tune as search
 
-    best: Tried | None = None
+    best: TrialDone | None = None
     with _Progress() as progress:
         try:
             events = search(
@@ -73,7 +73,7 @@ def tune(
             )
             for event in events:
                 match event:
-                    case Tried():
+                    case TrialDone():
                         best = event if event.best else best
                         progress.say(line(event))
                     case Outcome():
@@ -86,7 +86,7 @@ def tune(
     return 0
 
 
-def line(tried: "Tried") -> str:
+def line(tried: "TrialDone") -> str:
     """A trial, as one line."""
     left = f"{round(tried.left) // 60}:{round(tried.left) % 60:02} left"
     mark = "  best so far" if tried.best else ""

@@ -15,10 +15,10 @@ import torch
 from PIL import UnidentifiedImageError
 from torch import Tensor
 
-from mezzotint.data import undecoded as sources
+from mezzotint.data import undecoded
 from mezzotint.data.decode import decode_to
 from mezzotint.data.known import KNOWN, check_name, usual_size
-from mezzotint.data.undecoded import Source
+from mezzotint.data.undecoded import Undecoded
 from mezzotint.errors import DataError
 
 THREADS = min(8, os.cpu_count() or 1)  # Pillow decodes outside the interpreter's lock
@@ -33,7 +33,7 @@ class OnDemand:
     then takes its place, always the same one, and `skipped` has a line about it.
     """
 
-    def __init__(self, source: Source, size: tuple[int, int], channels: int) -> None:
+    def __init__(self, source: Undecoded, size: tuple[int, int], channels: int) -> None:
         self.source, self.size, self.channels = source, size, channels
         self.skipped: list[str] = []
         self._bad: set[int] = set()
@@ -169,16 +169,16 @@ def load_pictures(
     )
 
 
-def _find(name: str, path: Path | None, split: str, memory_limit: int) -> Source:
+def _find(name: str, path: Path | None, split: str, memory_limit: int) -> Undecoded:
     check_name(name, path)
     if name == "digits":
-        return sources.digits(split)
+        return undecoded.digits(split)
     if path is not None:
-        return sources.local(Path(path).expanduser(), split, memory_limit)
-    return sources.hub(KNOWN[name].hub if name in KNOWN else name, split)
+        return undecoded.local(Path(path).expanduser(), split, memory_limit)
+    return undecoded.hub(KNOWN[name].hub if name in KNOWN else name, split)
 
 
-def _one_class(source: Source, only: str, name: str) -> np.ndarray:
+def _one_class(source: Undecoded, only: str, name: str) -> np.ndarray:
     """Indices of the pictures of the class called `only`, in upper or lower case."""
     folded = [label.casefold() for label in source.classes]
     if source.labels is None or only.casefold() not in folded:
@@ -189,18 +189,18 @@ def _one_class(source: Source, only: str, name: str) -> np.ndarray:
     return np.flatnonzero(source.labels == folded.index(only.casefold()))
 
 
-def try_decode(source: Source, i: int, size: tuple[int, int], channels: int | None) -> np.ndarray | str:
+def try_decode(source: Undecoded, i: int, size: tuple[int, int], channels: int | None) -> np.ndarray | str:
     """Picture i as uint8 (C, H, W), or a line that says which it is and why it cannot be read."""
     try:
         return decode_to(source.open(i), size, channels)
     except UnidentifiedImageError:
-        return f"{source.where(i)}: not a {', '.join(sources.FORMATS)} picture, or a damaged one"
+        return f"{source.where(i)}: not a {', '.join(undecoded.FORMATS)} picture, or a damaged one"
     except Exception as error:  # Pillow raises nearly anything for a damaged file, SyntaxError included
         return f"{source.where(i)}: {error}"
 
 
 def _decode_all(
-    source: Source, size: tuple[int, int], channels: int | None
+    source: Undecoded, size: tuple[int, int], channels: int | None
 ) -> tuple[Tensor, np.ndarray, list[str]]:
     """All readable pictures, uint8 (N, C, H, W), their indices (N,), and a line about each of the others."""
 
@@ -226,7 +226,7 @@ def _decode_all(
     return torch.from_numpy(images[: len(kept)]), np.array(kept), skipped
 
 
-def _probe(source: Source, size: tuple[int, int]) -> int:
+def _probe(source: Undecoded, size: tuple[int, int]) -> int:
     """1 if all readable ones of some pictures, evenly spread over the set, are grey, else 3."""
     index = np.unique(np.linspace(0, source.count - 1, PROBE).astype(int))
     pictures = [try_decode(source, int(i), size, None) for i in index]

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from mezzotint.data import undecoded as sources
+from mezzotint.data import undecoded
 from mezzotint.data.known import KNOWN, check_name
-from mezzotint.data.undecoded import Source, columns, extra, line, open_cell
+from mezzotint.data.undecoded import Undecoded, columns, extra, line, open_cell
 from mezzotint.errors import DataError
 
 READERS = 8  # footers or blocks that are read at a time: of a distant file, most is waiting
@@ -48,7 +48,7 @@ class Shards:
     filesystem: Any
     footers: Sequence[Any]
 
-    def read(self, block: Block) -> Source:
+    def read(self, block: Block) -> Undecoded:
         """The pictures of a block, not decoded yet; threads may call it at once. Raises DataError."""
         file = self.files[block.file]
         wanted = [self.image] if self.label is None else [self.image, self.label]
@@ -69,7 +69,7 @@ class Shards:
             labels = np.array(values, np.int64)
             if labels.min(initial=0) < 0 or labels.max(initial=0) >= len(self.classes):
                 raise DataError(f"{file} has labels that are no classes; train with data.labels=false")
-        return Source(
+        return Undecoded(
             count=block.rows,
             open=lambda i: open_cell(pictures[i].as_py()),
             where=lambda i: f"row {block.first + i} of {file}",
@@ -91,9 +91,9 @@ def find_shards(name: str, path: Path | None, *, split: str = "train", labels: b
             "digits come with the package, and only parquet files are streamed; leave data.stream out"
         )
     if path is not None:
-        files = [str(file.absolute()) for file in sources.local_tables(Path(path).expanduser(), split)]
+        files = [str(file.absolute()) for file in undecoded.local_tables(Path(path).expanduser(), split)]
     else:
-        files = sources.hub_tables(KNOWN[name].hub if name in KNOWN else name, split)
+        files = undecoded.hub_tables(KNOWN[name].hub if name in KNOWN else name, split)
     shards = open_shards(name, files, labels=labels is not False)
     if labels and shards.label is None:
         raise DataError(f"{name} has no classes; train without labels")

@@ -26,7 +26,7 @@ from mezzotint.data.images import PROBE, THREADS, try_decode
 from mezzotint.data.known import KNOWN, usual_size
 from mezzotint.data.order import Order, Window, WindowedOrder
 from mezzotint.data.shards import READERS, Shards, find_shards
-from mezzotint.data.undecoded import Source as Undecoded
+from mezzotint.data.undecoded import Undecoded
 from mezzotint.errors import ConfigError, DataError
 from mezzotint.media.facts import Facts
 from mezzotint.media.pictures import to_model

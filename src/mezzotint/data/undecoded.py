@@ -1,6 +1,6 @@
 """Where pictures come from: a folder, parquet files, the dataset hub, or the digits in the package.
 
-A `Source` is a set of pictures that are not decoded yet. The libraries that read parquet and the hub
+A `Undecoded` is a set of pictures that are not decoded yet. The libraries that read parquet and the hub
 (`pyarrow`, `datasets`) come with the extra [hub] and are imported when they are needed.
 """
 
@@ -32,7 +32,7 @@ HUB_TIMEOUT = 10.0  # seconds to wait for the hub's first answer
 
 
 @dataclass(frozen=True)
-class Source:
+class Undecoded:
     """A set of pictures that are opened on demand.
 
     open: index -> Pillow image; raises whatever is wrong with that picture; threads may call it at once.
@@ -46,7 +46,7 @@ class Source:
     labels: np.ndarray | None = None
     classes: Sequence[str] = ()
 
-    def select(self, index: np.ndarray) -> "Source":
+    def select(self, index: np.ndarray) -> "Undecoded":
         """The pictures at `index` (M,), in that order."""
         return replace(
             self,
@@ -57,13 +57,13 @@ class Source:
         )
 
 
-def digits(split: str) -> Source:
+def digits(split: str) -> Undecoded:
     """The 1,797 handwritten digits of 8x8 grey pixels that come with the package (see DIGITS.md)."""
     if split != "train":
         raise DataError(f"digits has no split {split!r}; its only one is 'train'")
     with np.load(Path(__file__).with_name("digits.npz"), allow_pickle=False) as file:
         images, labels = file["images"], file["labels"]
-    return Source(
+    return Undecoded(
         count=len(images),
         open=lambda i: Image.fromarray(images[i]),
         where=lambda i: f"digit {i}",
@@ -72,7 +72,7 @@ def digits(split: str) -> Source:
     )
 
 
-def local(path: Path, split: str, memory_limit: int) -> Source:
+def local(path: Path, split: str, memory_limit: int) -> Undecoded:
     """Whatever `path` is: a parquet file, a folder with parquet files in it, or else a folder of pictures.
 
     A single file is taken whatever the split. In folders, hidden files are ignored and the order is natural
@@ -102,7 +102,7 @@ def local_tables(path: Path, split: str) -> Sequence[Path]:
     return _parquet_split(tables, path, split)
 
 
-def folder(files: Sequence[Path]) -> Source:
+def folder(files: Sequence[Path]) -> Undecoded:
     """Picture files; the sub-folder that each lies in is its class.
 
     Sub-folders are classes where there are two or more and every picture lies in one: a picture beside them
@@ -113,7 +113,7 @@ def folder(files: Sequence[Path]) -> Source:
     labelled = all(len(names) > 1 for names in parts)
     classes = list(dict.fromkeys(names[0] for names in parts)) if labelled else []
     number = {name: k for k, name in enumerate(classes)}
-    return Source(
+    return Undecoded(
         count=len(files),
         open=lambda i: open_bytes(files[i].read_bytes()),
         where=lambda i: str(files[i]),
@@ -122,7 +122,7 @@ def folder(files: Sequence[Path]) -> Source:
     )
 
 
-def parquet(files: Sequence[Path], memory_limit: int) -> Source:
+def parquet(files: Sequence[Path], memory_limit: int) -> Undecoded:
     """Parquet files in the layout of the dataset hub, or with a binary column of encoded pictures.
 
     Up to `memory_limit` bytes of files are held in memory; more are memory-mapped, from an uncompressed
@@ -145,7 +145,7 @@ def parquet(files: Sequence[Path], memory_limit: int) -> Source:
     return _table(table, image, label, classes, name)
 
 
-def hub(name: str, split: str) -> Source:
+def hub(name: str, split: str) -> Undecoded:
     """A set of the dataset hub, by its id "owner/set": downloaded once, then read from the cache.
 
     Where the hub does not answer, a cached copy is used if there is one; otherwise it is a DataError at once.
@@ -292,10 +292,12 @@ def columns(schema: Any, name: str) -> tuple[str, str | None, list[str]]:
     return images[0], next((column for column in LABEL_COLUMNS if column in integers), None), []
 
 
-def _table(table: Any, image: str, label: str | None, classes: list[str], name: str) -> Source:
+def _table(table: Any, image: str, label: str | None, classes: list[str], name: str) -> Undecoded:
     """The pictures of an arrow table; without labels if any of them is missing or negative."""
     pictures = table.column(image)
-    source = Source(len(pictures), lambda i: open_cell(pictures[i].as_py()), lambda i: f"row {i} of {name}")
+    source = Undecoded(
+        len(pictures), lambda i: open_cell(pictures[i].as_py()), lambda i: f"row {i} of {name}"
+    )
     values = [None] if label is None else table.column(label).to_pylist()
     labels = np.array([-1 if value is None else value for value in values], np.int64)
     if labels.min(initial=0) < 0:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mezzotint.cond import NO_COND, Cond
 from mezzotint.diffusion.parameterization import Parameterization
-from mezzotint.diffusion.process import Process, rows
+from mezzotint.diffusion.process import Process, per_row
 
 Denoise = Callable[[Tensor, Tensor, Cond], Tensor]  # (x (B, *D), logsnr (B,), cond) -> x0 (B, *D)
 
@@ -51,23 +51,23 @@ class Denoiser:
 
     def c_skip(self, logsnr: Tensor) -> Tensor:
         """The share of x in the belief at each level, (B,) float64."""
-        return self.parameterization(*self.process(logsnr)).skip
+        return self.parameterization(*self.process(logsnr)).c_skip
 
     def predict(self, x: Tensor, logsnr: Tensor, cond: Cond = NO_COND) -> Tensor:
         """The raw prediction F (B, *D) in the dtype of x: what the loss compares with its target."""
-        c_in = self.parameterization(*self.process(logsnr)).into
+        c_in = self.parameterization(*self.process(logsnr)).c_in
         told = self.c_noise(logsnr).to(x.device, x.dtype, non_blocking=True).expand(len(x))
-        return self._network(rows(c_in, x) * x, told, cond.inputs()).to(x.dtype)
+        return self._network(per_row(c_in, x) * x, told, cond.inputs()).to(x.dtype)
 
     def __call__(self, x: Tensor, logsnr: Tensor, cond: Cond = NO_COND) -> Tensor:
         """x0 (B, *D). x: (B, *D) on the network's device; logsnr: (B,) or 0-d float64 on the CPU."""
         c = self.parameterization(*self.process(logsnr))
-        if not c.skip.abs().max() < 22026:  # exp(10), that is logsnr -20 for eps-prediction
+        if not c.c_skip.abs().max() < 22026:  # exp(10), that is logsnr -20 for eps-prediction
             raise ValueError(
                 "a network that predicts eps knows nothing about the picture at (nearly) pure noise, logsnr below -20: "
                 "start lower, or train with v, x0 or velocity"
             )
-        return rows(c.skip, x) * x + rows(c.out, x) * self.predict(x, logsnr, cond)
+        return per_row(c.c_skip, x) * x + per_row(c.c_out, x) * self.predict(x, logsnr, cond)
 
     def _network(self, x: Tensor, told: Tensor, inputs: dict[str, Tensor]) -> Tensor:
         rows_given = len(x)

@@ -8,27 +8,27 @@ from torch import Tensor
 
 from mezzotint.cond import NO_COND, Cond
 from mezzotint.diffusion.denoiser import Denoise
-from mezzotint.diffusion.sampler import State, Steps
+from mezzotint.diffusion.sampler import AfterStep, Steps
 from mezzotint.diffusion.solvers import Ask
 
 Key = TypeVar("Key", bound=Hashable)
 
 
-class Run(NamedTuple):
+class Walk(NamedTuple):
     """A request on its way: its steps and what its pictures are asked to be."""
 
     steps: Steps
     cond: Cond = NO_COND
 
 
-def alone(denoise: Denoise, steps: Steps, cond: Cond = NO_COND) -> Iterator[State]:
+def alone(denoise: Denoise, steps: Steps, cond: Cond = NO_COND) -> Iterator[AfterStep]:
     """Answers one request: a for loop over its states, for previews, progress bars and stopping early."""
-    for _, state in together(denoise, {0: Run(steps, cond)}):
+    for _, state in together(denoise, {0: Walk(steps, cond)}):
         yield state
 
 
 @torch.no_grad()
-def together(denoise: Denoise, runs: MutableMapping[Key, Run]) -> Iterator[tuple[Key, State]]:
+def together(denoise: Denoise, runs: MutableMapping[Key, Walk]) -> Iterator[tuple[Key, AfterStep]]:
     """THE ENGINE. Every tick asks what each run wants to know, answers all with one call, and yields the new states.
 
     runs: live. A run added while iterating joins at the next tick; one removed, or whose steps are closed, leaves; a
@@ -54,8 +54,8 @@ def together(denoise: Denoise, runs: MutableMapping[Key, Run]) -> Iterator[tuple
 
 
 def _advance(
-    runs: MutableMapping[Key, Run], asks: dict[Steps, Ask], key: Key, run: Run, x0: Tensor | None
-) -> Iterator[tuple[Key, State]]:
+    runs: MutableMapping[Key, Walk], asks: dict[Steps, Ask], key: Key, run: Walk, x0: Tensor | None
+) -> Iterator[tuple[Key, AfterStep]]:
     """Sends an answer to one run and hands on its states, up to its next question or its end.
 
     While a state is out, its receiver may have removed this run, or put another in its place.
@@ -64,7 +64,7 @@ def _advance(
         return
     try:
         out = next(run.steps) if x0 is None else run.steps.send(x0)
-        while isinstance(out, State):
+        while isinstance(out, AfterStep):
             yield key, out
             if runs.get(key) is not run:
                 return

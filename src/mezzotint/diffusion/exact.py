@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.cond import NO_COND, Cond
-from mezzotint.diffusion.process import Process, rows
+from mezzotint.diffusion.process import Process, per_row
 
 
 class Mixture:
@@ -40,7 +40,7 @@ class Mixture:
     def _at(self, x: Tensor, logsnr: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """alpha (B,1,1); in the axes, x - alpha m and the variances of S, both (B,K,d); log(w_k N(x; alpha m_k, S_k)) (B,K)."""
         x = x.to(self.means.dtype).flatten(1)[:, None]
-        alpha, sigma = (rows(c.reshape(-1), x) for c in self.process(logsnr))
+        alpha, sigma = (per_row(c.reshape(-1), x) for c in self.process(logsnr))
         away = self._turn(x - alpha * self.means)
         spread = alpha**2 * self.variances + sigma**2
         log_normal = -0.5 * (away**2 / spread + (2 * math.pi * spread).log()).sum(-1)
@@ -92,7 +92,7 @@ class Empirical:
     def __call__(self, x: Tensor, logsnr: Tensor, cond: Cond = NO_COND) -> Tensor:
         """E[x0 | x] (B, *D) in the dtype of x. x: (B, *D); logsnr: (B,) or 0-d float64, in [-inf, inf]."""
         point = x.double().flatten(1)
-        alpha, sigma = (rows(c.reshape(-1), point) for c in self.process(logsnr))
+        alpha, sigma = (per_row(c.reshape(-1), point) for c in self.process(logsnr))
         parts = self.data.split(self.chunk)
         # |x - alpha x_i|^2 / 2 without |x|^2 / 2, which all have in common; smallest 0, so that sigma may be 0
         energy = torch.cat([_energy(point, alpha, part.double().flatten(1)) for part in parts], 1)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mezzotint.cond import Cond
 from mezzotint.diffusion.denoiser import Denoise
-from mezzotint.diffusion.process import Process, rows
+from mezzotint.diffusion.process import Process, per_row
 
 LogProb = Callable[[Tensor, Tensor, Cond], Tensor]  # (x (B, *D), logsnr (B,), cond) -> log p(y | x) (B,)
 PUREST = -20.0  # logsnr; alpha is 5e-5 in vp and flow
@@ -59,9 +59,9 @@ def cfg(denoise: Denoise, null: int, c_skip: Callable[[Tensor], Tensor] = torch.
             Cond.cat([plain, Cond(label=away[there])]),
         ).split([len(x), len(pays)])
         asked = x0[there]
-        belief = other + rows(scale[pays], x) * (asked - other)
+        belief = other + per_row(scale[pays], x) * (asked - other)
         if cond.rescale is not None:
-            skipped = rows(c_skip(logsnr[pays]), x) * x[there]
+            skipped = per_row(c_skip(logsnr[pays]), x) * x[there]
             belief = skipped + rescaled(belief - skipped, asked - skipped, cond.rescale[pays])
         return x0.index_copy(0, there, belief)
 
@@ -77,7 +77,7 @@ def rescaled(guided: Tensor, asked: Tensor, share: Tensor) -> Tensor:
     """
     wanted, inflated = (prediction.flatten(1).std(1, correction=0) for prediction in (asked, guided))
     factor = torch.where(inflated > 0, wanted / inflated, 1.0)  # a flat picture has no contrast to correct
-    return guided * (1 + rows(share, guided) * (rows(factor, guided) - 1))
+    return guided * (1 + per_row(share, guided) * (per_row(factor, guided) - 1))
 
 
 def autoguidance(denoise: Denoise, weak: Denoise) -> Denoise:
@@ -94,7 +94,7 @@ def autoguidance(denoise: Denoise, weak: Denoise) -> Denoise:
             return x0
         there = pays.to(x.device, non_blocking=True)
         other = weak(x[there], logsnr[pays], plain.map(lambda field: field[there]))
-        return x0.index_copy(0, there, other + rows(scale[pays], x) * (x0[there] - other))
+        return x0.index_copy(0, there, other + per_row(scale[pays], x) * (x0[there] - other))
 
     return guided
 
@@ -125,7 +125,7 @@ def classifier_guidance(denoise: Denoise, process: Process, log_prob: LogProb) -
             log_probs = log_prob(here, level, asked)
             (gradient,) = torch.autograd.grad(log_probs.sum(), here, create_graph=differentiable)
         alpha, sigma = process(level)
-        return x0.index_add(0, there, rows(scale[pays] * sigma**2 / alpha, x) * gradient)
+        return x0.index_add(0, there, per_row(scale[pays] * sigma**2 / alpha, x) * gradient)
 
     return guided
 
@@ -144,7 +144,7 @@ def dynamic_threshold(denoise: Denoise, ratio: float = 0.995, largest: float = m
 
     def thresholded(x: Tensor, logsnr: Tensor, cond: Cond) -> Tensor:
         x0 = denoise(x, logsnr, cond)
-        s = rows(x0.abs().flatten(1).quantile(ratio, dim=1).clamp(1, largest), x0)
+        s = per_row(x0.abs().flatten(1).quantile(ratio, dim=1).clamp(1, largest), x0)
         return x0.clamp(-s, s) / s
 
     return thresholded

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mezzotint.diffusion.process import Process, rows
+from mezzotint.diffusion.process import Process, per_row
 
 
 class Hop:
@@ -30,12 +30,12 @@ class Hop:
     def eps(self, x: Tensor, x0: Tensor, s: Tensor) -> Tensor:
         """The noise in x at level s, if the picture is x0."""
         alpha, sigma = self.process(s)
-        return (x - rows(alpha, x) * x0) / rows(sigma, x)
+        return (x - per_row(alpha, x) * x0) / per_row(sigma, x)
 
     def x0(self, x: Tensor, eps: Tensor, s: Tensor) -> Tensor:
         """The picture in x at level s, if the noise is eps."""
         alpha, sigma = self.process(s)
-        return (x - rows(sigma, x) * eps) / rows(alpha, x)
+        return (x - per_row(sigma, x) * eps) / per_row(alpha, x)
 
     def __call__(self, x: Tensor, x0: Tensor, s: Tensor, t: Tensor, share: Tensor | None = None) -> Tensor:
         if t == torch.inf:
@@ -47,8 +47,8 @@ class Hop:
                 if self.eta
                 else torch.zeros((), dtype=torch.float64)
             )
-        y = rows(alpha, x) * x0 + rows(sigma * (1 - share**2).sqrt(), x) * self.eps(x, x0, s)
+        y = per_row(alpha, x) * x0 + per_row(sigma * (1 - share**2).sqrt(), x) * self.eps(x, x0, s)
         if share == 0:
             return y
         self.draws += 1
-        return y + rows(sigma * share, x) * self.noise(self.draws - 1)
+        return y + per_row(sigma * share, x) * self.noise(self.draws - 1)

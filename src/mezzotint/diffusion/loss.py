@@ -15,7 +15,7 @@ from torch import Tensor
 from mezzotint.cond import NO_COND, Cond
 from mezzotint.diffusion.denoiser import Denoiser
 from mezzotint.diffusion.parameterization import target_mix
-from mezzotint.diffusion.process import add_noise, rows
+from mezzotint.diffusion.process import add_noise, per_row
 from mezzotint.diffusion.schedule import Schedule, Table
 
 Weight = Callable[[Tensor, Tensor], Tensor]
@@ -105,9 +105,9 @@ class Objective:
                 "or on a schedule without zero terminal SNR"
             )
         x = add_noise(denoiser.process, x0, eps, logsnr)
-        target = rows(a, x0) * x0 + rows(b, x0) * eps
+        target = per_row(a, x0) * x0 + per_row(b, x0) * eps
         error = self.distance(denoiser.predict(x, logsnr, cond), target).flatten(1).mean(1)
         if self.weight is None:
             return error
-        c_out = denoiser.parameterization(*denoiser.process(logsnr)).out
+        c_out = denoiser.parameterization(*denoiser.process(logsnr)).c_out
         return error * (self.weight(logsnr, u) * c_out**2).to(error.device, error.dtype, non_blocking=True)

@@ -16,9 +16,9 @@ from mezzotint.diffusion.process import Process
 class Coefficients(NamedTuple):
     """c_skip, c_out, c_in of one parameterization at the given levels; float64, of the shape of alpha."""
 
-    skip: Tensor
-    out: Tensor
-    into: Tensor
+    c_skip: Tensor
+    c_out: Tensor
+    c_in: Tensor
 
 
 Parameterization = Callable[[Tensor, Tensor], Coefficients]
@@ -64,4 +64,4 @@ def target_mix(parameterization: Parameterization, process: Process, logsnr: Ten
     """
     alpha, sigma = process(logsnr)
     c = parameterization(alpha, sigma)
-    return (1 - c.skip * alpha) / c.out, -c.skip * sigma / c.out
+    return (1 - c.c_skip * alpha) / c.c_out, -c.c_skip * sigma / c.c_out

@@ -42,7 +42,7 @@ def logsnr_of(alpha: Tensor, sigma: Tensor) -> Tensor:
     return 2 * (alpha.double().log() - sigma.double().log())
 
 
-def rows(coefficient: Tensor, like: Tensor) -> Tensor:
+def per_row(coefficient: Tensor, like: Tensor) -> Tensor:
     """Readies a float64 coefficient on the CPU to multiply `like` (B, *D): one a picture, (B,), takes its shape, dtype
     and device; a 0-d one stays where it is, as PyTorch takes it for a plain number (no copy, no sync)."""
     if coefficient.ndim == 0:
@@ -61,7 +61,7 @@ def add_noise(process: Process, x0: Tensor, eps: Tensor, logsnr: Tensor) -> Tens
             f"x0 is {x0.dtype}; noise is added to floats in [-1, 1]: data.to_model(x0) makes them"
         )
     alpha, sigma = process(logsnr)
-    return rows(alpha, x0) * x0 + rows(sigma, x0) * eps
+    return per_row(alpha, x0) * x0 + per_row(sigma, x0) * eps
 
 
 def renoise(
@@ -76,4 +76,4 @@ def renoise(
     alpha_t, sigma_t = process(t)
     keep = alpha_t / process(s)[0]
     fresh = sigma_t * (-torch.expm1(t - s)).sqrt()
-    return rows(keep, x) * x + rows(gain * fresh, x) * noise
+    return per_row(keep, x) * x + per_row(gain * fresh, x) * noise

@@ -20,7 +20,7 @@ from mezzotint.diffusion.schedule import LOWEST
 from mezzotint.diffusion.solvers import Ask, Solver
 
 
-class State(NamedTuple):
+class AfterStep(NamedTuple):
     """After a step. x: (B, *D), the state; x0: the belief it moved by, for previews; step: steps done, from 1."""
 
     x: Tensor
@@ -28,7 +28,7 @@ class State(NamedTuple):
     step: int
 
 
-Steps = Generator[Ask | State, Tensor | None, None]
+Steps = Generator[Ask | AfterStep, Tensor | None, None]
 Noise = Callable[[int, int], Tensor]  # (interval of the grid, draw) -> z, shaped like x
 
 
@@ -48,7 +48,7 @@ def sample(
     eta: float = 0.0,
     gain: float | Tensor = 1.0,
 ) -> Steps:
-    """One request over its whole grid: yields `Ask` (send back x0) and, after every step, `State`.
+    """One request over its whole grid: yields `Ask` (send back x0) and, after every step, `AfterStep`.
 
     x: (B, *D) at grid[0]. grid: (N + 1,) float64 levels; an interval towards noise is `renoise`, at no call. The last
     state is at grid[-1]. eta: the share of fresh noise inside a step, for the SDE solvers. gain: scale of the fresh noise
@@ -65,10 +65,10 @@ def sample(
             hop = Hop(process, torch.tensor(eta, dtype=torch.float64), lambda draw, i=i: noise(i, draw))  # type: ignore[misc]
             x, x0, history = yield from solve(hop, x, s, t, history)
             step, began = step + 1, s
-            yield State(x, x0, step)
+            yield AfterStep(x, x0, step)
         elif t < s:
             x = renoise(process, x, s, t, noise(i, 0), gains[i])
             if t <= began:  # a restart: the past belongs to the path that was left
                 history = None
             if step and i == len(grid) - 2:  # it ends on its way up, as an ancestral grid of finite end does
-                yield State(x, x0, step)
+                yield AfterStep(x, x0, step)

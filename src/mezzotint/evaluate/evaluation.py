@@ -25,7 +25,7 @@ from mezzotint.evaluate.metrics.memorization import Memorization, memorization
 from mezzotint.evaluate.metrics.numbers import FEATURE_METRICS, Number, compare
 from mezzotint.evaluate.points import point_numbers
 from mezzotint.evaluate.reference import SILENT, Progress, Reference, open_judge, open_reference
-from mezzotint.evaluate.sample_set import Made, read_made, sample_made
+from mezzotint.evaluate.sample_set import SampleSet, read_samples, sample_set_of
 from mezzotint.model.device import find_device
 from mezzotint.model.model import Model, load
 
@@ -55,7 +55,7 @@ class Evaluation:
     settings: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     copying: bool | None = None
-    made: Made | None = field(default=None, repr=False, compare=False)
+    made: SampleSet | None = field(default=None, repr=False, compare=False)
     copies: Memorization | None = field(default=None, repr=False, compare=False)
 
     def __getitem__(self, name: str) -> Number:
@@ -142,12 +142,12 @@ def evaluate(
         model = (
             load(path, device=device, precision="fp32") if path and {"vlb", "ode"} & set(metrics) else None
         )
-        found.append(judge_made(made, judge, reference, metrics, model, progress))
+        found.append(judge_samples(made, judge, reference, metrics, model, progress))
     return found
 
 
-def judge_made(
-    made: Made,
+def judge_samples(
+    made: SampleSet,
     judge: Extractor,
     reference: Reference,
     metrics: Collection[str] = USUAL,
@@ -197,7 +197,7 @@ def quality(
     Fréchet distance, its extrapolation where n allows it, and class agreement where there are classes. The reference's
     features are kept.
     """
-    made = sample_made(model, n, seed, **settings)
+    made = sample_set_of(model, n, seed, **settings)
     asked = made.labels if extractor.labels else None
     features = extract(extractor, made.values)
     numbers = compare(features, reference.features(extractor), asked, None, ("frechet", "agreement"))
@@ -248,7 +248,7 @@ def _data(configs: Sequence[Config], data: str | None) -> Data:
 
 
 def _npz_shape(source: str) -> tuple[int, ...] | None:
-    return tuple(read_made(source).values.shape[1:]) if source.endswith(".npz") else None
+    return tuple(read_samples(source).values.shape[1:]) if source.endswith(".npz") else None
 
 
 def _made(
@@ -259,10 +259,10 @@ def _made(
     seed: int,
     device: str,
     progress: Progress,
-) -> Made:
+) -> SampleSet:
     shape = tuple(reference.images.shape[1:])
     if path is None:
-        made = read_made(source, shape, reference.classes).first(n)
+        made = read_samples(source, shape, reference.classes).first(n)
     else:
         model = load(path, device=device)
         if model.facts.shape != shape:
@@ -270,7 +270,7 @@ def _made(
                 f"{source} makes {model.facts.shape} and the reference is {shape}; evaluate models of one size together"
             )
         folder = path.parent if (path.parent / "config.yaml").is_file() else None
-        made = replace(sample_made(model, n, seed, progress), folder=folder)
+        made = replace(sample_set_of(model, n, seed, progress), folder=folder)
     if tuple(made.values.shape[1:]) != shape:
         raise ConfigError(
             f"the pictures of {source} are {tuple(made.values.shape[1:])} and the real ones {shape}; resize them alike"
@@ -282,9 +282,9 @@ def _points(
     source: str, path: Path | None, name: str, n: int, seed: int, device: str, progress: Progress
 ) -> Evaluation:
     if path is None:
-        made = read_made(source).first(n)
+        made = read_samples(source).first(n)
     else:
-        made = sample_made(load(path, device=device), n, seed, progress)
+        made = sample_set_of(load(path, device=device), n, seed, progress)
     if made.values.ndim != 2:
         raise ConfigError(f"{source} holds pictures, and {name} is a set of points; say another --data")
     began = time.perf_counter()

@@ -18,7 +18,7 @@ from mezzotint.model.model import Model
 
 
 @dataclass(frozen=True)
-class Made:
+class SampleSet:
     """values: pictures uint8 (N, C, H, W), or points float32 (N, 2). labels: (N,) int64, the class each was asked to be,
     numbered as in the reference, or None. nearest: (N, C, H, W), each one's nearest training picture, once it is known. folder: of the run that made them."""
 
@@ -30,7 +30,7 @@ class Made:
     nearest: Tensor | None = None
     folder: Path | None = None
 
-    def first(self, n: int) -> "Made":
+    def first(self, n: int) -> "SampleSet":
         """n of them. Raises DataError where there are fewer: numbers of other n would not compare."""
         if len(self.values) < n:
             raise DataError(
@@ -44,7 +44,9 @@ class Made:
         )
 
 
-def sample_made(model: Model, n: int, seed: int = 0, progress: Progress = SILENT, **settings: Any) -> Made:
+def sample_set_of(
+    model: Model, n: int, seed: int = 0, progress: Progress = SILENT, **settings: Any
+) -> SampleSet:
     """n samples of a model, of all classes in turn, by its own sampling defaults or other settings."""
     began = time.perf_counter()
     label = "all" if model.classes else None
@@ -58,10 +60,12 @@ def sample_made(model: Model, n: int, seed: int = 0, progress: Progress = SILENT
         parts.append(last.belief)
         progress(f"sampling {model.source}", first + count, n)
     samples = model.samples(torch.cat(parts), label, seed, settings)
-    return Made(model.source, samples.values, samples.labels, samples.settings, time.perf_counter() - began)
+    return SampleSet(
+        model.source, samples.values, samples.labels, samples.settings, time.perf_counter() - began
+    )
 
 
-def read_made(source: str, shape: tuple[int, ...] | None = None, classes: Sequence[str] = ()) -> Made:
+def read_samples(source: str, shape: tuple[int, ...] | None = None, classes: Sequence[str] = ()) -> SampleSet:
     """Pictures of a folder, decoded to shape (C, H, W), or of an npz file as `mezzotint sample` writes it (its `images`
     uint8 (N, H, W, C), or those of other programs, `arr_0`).
 
@@ -75,8 +79,8 @@ def read_made(source: str, shape: tuple[int, ...] | None = None, classes: Sequen
         images, labels = found.batch(torch.arange(len(found)))
         known = {name: number for number, name in enumerate(classes)}
         if labels is None or not set(found.classes) <= known.keys():
-            return Made(path.name, images, None)
-        return Made(path.name, images, torch.tensor([known[name] for name in found.classes])[labels])
+            return SampleSet(path.name, images, None)
+        return SampleSet(path.name, images, torch.tensor([known[name] for name in found.classes])[labels])
     try:
         with np.load(path, allow_pickle=False) as file:
             key = "images" if "images" in file else "arr_0"
@@ -89,10 +93,10 @@ def read_made(source: str, shape: tuple[int, ...] | None = None, classes: Sequen
             f"{path} is no npz file of pictures ({error}); it should hold images, uint8 (N, H, W, C)"
         ) from error
     if values.ndim == 2 and values.shape[1] == 2 and values.is_floating_point():
-        return Made(path.name, values.float(), labels)
+        return SampleSet(path.name, values.float(), labels)
     if values.ndim == 4 and values.dtype == torch.uint8 and values.shape[3] in (1, 3):
         fits = labels is None or (len(labels) == len(values) and bool((labels < len(classes)).all()))
-        return Made(path.name, values.permute(0, 3, 1, 2).contiguous(), labels if fits else None)
+        return SampleSet(path.name, values.permute(0, 3, 1, 2).contiguous(), labels if fits else None)
     raise DataError(
         f"{path}: {key} is {values.dtype} {tuple(values.shape)}; it should be uint8 (N, H, W, C), or points (N, 2)"
     )

@@ -39,7 +39,7 @@ def from_diffusers(scheduler: Any) -> AnySampler:
             # Networks see the variance-preserving state (or that of the flow), also where the scheduler's is another.
             network = vp if process is ve else process
             c, seen = predicts(*network(level)), network(level)[0] / alpha * x
-            x = inner.step((x0 - c.skip * seen) / c.out, t, x, return_dict=False)[0].double()
+            x = inner.step((x0 - c.c_skip * seen) / c.c_out, t, x, return_dict=False)[0].double()
         return x / process(-2 * sigmas[-1].log())[0]
 
     run.__name__ = type(scheduler).__name__

@@ -14,7 +14,7 @@ from mezzotint import build
 from mezzotint.cond import Cond
 from mezzotint.config import Sample
 from mezzotint.diffusion.denoiser import Denoise, Denoiser
-from mezzotint.diffusion.engine import Run, alone
+from mezzotint.diffusion.engine import Walk, alone
 from mezzotint.diffusion.guidance import cfg, clip
 from mezzotint.diffusion.process import Process
 from mezzotint.diffusion.schedule import Schedule
@@ -96,7 +96,7 @@ class Model:
         for state in alone(self.belief(chosen), run.steps, run.cond):
             yield Preview(state.step, chosen.steps, state.x, state.x0)
 
-    def run(self, n: int, labels: Tensor | None, seed: int, settings: Sample) -> Run:
+    def run(self, n: int, labels: Tensor | None, seed: int, settings: Sample) -> Walk:
         """n pictures from seed on as a run, which asks `belief(settings)` alone or shares its calls with other runs.
 
         labels: (n,) int64 as from `labels`.
@@ -112,7 +112,7 @@ class Model:
             eta=settings.eta,
             churn=settings.churn,
         )
-        return Run(steps, self.cond(labels, n, settings))
+        return Walk(steps, self.cond(labels, n, settings))
 
     def cond(self, labels: Tensor | None, n: int, settings: Sample) -> Cond:
         """What n rows are asked to be, every field set, so that requests of all kinds share a call."""

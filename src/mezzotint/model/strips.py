@@ -37,7 +37,7 @@ def noising(
     return plots.strip(torch.stack([to_uint8(x) for x in frames]), captions)
 
 
-def moments(steps: int, most: int = 8) -> set[int]:
+def spread_steps(steps: int, most: int = 8) -> set[int]:
     """The steps, of 1 to `steps`, that a strip shows: spread evenly, with the first and the last."""
     return set(torch.linspace(1, steps, min(most, steps)).round().int().tolist())
 

@@ -21,7 +21,7 @@ from mezzotint.errors import ConfigError, RunError
 from mezzotint.model.model import Model
 from mezzotint.run import sheets
 from mezzotint.run.events import Done, Event, Logged, Note, Sheet, Tick
-from mezzotint.run.parts import Run
+from mezzotint.run.parts import Parts
 from mezzotint.train import distributed
 from mezzotint.train.diagnose import blame, gradient_noise_scale
 from mezzotint.train.loop import Progress, held_out_loss
@@ -54,7 +54,7 @@ def fit(
     ranks = distributed.start()
     if ranks.first:
         check_free(folder, config, overwrite=overwrite, resume=resume)
-    run = Run(config, folder, ranks)
+    run = Parts(config, folder, ranks)
     run.rehearse()
     with locked(folder) if ranks.first else nullcontext():
         if ranks.first:
@@ -97,14 +97,14 @@ def fit(
 def check(config: Config) -> str:
     """All that can go wrong before training, tried without writing anything. Returns a line about the run that would
     be. Raises ConfigError or DataError."""
-    run = Run(config, Path("run"), distributed.start())
+    run = Parts(config, Path("run"), distributed.start())
     return f"{run.describe()}; first loss {run.rehearse():.4f}"
 
 
 class _Training:
     """The course of a run to step `until`, and what it writes on the way."""
 
-    def __init__(self, run: Run, until: int, fixed: dict[str, Any], stored: dict[str, Any]) -> None:
+    def __init__(self, run: Parts, until: int, fixed: dict[str, Any], stored: dict[str, Any]) -> None:
         self.run, self.until, self.fixed = run, until, fixed  # fixed: what a checkpoint keeps of the start
         self.meter = Meter(stored.get("losses", []))
         self.rollbacks: int = stored.get("rollbacks", 0)

@@ -27,7 +27,7 @@ from mezzotint.train.optim import learning_rate
 TRACKED = (0.05, 0.10)  # two lengths give all others afterwards (Karras et al. 2024, "EDM2")
 
 
-class Run:
+class Parts:
     """What training needs, in one process of `ranks`."""
 
     def __init__(self, config: Config, folder: Path, ranks: Ranks) -> None:
@@ -59,7 +59,7 @@ class Run:
         else:
             ema, lengths = Ema(net, Decay(train.ema_decay)), list(TRACKED)
         optimizer = build.optimizer(self.config, net)
-        state = State(net, optimizer, ema, also=tuple(Ema(net, length) for length in lengths))
+        state = State(net, optimizer, ema, tracked_emas=tuple(Ema(net, length) for length in lengths))
         ranks = replace(ranks)
         compile = self.device.type == "cuda" if train.compile is None else train.compile
         return state, self._objective(ranks.wrap(net), compile), ranks

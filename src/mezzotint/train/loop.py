@@ -27,17 +27,17 @@ LEVELS = 8  # parts of (0, 1) that the u of the noise levels are told apart in
 class State:
     """What training changes; what a checkpoint holds. step: optimiser steps done, whatever the accumulation.
 
-    ema: the average that is sampled. also: others that follow, for lengths chosen afterwards (see `posthoc`)."""
+    ema: the average that is sampled. tracked_emas: others that follow, for lengths chosen afterwards (see `posthoc`)."""
 
     net: nn.Module
     optimizer: torch.optim.Optimizer
     ema: Ema
     step: int = 0
-    also: tuple[Ema, ...] = ()
+    tracked_emas: tuple[Ema, ...] = ()
 
     @property
     def averages(self) -> tuple[Ema, ...]:
-        return (self.ema, *self.also)
+        return (self.ema, *self.tracked_emas)
 
 
 class Progress(NamedTuple):

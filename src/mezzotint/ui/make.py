@@ -14,7 +14,7 @@ from mezzotint import plots
 from mezzotint.diffusion.table import SAMPLERS
 from mezzotint.disk.names import bundled
 from mezzotint.model.model import Model, Preview, Samples
-from mezzotint.model.strips import moments
+from mezzotint.model.strips import spread_steps
 from mezzotint.serve.http.results import encode
 
 ANY, ALL = "any", "all, in turn"
@@ -23,7 +23,7 @@ SHARE = 0.25  # of the time, at most, goes into drawing what emerges
 
 
 @dataclass(frozen=True)
-class Order:
+class Wish:
     """What somebody asks for; `settings` are sampler, steps and guidance."""
 
     n: int
@@ -33,7 +33,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Made:
+class LastPictures:
     """The last pictures of a visitor: of which model file, and how the first of them came about."""
 
     path: Path
@@ -42,7 +42,7 @@ class Made:
     moments: list[Preview]
 
 
-def controls(model: Model) -> Order:
+def controls(model: Model) -> Wish:
     """Sampler, steps, class, guidance, seed and how many; each model has its own, from its defaults on."""
     usual, pictures = model.settings(), model.facts.pictures
 
@@ -79,16 +79,16 @@ def controls(model: Model) -> Order:
         help="picture i is made from seed + i; the same seed, the same picture",
     )
     label = {ANY: None, ALL: "all"}.get(label, label) if label else None
-    return Order(n, label, seed, {"sampler": sampler, "steps": steps, "guidance": guidance})
+    return Wish(n, label, seed, {"sampler": sampler, "steps": steps, "guidance": guidance})
 
 
-def made(path: Path) -> Made | None:
+def made(path: Path) -> LastPictures | None:
     """What this visitor made last, if it is this model's."""
-    last: Made | None = st.session_state.get("made")
+    last: LastPictures | None = st.session_state.get("made")
     return last if last and last.path == path else None
 
 
-def pictures(model: Model, path: Path, order: Order | None) -> None:
+def pictures(model: Model, path: Path, order: Wish | None) -> None:
     """Makes what is ordered, and shows it, or else what was made before."""
     if order is not None:
         st.session_state.pop("made", None)
@@ -117,12 +117,12 @@ def pictures(model: Model, path: Path, order: Order | None) -> None:
     st.code(command(path, used), language="bash", wrap_lines=True)
 
 
-def _make(model: Model, path: Path, order: Order) -> Made:
+def _make(model: Model, path: Path, order: Wish) -> LastPictures:
     """Makes pictures, drawing them as they emerge."""
     bar, place = st.progress(0.0, "starting"), st.empty()
     labels = model.labels(order.label, order.n, order.seed)
     rows = 4 if model.facts.pictures else order.n  # that the strip shows
-    kept, shown = [], moments(order.settings["steps"])
+    kept, shown = [], spread_steps(order.settings["steps"])
     began = drawn = time.perf_counter()
     pause = 0.0
     for preview in model.stream(order.n, label=order.label, seed=order.seed, **order.settings):
@@ -139,7 +139,7 @@ def _make(model: Model, path: Path, order: Order) -> Made:
     samples = model.samples(preview.belief, order.label, order.seed, order.settings)
     bar.empty()
     place.empty()
-    return Made(path, samples, time.perf_counter() - began, kept)
+    return LastPictures(path, samples, time.perf_counter() - began, kept)
 
 
 def screen(values: Tensor, labels: Tensor | None) -> Image.Image:

@@ -54,7 +54,7 @@ def describe(model: Model) -> str:
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def errors_shown() -> Iterator[None]:
     """Turns what goes wrong inside into one line on the page; the rest of the page goes on."""
     try:
         yield

@@ -13,7 +13,7 @@ from PIL import Image
 
 from mezzotint.ui import make as page_make
 from mezzotint.ui import views as page_views
-from mezzotint.ui.models import describe, found, opened, told
+from mezzotint.ui.models import describe, errors_shown, found, opened
 from mezzotint.ui.start import Desk
 
 TABS = ("Pictures", "Denoising", "Forward process", "Training")
@@ -30,7 +30,7 @@ def page(desk: Desk) -> None:
         return
     left, right = st.columns([1, 2], gap="large")
     model = None
-    with left, told():
+    with left, errors_shown():
         st.markdown("### Mezzotint")
         path = files[st.selectbox("Model", list(files), key="model")]
         model = opened(str(path), path.stat().st_mtime_ns, desk.device)
@@ -43,7 +43,7 @@ def page(desk: Desk) -> None:
     with right:
         tabs = dict(zip(TABS, st.tabs(TABS, key="tab", on_change="rerun")))
         (shown,) = [name for name, tab in tabs.items() if tab.open]
-        with tabs[shown], told():
+        with tabs[shown], errors_shown():
             match shown:
                 case "Pictures":
                     page_make.pictures(model, path, st.session_state.pop("order", None))
@@ -67,7 +67,7 @@ def _welcome(desk: Desk) -> None:
     )
     out = "" if desk.runs == "runs" else f" --out {desk.runs}"
     st.code(f"mezzotint train digits{out}", language="bash")
-    with told():
+    with errors_shown():
         page_views.training(Path(desk.runs), None)
 
 

@@ -16,13 +16,13 @@ from mezzotint.model.device import find_device
 from mezzotint.model.model import Model
 from mezzotint.model.strips import denoising as denoising_strip
 from mezzotint.model.strips import noising
-from mezzotint.ui.make import Made
-from mezzotint.ui.models import told
+from mezzotint.ui.make import LastPictures
+from mezzotint.ui.models import errors_shown
 
 EVERY = 5  # seconds between looks at a run in training
 
 
-def denoising(made: Made | None) -> None:
+def denoising(made: LastPictures | None) -> None:
     """How the last pictures came out of noise."""
     if made is None:
         st.info("Make pictures first; this shows how they came out of noise.")
@@ -70,7 +70,7 @@ def training(runs: Path, preferred: str | None) -> None:
 @st.fragment(run_every=EVERY)
 def _watch(folder: Path) -> None:
     """Looks again every few seconds."""
-    with told():
+    with errors_shown():
         changed = (folder / "metrics.jsonl").stat().st_mtime_ns
         rows, curve = _losses(str(folder), changed)
         st.caption(f"{_summary(rows)} · last line {_ago(time.time() - changed / 1e9)}")

@@ -23,8 +23,8 @@ from mezzotint.nets import MLP
 from mezzotint.studies.doctor import pictures as doctor_data
 from mezzotint.studies.doctor import trial as doctor_trial
 from mezzotint.studies.doctor.diagnose import budget, diagnose, planned_steps, seen
-from mezzotint.studies.doctor.pictures import Evidence, Finding
-from mezzotint.studies.doctor.trial import Learner, Trial, by_heart, measure, memory, speed
+from mezzotint.studies.doctor.pictures import Finding, Survey
+from mezzotint.studies.doctor.trial import Learner, StepCost, by_heart, measure, memory, speed
 from mezzotint.studies.report.rules import Topic
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -268,14 +268,14 @@ class TestSingleChecks:
     def test_empty_classes_and_held_out_copies(self, folder: Path) -> None:
         chosen = config.load("folder", [*GOOD, f"data.path={folder}"])
         source = open_source(chosen, CPU)
-        evidence: Evidence = doctor_data.gather(source, chosen.data)  # type: ignore[arg-type]
-        assert len(evidence.originals) == doctor_data.FILES and evidence.counts == [38, 38]
-        (empty,) = doctor_data.classes(replace(evidence, counts=[0, 76]))
+        survey: Survey = doctor_data.gather(source, chosen.data)  # type: ignore[arg-type]
+        assert len(survey.originals) == doctor_data.FILES and survey.counts == [38, 38]
+        (empty,) = doctor_data.classes(replace(survey, counts=[0, 76]))
         assert (empty.level, empty.text) == ("warning", "1 of 2 have no picture to train on: cats")
-        pictures = evidence.pictures.clone()
-        trained, held = (int(which.nonzero()[0]) for which in (~evidence.held, evidence.held))
+        pictures = survey.pictures.clone()
+        trained, held = (int(which.nonzero()[0]) for which in (~survey.held, survey.held))
         pictures[held] = pictures[trained]
-        copied = next(doctor_data.repeated(replace(evidence, pictures=pictures, label=None)))
+        copied = next(doctor_data.repeated(replace(survey, pictures=pictures, label=None)))
         assert "1 of 80 are exact copies" in copied.text and "1 held-out ones are trained on" in copied.text
 
     def test_most_files_bad_is_an_error(self, folder: Path) -> None:
@@ -309,8 +309,10 @@ class TestBudget:
 
 
 class TestTrial:
-    def trial(self, **changes: Any) -> Trial:
-        return replace(Trial(0.1, 0.02, False, weights=10**6, activations=3 * 10**6, data=10**6), **changes)
+    def trial(self, **changes: Any) -> StepCost:
+        return replace(
+            StepCost(0.1, 0.02, False, weights=10**6, activations=3 * 10**6, data=10**6), **changes
+        )
 
     def test_time(self) -> None:
         (plain,) = speed(self.trial(), 1000)

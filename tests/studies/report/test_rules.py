@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mezzotint import config as configuration
-from mezzotint.studies.report.rules import Evidence, Finding, Topic, findings
+from mezzotint.studies.report.rules import Remark, RunHistory, Topic, findings
 
 TROUBLESHOOTING = Path(__file__).resolve().parents[3] / "docs" / "troubleshooting.md"
 CONFIG = configuration.load("digits")
@@ -32,8 +32,8 @@ def healthy(n: int = 100) -> list[Row]:
     return rows
 
 
-def say(rows: list[Row], **more: Any) -> list[Finding]:
-    return findings(Evidence(rows, CONFIG, until=rows[-1]["step"] if rows else None, **more))
+def say(rows: list[Row], **more: Any) -> list[Remark]:
+    return findings(RunHistory(rows, CONFIG, until=rows[-1]["step"] if rows else None, **more))
 
 
 def test_a_healthy_run_is_told_so() -> None:
@@ -134,14 +134,14 @@ def test_copies_come_first() -> None:
 def test_a_run_that_was_stopped_is_not_told_to_go_on_for_longer() -> None:
     rows = healthy()
     too_short(rows)
-    assert all(f.topic != Topic.BLURRY for f in findings(Evidence(rows, CONFIG, until=10_000)))
+    assert all(f.topic != Topic.BLURRY for f in findings(RunHistory(rows, CONFIG, until=10_000)))
 
 
 def test_an_average_given_as_a_decay_is_spoken_of_as_one() -> None:
     rows = healthy()
     set_all("ema_gap", -0.01)(rows)
     config = configuration.load("digits", ["train.ema_decay=0.999"])
-    found = findings(Evidence(rows, config))
+    found = findings(RunHistory(rows, config))
     assert any("a lower train.ema_decay" in f.text for f in found)
 
 

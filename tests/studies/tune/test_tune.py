@@ -33,7 +33,7 @@ from mezzotint.run.fit import fit
 from mezzotint.studies.tune import judge as tuning_judge
 from mezzotint.studies.tune import search as study
 from mezzotint.studies.tune.judge import Judge, Look, training_reference
-from mezzotint.studies.tune.search import QUICK, Choice, Outcome, Target, Trial, Tried, tune
+from mezzotint.studies.tune.search import QUICK, Choice, Outcome, Target, Trial, TrialDone, tune
 
 CPU = torch.device("cpu")
 SLOW = {"sampler": "ddim", "steps": 6}  # bad defaults, to be bettered
@@ -80,9 +80,9 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(f.relative_to(folder)): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()}
 
 
-def searched(*arguments: Any, **settings: Any) -> tuple[list[Tried], Outcome]:
+def searched(*arguments: Any, **settings: Any) -> tuple[list[TrialDone], Outcome]:
     *tried, outcome = tune(*arguments, **{"n": 100, "quick": True, **settings})
-    assert isinstance(outcome, Outcome) and all(isinstance(one, Tried) for one in tried)
+    assert isinstance(outcome, Outcome) and all(isinstance(one, TrialDone) for one in tried)
     return tried, outcome  # type: ignore[return-value]
 
 
@@ -290,7 +290,7 @@ def test_trials_are_kept_and_not_made_again(moons: Path, monkeypatch: pytest.Mon
     assert len(seen) == 4 and len(json.loads((moons / "tune.json").read_text())["trials"]) == 4
     assert (moons / "model.safetensors").read_bytes() == model
     rest, outcome = searched(moons, Target(calls=12))
-    assert [one.trial for one in rest[:4]] == [one.trial for one in tried if isinstance(one, Tried)]
+    assert [one.trial for one in rest[:4]] == [one.trial for one in tried if isinstance(one, TrialDone)]
     trials = json.loads((moons / "tune.json").read_text())["trials"]
     assert len(seen) == len(trials) + 2  # and two looks for the comparison, on fresh seeds
     kept = json.loads((moons / "tune.json").read_text())

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.cond import Cond
-from mezzotint.diffusion.sampler import State
+from mezzotint.diffusion.sampler import AfterStep
 from mezzotint.serve.engine.tickets import Busy, Closed, Diverged, Group, Part, Phase, Ticket, TooLong
 
 log = logging.getLogger(__name__)
@@ -217,7 +217,7 @@ class Engine:
             if part.run is None:
                 part.run = part.start()
             out = next(part.run.steps) if x0 is None else part.run.steps.send(x0)
-            while isinstance(out, State):
+            while isinstance(out, AfterStep):
                 part.state = out
                 out = next(part.run.steps)
             part.ask = out

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from mezzotint.config import Sample
-from mezzotint.diffusion.engine import Run
-from mezzotint.diffusion.sampler import State
+from mezzotint.diffusion.engine import Walk
+from mezzotint.diffusion.sampler import AfterStep
 from mezzotint.diffusion.solvers import Ask
 from mezzotint.model.model import Model
 
@@ -87,11 +87,11 @@ class Part:
     ticket: Ticket
     begin: int
     rows: int
-    run: Run | None = None
+    run: Walk | None = None
     ask: Ask | None = None
-    state: State | None = None
+    state: AfterStep | None = None
 
-    def start(self) -> Run:
+    def start(self) -> Walk:
         ticket, end = self.ticket, self.begin + self.rows
         labels = None if ticket.labels is None else ticket.labels[self.begin : end]
         return ticket.model.run(self.rows, labels, ticket.seed + self.begin, ticket.settings)

@@ -80,12 +80,12 @@ async def generate_png(
     """A PNG with its settings inside: one picture, or a grid of n."""
     named = query.model or service.default
     classes = service.models[named].classes if named in service.models else ()
-    order = schemas.Order(**query.model_dump(exclude={"label"}), label=_split(query.label, classes))
+    order = schemas.Body(**query.model_dump(exclude={"label"}), label=_split(query.label, classes))
     return await _generate(request, service, order, "png")
 
 
 @api.post("/v1/generate", response_class=Response, responses=_answers("png", "json", "zip"))
-async def generate(request: Request, service: Served, order: schemas.GenerateOrder) -> Response:
+async def generate(request: Request, service: Served, order: schemas.GenerateBody) -> Response:
     """Pictures as one PNG, as JSON with PNGs in base64 (points: as numbers), or as a zip of PNGs."""
     return await _generate(request, service, order, order.format)
 
@@ -99,7 +99,7 @@ def _split(label: str | None, classes: tuple[str, ...]) -> schemas.Class | None:
 
 
 async def _generate(
-    request: Request, service: Service, order: schemas.Order, form: schemas.Format
+    request: Request, service: Service, order: schemas.Body, form: schemas.Format
 ) -> Response:
     job = service.open(order, _client(request))
     await _over(job, request)
@@ -168,7 +168,7 @@ Known = Annotated[Job, Depends(_job)]
 
 @api.post("/v1/jobs", status_code=202)
 async def start_job(
-    request: Request, service: Served, order: schemas.JobOrder, response: Response
+    request: Request, service: Served, order: schemas.JobBody, response: Response
 ) -> schemas.JobStatus:
     """Starts a job and answers at once; Location is its path. Whoever knows its id may read and cancel it."""
     job = service.open(order, _client(request), order.preview_every)

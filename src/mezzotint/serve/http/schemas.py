@@ -39,7 +39,7 @@ class Query(BaseModel):
     model: ModelName | None = None
 
 
-class Order(BaseModel):
+class Body(BaseModel):
     """Pictures to make; what is left out is as the model's own defaults say."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True)
@@ -66,13 +66,13 @@ class Order(BaseModel):
 Format = Literal["png", "json", "zip"]
 
 
-class GenerateOrder(Order):
+class GenerateBody(Body):
     format: Annotated[
         Format, Field(description="png: one picture or a grid; json: PNGs in base64; zip: single PNGs")
     ] = "png"
 
 
-class JobOrder(Order):
+class JobBody(Body):
     preview_every: Annotated[
         int | None, Field(ge=1, le=10_000, description="steps between previews; a tenth of all if left out")
     ] = None

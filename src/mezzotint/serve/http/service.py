@@ -16,7 +16,7 @@ from mezzotint.serve.engine.engine import Engine
 from mezzotint.serve.engine.tickets import Busy, Closed, Ticket
 from mezzotint.serve.http.jobs import Job, Jobs
 from mezzotint.serve.http.problems import Problem
-from mezzotint.serve.http.schemas import ModelInfo, Order
+from mezzotint.serve.http.schemas import Body, ModelInfo
 from mezzotint.serve.http.settings import Settings
 from mezzotint.serve.http.watch import InferenceLog, Metrics
 
@@ -57,7 +57,7 @@ class Service:
     def ready(self) -> bool:
         return all(engine.alive for engine in self.engines.values())
 
-    def open(self, order: Order, client: str, preview_every: int | None = None) -> Job:
+    def open(self, order: Body, client: str, preview_every: int | None = None) -> Job:
         """Takes a request in. Raises Problem: 404, 422, 429 or 503."""
         try:
             model = self.models[self.default if order.model is None else order.model]

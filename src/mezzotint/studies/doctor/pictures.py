@@ -1,6 +1,6 @@
 """What a set of pictures may do to a run: the part of the doctor that looks at pictures and labels.
 
-A check is a generator of findings about an `Evidence`, which is gathered once. Thresholds are rules of thumb where no
+A check is a generator of findings about an `Survey`, which is gathered once. Thresholds are rules of thumb where no
 paper is named beside them: they are set so that sets known to be good pass.
 """
 
@@ -16,8 +16,7 @@ from PIL import ExifTags
 from torch import Tensor
 
 from mezzotint.config import Data
-from mezzotint.data import KNOWN, OnDemand
-from mezzotint.data import undecoded as sources
+from mezzotint.data import KNOWN, OnDemand, undecoded
 from mezzotint.data.decode import decode_to
 from mezzotint.data.open import PictureSource
 from mezzotint.data.stream import StreamSource
@@ -55,7 +54,7 @@ class Original:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Survey:
     """What the checks of pictures look at.
 
     pictures: uint8 (N, C, H, W), as they are before augmentation: all of a set in memory, READ of a larger one, the
@@ -76,7 +75,7 @@ class Evidence:
     skipped: list[str]
 
 
-def gather(source: PictureSource | StreamSource, data: Data) -> Evidence:
+def gather(source: PictureSource | StreamSource, data: Data) -> Survey:
     """Looks at a set once."""
     names, counts = source.facts.classes, list[int]()
     originals, folders = _originals(source, data)
@@ -94,7 +93,7 @@ def gather(source: PictureSource | StreamSource, data: Data) -> Evidence:
         if names and pictures.labels is not None:
             counts = torch.bincount(pictures.labels.cpu()[source.kept], minlength=len(names)).tolist()
     label = label.cpu() if names and label is not None else None
-    return Evidence(
+    return Survey(
         data, source.facts, source.total, raw.cpu(), label, held, counts, originals, folders, source.skipped
     )
 
@@ -118,37 +117,37 @@ def _originals(source: PictureSource | StreamSource, data: Data) -> tuple[list[O
     return found, len({Path(raw.where(i)).parent for i in range(raw.count)}) if lost else 0
 
 
-def _undecoded(data: Data) -> sources.Source:
+def _undecoded(data: Data) -> undecoded.Undecoded:
     if data.path is not None:
-        return sources.local(data.path.expanduser(), "train", int(data.memory_gb * 2**30))
+        return undecoded.local(data.path.expanduser(), "train", int(data.memory_gb * 2**30))
     if data.name == "digits":
-        return sources.digits("train")
-    return sources.hub(KNOWN[data.name].hub if data.name in KNOWN else data.name, "train")
+        return undecoded.digits("train")
+    return undecoded.hub(KNOWN[data.name].hub if data.name in KNOWN else data.name, "train")
 
 
 def examine(source: PictureSource | StreamSource, data: Data) -> Iterator[Finding]:
     """All findings about a set of pictures."""
-    evidence = gather(source, data)
+    survey = gather(source, data)
     for check in (unreadable, channels, sizes, repeated, flat, classes, mirrored):
-        yield from check(evidence)
+        yield from check(survey)
 
 
-def unreadable(evidence: Evidence) -> Iterator[Finding]:
+def unreadable(survey: Survey) -> Iterator[Finding]:
     """Files that cannot be decoded."""
-    bad, files = len(evidence.skipped), "file" if len(evidence.skipped) == 1 else "files"
+    bad, files = len(survey.skipped), "file" if len(survey.skipped) == 1 else "files"
     if not bad:
-        yield Finding("ok", "files", f"all {len(evidence.pictures):,} that were read are whole")
+        yield Finding("ok", "files", f"all {len(survey.pictures):,} that were read are whole")
         return
-    level: Level = "error" if bad > len(evidence.pictures) else "warning"
-    text = f"{bad:,} {files} cannot be read and will be left out; the first is {evidence.skipped[0]}"
+    level: Level = "error" if bad > len(survey.pictures) else "warning"
+    text = f"{bad:,} {files} cannot be read and will be left out; the first is {survey.skipped[0]}"
     remedy = "remove or mend them, or go on without"
     yield Finding(level, "files", text, remedy, anchor="pictures-are-skipped")
 
 
-def channels(evidence: Evidence) -> Iterator[Finding]:
+def channels(survey: Survey) -> Iterator[Finding]:
     """Grey pictures in three channels, and colour that is thrown away."""
-    found, coloured = evidence.facts.shape[0], sum(original.colour for original in evidence.originals)
-    share = coloured / max(len(evidence.originals), 1)
+    found, coloured = survey.facts.shape[0], sum(original.colour for original in survey.originals)
+    share = coloured / max(len(survey.originals), 1)
     if found == 1 and share > 0.5:
         text = f"{share:.0%} of the files have colours, which data.channels=1 throws away"
         yield Finding("warning", "channels", text, "set data.channels=3", anchor="wrong-colours")
@@ -159,14 +158,14 @@ def channels(evidence: Evidence) -> Iterator[Finding]:
         yield Finding("ok", "channels", f"{found}; {share:.0%} of the files have colours")
 
 
-def sizes(evidence: Evidence) -> Iterator[Finding]:
+def sizes(survey: Survey) -> Iterator[Finding]:
     """Pictures that must be enlarged, and pictures of which a good part is cut off."""
-    _, height, width = evidence.facts.shape
-    scales = [min(o.height / height, o.width / width) for o in evidence.originals]
-    kept = [s**2 * height * width / (o.height * o.width) for s, o in zip(scales, evidence.originals)]
+    _, height, width = survey.facts.shape
+    scales = [min(o.height / height, o.width / width) for o in survey.originals]
+    kept = [s**2 * height * width / (o.height * o.width) for s, o in zip(scales, survey.originals)]
     count, fine = max(len(scales), 1), True
     if (small := sum(scale < 0.75 for scale in scales) / count) > 0.1:
-        fine, middle = False, sorted(min(o.height, o.width) for o in evidence.originals)[len(scales) // 2]
+        fine, middle = False, sorted(min(o.height, o.width) for o in survey.originals)[len(scales) // 2]
         text = f"{small:.0%} of the files are smaller than {height}x{width} and are enlarged, hence blurred"
         remedy = f"set data.size={middle}, the shorter side of the middle one"
         yield Finding("warning", "sizes", text, remedy, anchor="blurry-samples")
@@ -175,30 +174,30 @@ def sizes(evidence: Evidence) -> Iterator[Finding]:
         text = f"of {cut:.0%} of the files more than 40 % is cut off to fit them into {height}x{width}"
         remedy = "set data.size=[HEIGHT, WIDTH] to the shape of the files, or crop them where it suits"
         yield Finding("warning", "sizes", text, remedy, anchor="wrong-crops")
-    if fine and evidence.originals:
-        sides = [side for o in evidence.originals for side in (o.height, o.width)]
+    if fine and survey.originals:
+        sides = [side for o in survey.originals for side in (o.height, o.width)]
         text = f"sides of {min(sides)} to {max(sides)} pixels, fitted into {height}x{width}"
         yield Finding("ok", "sizes", text)
 
 
-def repeated(evidence: Evidence) -> Iterator[Finding]:
+def repeated(survey: Survey) -> Iterator[Finding]:
     """Pictures that occur more than once, byte for byte; also under two labels, or on both sides of the hold-out."""
-    digests = [hashlib.blake2b(p.tobytes(), digest_size=16).digest() for p in evidence.pictures.numpy()]
+    digests = [hashlib.blake2b(p.tobytes(), digest_size=16).digest() for p in survey.pictures.numpy()]
     times = Counter(digests)
     again = sum(n - 1 for n in times.values())
     text = f"{again:,} of {len(digests):,} are exact copies of another" if again else "no exact copies"
     if again <= 0.01 * len(digests):
         yield Finding("ok", "duplicates", text)
     else:
-        trained = {digest for digest, held in zip(digests, evidence.held.tolist()) if not held}
-        leaked = sum(digest in trained for digest, held in zip(digests, evidence.held.tolist()) if held)
+        trained = {digest for digest, held in zip(digests, survey.held.tolist()) if not held}
+        leaked = sum(digest in trained for digest, held in zip(digests, survey.held.tolist()) if held)
         if leaked:
             text += f"; {leaked:,} held-out ones are trained on, which flatters val_loss"
         remedy = "remove them: what is seen more often is copied sooner"
         yield Finding("warning", "duplicates", text, remedy, anchor="copies-of-the-training-set")
-    if evidence.label is not None:
+    if survey.label is not None:
         labels: dict[bytes, set[int]] = {}
-        for digest, label in zip(digests, evidence.label.tolist()):
+        for digest, label in zip(digests, survey.label.tolist()):
             labels.setdefault(digest, set()).add(label)
         if torn := sum(len(of_it) > 1 for of_it in labels.values()):
             text = f"the same picture lies in two or more classes, {torn:,} times"
@@ -206,9 +205,9 @@ def repeated(evidence: Evidence) -> Iterator[Finding]:
             yield Finding("warning", "labels", text, remedy, anchor="samples-ignore-the-class")
 
 
-def flat(evidence: Evidence) -> Iterator[Finding]:
+def flat(survey: Survey) -> Iterator[Finding]:
     """Pictures of nearly one colour: blank pages, failed exports."""
-    per_channel = evidence.pictures.flatten(2)
+    per_channel = survey.pictures.flatten(2)
     spread = (per_channel.amax(2).int() - per_channel.amin(2).int()).amax(1)
     count, total = int((spread < FLAT).sum()), len(spread)
     if count <= 0.005 * total:
@@ -219,12 +218,12 @@ def flat(evidence: Evidence) -> Iterator[Finding]:
     yield Finding("warning", "blank pictures", text, remedy, anchor="grey-or-washed-out-pictures")
 
 
-def classes(evidence: Evidence) -> Iterator[Finding]:
+def classes(survey: Survey) -> Iterator[Finding]:
     """Empty, rare and far too many classes; and pictures that lost their classes."""
-    names, counts = evidence.facts.classes, evidence.counts
+    names, counts = survey.facts.classes, survey.counts
     if not names:
-        if evidence.folders > 1 and evidence.data.labels is None and evidence.data.only is None:
-            text = f"not used, since some of the {evidence.folders} folders of pictures lie above others"
+        if survey.folders > 1 and survey.data.labels is None and survey.data.only is None:
+            text = f"not used, since some of the {survey.folders} folders of pictures lie above others"
             remedy = "put every picture into the sub-folder of its class, or set data.labels=false"
             yield Finding("warning", "classes", text, remedy, anchor="samples-ignore-the-class")
         else:
@@ -241,9 +240,9 @@ def classes(evidence: Evidence) -> Iterator[Finding]:
         remedy = "add pictures, or never ask for these"
         yield Finding("warning", "classes", text, remedy, anchor="samples-ignore-the-class")
     present = sorted(count for count in counts if count)
-    if len(present) > 1 and evidence.total < 5 * len(present):
+    if len(present) > 1 and survey.total < 5 * len(present):
         fine = False
-        text = f"{len(present)} classes for {evidence.total:,} pictures: the labels may number the pictures"
+        text = f"{len(present)} classes for {survey.total:,} pictures: the labels may number the pictures"
         remedy = "check the label column or the folders, or set data.labels=false"
         yield Finding("warning", "labels", text, remedy, anchor="samples-ignore-the-class")
     elif present[-1] > 10 * present[0]:
@@ -256,11 +255,11 @@ def classes(evidence: Evidence) -> Iterator[Finding]:
         yield Finding("ok", "classes", f"{len(names)}, of {present[0]:,} to {present[-1]:,} pictures each")
 
 
-def mirrored(evidence: Evidence) -> Iterator[Finding]:
+def mirrored(survey: Survey) -> Iterator[Finding]:
     """Flips that were asked for where mirrored pictures are not pictures of the set."""
-    if not evidence.data.flip:
+    if not survey.data.flip:
         return
-    name, signs = evidence.data.name, evidence.facts.classes
+    name, signs = survey.data.name, survey.facts.classes
     reads = len(signs) > 1 and all(len(sign) == 1 for sign in signs)  # classes 0 to 9, A to Z
     if reads or (name in KNOWN and not KNOWN[name].flip):
         text = f"data.flip=true mirrors {name}" + (

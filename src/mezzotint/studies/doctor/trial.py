@@ -30,7 +30,7 @@ USUAL_LR = 1e-3  # AdamW learns one batch by heart at this rate with every netwo
 
 
 @dataclass(frozen=True)
-class Trial:
+class StepCost:
     """What a step costs, of a whole batch.
 
     computing, loading: seconds. beside: whether loading goes on beside the computing. Bytes: weights; activations, the
@@ -136,7 +136,7 @@ class Learner:
         return sum(sizes.values())
 
 
-def measure(config: Config, source: Source, device: torch.device) -> Trial:
+def measure(config: Config, source: Source, device: torch.device) -> StepCost:
     """Trains for a few steps, on ever larger parts of a batch while those are quick."""
     size, largest = config.train.batch_size, math.ceil(config.train.batch_size / config.train.accumulate)
     batches = source.batches(config.train.seed, size, 0)
@@ -157,7 +157,7 @@ def measure(config: Config, source: Source, device: torch.device) -> Trial:
             break
         rows = min(4 * rows, largest)
     images = source.pictures.images if isinstance(source, PictureSource) else None
-    return Trial(
+    return StepCost(
         computing=quickest * size / rows,
         loading=loading,
         beside=source.facts.pictures and not isinstance(images, Tensor),
@@ -174,7 +174,7 @@ def precision(config: Config, device: torch.device) -> Iterator[Finding]:
         yield Finding("warning", "precision", text, "set train.precision=auto", anchor="slow")
 
 
-def speed(trial: Trial, steps: int | None) -> Iterator[Finding]:
+def speed(trial: StepCost, steps: int | None) -> Iterator[Finding]:
     """How long a step takes, and the run."""
     text = f"a step takes {_duration(trial.a_step)}"
     text += f"; {steps:,} steps about {_duration(steps * trial.a_step)}" if steps else ""
@@ -198,7 +198,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def memory(trial: Trial, limit: int | None) -> Iterator[Finding]:
+def memory(trial: StepCost, limit: int | None) -> Iterator[Finding]:
     """What training holds at once, against what there is. limit: bytes, None where it is not known."""
     weights = COPIES * trial.weights
     needed = weights + trial.activations + trial.data

@@ -29,7 +29,7 @@ from mezzotint.disk.folder import read_metrics
 from mezzotint.disk.model_file import read_header
 from mezzotint.errors import ConfigError, ModelError
 from mezzotint.studies.report import curves
-from mezzotint.studies.report.rules import Evidence, findings
+from mezzotint.studies.report.rules import RunHistory, findings
 
 SHEETS = 6  # of samples over training, at most
 ROOM = 1_300_000  # bytes for all sheets; text makes them a third larger
@@ -46,7 +46,7 @@ class Picture(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Found:
+class RunRecord:
     """What a run directory holds, as far as it is there."""
 
     folder: Path
@@ -67,12 +67,12 @@ def report(folder: str | Path) -> Path:
     return path
 
 
-def page(run: Found) -> str:
+def page(run: RunRecord) -> str:
     """The page as HTML."""
     from jinja2 import Environment
 
     template = resources.files("mezzotint.studies.report").joinpath("report.html").read_text(encoding="utf-8")
-    evidence = Evidence(run.rows, run.config, run.until, run.memorization)
+    evidence = RunHistory(run.rows, run.config, run.until, run.memorization)
     return (
         Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
         .from_string(template)
@@ -92,7 +92,7 @@ def page(run: Found) -> str:
     )
 
 
-def _read(folder: Path) -> Found:
+def _read(folder: Path) -> RunRecord:
     path = folder / "config.yaml"
     try:
         config = configuration.parse(yaml.safe_load(path.read_text(encoding="utf-8")))
@@ -102,7 +102,7 @@ def _read(folder: Path) -> Found:
         raise ModelError(f"{path} is damaged ({' '.join(str(error).split())}); restore it") from error
     newest = sorted((folder / "checkpoints").glob("step-*/state.json"), key=lambda f: (len(str(f)), f))
     until = _json(newest[-1]).get("until") if newest else None
-    return Found(
+    return RunRecord(
         folder,
         config,
         read_metrics(folder),
@@ -131,7 +131,7 @@ def _help(folder: Path) -> str | None:
         return TROUBLESHOOTING.as_uri()
 
 
-def _tiles(run: Found) -> Iterator[tuple[str, str, str]]:
+def _tiles(run: RunRecord) -> Iterator[tuple[str, str, str]]:
     """The numbers that everybody looks for first: (what, value, more)."""
     step = max((row["step"] for row in run.rows), default=0)
     share = f"{step / run.until:.0%} of {run.until:,}" if run.until else ""
@@ -162,7 +162,7 @@ def _seconds(rows: list[dict[str, Any]]) -> float:
     return total
 
 
-def _summary(run: Found) -> Iterator[tuple[str, str]]:
+def _summary(run: RunRecord) -> Iterator[tuple[str, str]]:
     config, environment = run.config, run.environment
     data, train = config.data, config.train
     what = data.name + (f", {data.path.name}" if data.path else "")

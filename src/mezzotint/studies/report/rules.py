@@ -24,7 +24,7 @@ class Topic(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class Remark:
     """One thing that the numbers say. text: a sentence or two, with what to do."""
 
     kind: Literal["problem", "advice", "good"]
@@ -33,7 +33,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class RunHistory:
     """What the rules look at. until: the steps of the budget, where it is known. memorization: the result of that
     check, where it was made."""
 
@@ -51,58 +51,58 @@ class Evidence:
         return max((row["step"] for row in self.rows), default=0)
 
 
-def findings(evidence: Evidence) -> list[Finding]:
+def findings(evidence: RunHistory) -> list[Remark]:
     """All that is to say about a run: problems first, then advice, then what is well."""
     rules = (_not_finite, _copies, _held_out, _levels, _falls, _spikes, _clipped, _speed)
     found = [finding for rule in (*rules, _average, _noise_scale) for finding in rule(evidence)]
     if not any(finding.kind != "good" for finding in found):
         if len(evidence["loss"][1]) >= ENOUGH:
-            found.insert(0, Finding("good", "No sign of trouble in the numbers of this run."))
+            found.insert(0, Remark("good", "No sign of trouble in the numbers of this run."))
         else:
-            found.append(Finding("advice", "Too few rows are logged to judge: lower train.log_every."))
+            found.append(Remark("advice", "Too few rows are logged to judge: lower train.log_every."))
     return sorted(found, key=lambda finding: ("problem", "advice", "good").index(finding.kind))
 
 
-def _not_finite(run: Evidence) -> Iterator[Finding]:
+def _not_finite(run: RunHistory) -> Iterator[Remark]:
     """Steps that the guard skipped, or, in the metrics of a run without it, losses that are NaN."""
     steps, counts = run["skipped"]
     lost = [row["step"] for row in run.rows if row.get("loss") is not None and not np.isfinite(row["loss"])]
     if total := int(counts.sum()):
         first = int(steps[counts > 0][0])
-        yield Finding(
+        yield Remark(
             "problem",
             f"The loss or gradient of {total:,} of {run.last:,} steps was not finite (first seen at step {first:,}); "
             "they were left out. Look for broken pictures, then lower train.lr, or train in fp32.",
             Topic.NAN,
         )
     elif lost:
-        yield Finding(
+        yield Remark(
             "problem",
             f"The loss is not finite from step {lost[0]:,} on. Lower train.lr, or train in fp32.",
             Topic.NAN,
         )
 
 
-def _copies(run: Evidence) -> Iterator[Finding]:
+def _copies(run: RunHistory) -> Iterator[Remark]:
     found = run.memorization
     if not found:
         return
     copied, n = found.get("copied", "?"), found.get("n", "?")
     share = f"{copied:.1%} of {n} samples" if isinstance(copied, float) else f"{copied} of {n} samples"
     if found.get("flagged"):
-        yield Finding(
+        yield Remark(
             "problem",
             f"Samples copy the training set: {share} lie nearer to a training picture than pictures of their own would. "
             "Train shorter, on more pictures, with augmentation, or a smaller network.",
             Topic.COPIES,
         )
     else:
-        yield Finding(
+        yield Remark(
             "good", f"Samples do not copy the training set ({share} look like it; so many are chance)."
         )
 
 
-def _held_out(run: Evidence) -> Iterator[Finding]:
+def _held_out(run: RunHistory) -> Iterator[Remark]:
     """Overfitting: the held-out loss rises while the training loss falls. And its opposite: both still fall."""
     steps, held = run["val_loss"]
     if len(held) < 4:
@@ -112,14 +112,14 @@ def _held_out(run: Evidence) -> Iterator[Finding]:
         where = f"The held-out loss is lowest at step {steps[best]:,.0f} ({held[best]:.4g}), and {held[-1]:.4g} at the end"
         around, end = _mean_near(run, steps[best]), _mean_near(run, steps[-1])
         if end < around:
-            yield Finding(
+            yield Remark(
                 "problem",
                 f"{where}, while the training loss went on falling: the network learns the training pictures by heart. "
                 "Stop earlier, take more pictures or augmentation, or a smaller network or dropout.",
                 Topic.COPIES,
             )
         else:
-            yield Finding(
+            yield Remark(
                 "problem",
                 f"{where}; the training loss rose, too: training went astray. Lower train.lr.",
                 Topic.STUCK,
@@ -129,24 +129,24 @@ def _held_out(run: Evidence) -> Iterator[Finding]:
     fell = 1 - held[-1] / before if before > 0 else 0.0
     finished = run.until is None or run.last >= run.until
     if finished and fell > 0.05:
-        yield Finding(
+        yield Remark(
             "advice",
             f"The held-out loss fell by {fell:.0%} over the last quarter of the run: it still learns. "
             "Give it a larger budget.",
             Topic.BLURRY,
         )
     elif held[-1] <= 1.02 * held[best]:
-        yield Finding("good", f"The held-out loss ends at or near its lowest ({held[-1]:.4g}).")
+        yield Remark("good", f"The held-out loss ends at or near its lowest ({held[-1]:.4g}).")
 
 
-def _mean_near(run: Evidence, step: float) -> float:
+def _mean_near(run: RunHistory, step: float) -> float:
     """The mean training loss within a twentieth of the run before and after a step; nan where none was logged."""
     steps, loss = run["loss"]
     near = abs(steps - step) <= max(0.05 * run.last, 1)
     return float(loss[near].mean()) if near.any() else float("nan")
 
 
-def _levels(run: Evidence) -> Iterator[Finding]:
+def _levels(run: RunHistory) -> Iterator[Remark]:
     """Overfitting shows at single noise levels before the mean does."""
     ratios = []
     for k in range(8):
@@ -157,7 +157,7 @@ def _levels(run: Evidence) -> Iterator[Finding]:
         ratios.append(held[-1] / mean if mean > 0 else 1.0)
     worst = int(np.argmax(ratios))
     if ratios[worst] > 1.3:
-        yield Finding(
+        yield Remark(
             "advice",
             f"At noise level {worst + 1} of 8 (1 is clean) the held-out loss is {ratios[worst]:.1f} times the training "
             "loss: there the network fits the training pictures most closely. Check the samples for copies.",
@@ -165,13 +165,13 @@ def _levels(run: Evidence) -> Iterator[Finding]:
         )
 
 
-def _falls(run: Evidence) -> Iterator[Finding]:
+def _falls(run: RunHistory) -> Iterator[Remark]:
     _, loss = run["loss"]
     if len(loss) < ENOUGH:
         return
     end = loss[-max(1, len(loss) // 10) :].mean()
     if end > 0.98 * loss[0]:
-        yield Finding(
+        yield Remark(
             "problem",
             f"The training loss does not fall: {loss[0]:.4g} at the first row, {end:.4g} at the end. "
             "Try a tenth and ten times train.lr, and look at the data (mezzotint show data).",
@@ -179,7 +179,7 @@ def _falls(run: Evidence) -> Iterator[Finding]:
         )
 
 
-def _spikes(run: Evidence) -> Iterator[Finding]:
+def _spikes(run: RunHistory) -> Iterator[Remark]:
     """Rows far above the median of their neighbours, by half and by eight median deviations."""
     steps, loss = run["loss"]
     if len(loss) < 2 * ENOUGH:
@@ -190,7 +190,7 @@ def _spikes(run: Evidence) -> Iterator[Finding]:
     above = (loss > 1.5 * middle) & (loss > middle + 8 * spread) & (np.arange(len(loss)) > len(loss) // 20)
     if above.any():
         worst = int(np.argmax(np.where(above, loss / middle, 0)))
-        yield Finding(
+        yield Remark(
             "advice",
             f"The loss jumps in {above.sum()} of {len(loss)} logged rows, at step {steps[worst]:,.0f} to "
             f"{loss[worst] / middle[worst]:.1f} times its neighbours. Lower train.lr, or lengthen train.warmup.",
@@ -198,14 +198,14 @@ def _spikes(run: Evidence) -> Iterator[Finding]:
         )
 
 
-def _clipped(run: Evidence) -> Iterator[Finding]:
+def _clipped(run: RunHistory) -> Iterator[Remark]:
     clip = run.config.train.clip
     _, norms = run["grad_norm"]
     if clip is None or len(norms) < ENOUGH:
         return
     late = norms[len(norms) // 2 :]
     if (share := float((late > clip).mean())) > 0.5:
-        yield Finding(
+        yield Remark(
             "advice",
             f"The gradient was clipped at {share:.0%} of the logged steps of the second half: train.clip {clip:g} is "
             f"below its usual norm of {np.median(late):.2g}. Raise train.clip above that, or lower train.lr.",
@@ -213,13 +213,13 @@ def _clipped(run: Evidence) -> Iterator[Finding]:
         )
 
 
-def _speed(run: Evidence) -> Iterator[Finding]:
+def _speed(run: RunHistory) -> Iterator[Remark]:
     _, speed = run["images_per_second"]
     if len(speed) < ENOUGH:
         return
     early, late = np.median(speed[: len(speed) // 2]), np.median(speed[-(len(speed) // 4) :])
     if late < 0.7 * early:
-        yield Finding(
+        yield Remark(
             "advice",
             f"Training slowed down from {early:,.0f} to {late:,.0f} pictures a second: other programs on the machine, "
             "a hot device, or data that no longer fits the memory.",
@@ -227,7 +227,7 @@ def _speed(run: Evidence) -> Iterator[Finding]:
         )
 
 
-def _average(run: Evidence) -> Iterator[Finding]:
+def _average(run: RunHistory) -> Iterator[Remark]:
     """ema_gap: the held-out loss of the weights as they are, minus that of their average. Negative at the end, where
     the learning rate is low, the average still remembers weights from when the network was worse."""
     (_, gap), (_, held) = run["ema_gap"], run["val_loss"]
@@ -236,17 +236,17 @@ def _average(run: Evidence) -> Iterator[Finding]:
     if gap[-1] < -0.01 * held[-1]:
         train = run.config.train
         shorter = f"train.ema={train.ema / 2:g}" if train.ema_decay is None else "a lower train.ema_decay"
-        yield Finding(
+        yield Remark(
             "advice",
             f"The averaged weights have a higher held-out loss than the last ones (by {-gap[-1]:.3g}): the average is "
             f"too long for this run. Try {shorter}, or a larger budget.",
             Topic.BLURRY,
         )
     elif gap[-1] > 0:
-        yield Finding("good", f"Averaging the weights lowers the held-out loss by {gap[-1]:.3g}.")
+        yield Remark("good", f"Averaging the weights lowers the held-out loss by {gap[-1]:.3g}.")
 
 
-def _noise_scale(run: Evidence) -> Iterator[Finding]:
+def _noise_scale(run: RunHistory) -> Iterator[Remark]:
     """The batch at which noise and signal of the gradient are equal (McCandlish et al. 2018, eq. 2.9): batches far
     below take more steps, but no more pictures, and batches far above spend pictures for little."""
     _, scales = run["noise_scale"]
@@ -255,7 +255,7 @@ def _noise_scale(run: Evidence) -> Iterator[Finding]:
         return
     batch, scale = run.config.train.batch_size, float(np.median(scales[len(scales) // 2 :]))
     if scale > 8 * batch:
-        yield Finding(
+        yield Remark(
             "advice",
             f"The gradient noise scale is {scale:,.0f} pictures, {scale / batch:.0f} times the batch of {batch:,}: a "
             "larger batch (with a higher train.lr) would make better steps, at no more pictures, where the machine "
@@ -263,7 +263,7 @@ def _noise_scale(run: Evidence) -> Iterator[Finding]:
             Topic.SLOW,
         )
     elif scale < batch / 4:
-        yield Finding(
+        yield Remark(
             "advice",
             f"The gradient noise scale is {scale:,.0f} pictures, far below the batch of {batch:,}: a batch of "
             f"{max(1, batch // 2):,} would learn nearly as much a step, from half the pictures.",

@@ -19,7 +19,7 @@ from mezzotint.errors import ConfigError, ModelError, RunError
 from mezzotint.evaluate.judges.features import Extractor, extract
 from mezzotint.evaluate.metrics.numbers import Number, compare
 from mezzotint.evaluate.reference import SILENT, Progress, Reference, open_judge, open_reference
-from mezzotint.evaluate.sample_set import sample_made
+from mezzotint.evaluate.sample_set import sample_set_of
 from mezzotint.model.cost import network_calls
 from mezzotint.model.device import find_device
 from mezzotint.model.model import Model, load
@@ -49,7 +49,7 @@ class Row:
     failed: str = ""
 
 
-class Said(NamedTuple):
+class Update(NamedTuple):
     """A row that was found, or a line about what goes on. left: seconds, where they can be told."""
 
     text: str
@@ -65,7 +65,7 @@ def sweep(
     device: str = "auto",
     stop: Callable[[], bool] = lambda: False,
     progress: Progress = SILENT,
-) -> Iterator[Said]:
+) -> Iterator[Update]:
     """Trains, samples and judges whatever of the plan is not in the folder yet; yields lines and rows.
 
     extractor: see `open_judge`. stop: asked after every step and row; True saves and ends. What fails is a row with its
@@ -85,14 +85,14 @@ def sweep(
         began = time.perf_counter()
         failed, model = cell.failed, None
         if cell.config is not None:
-            yield Said(f"training {name}", left=left.seconds())
+            yield Update(f"training {name}", left=left.seconds())
             try:
                 for event in fit(cell.config, out / "cells" / name, stop=stop):
                     match event:
                         case Tick(step, until, _, _):
                             progress(f"training {name}", step, until)
                         case Done(finished=False):
-                            yield Said(f"saved {name} at step {event.step:,}; the same command goes on")
+                            yield Update(f"saved {name} at step {event.step:,}; the same command goes on")
                             return
                 model = load(out / "cells" / name, device=device)
                 _sheet(model, out / "sheets" / f"{name}.png")
@@ -100,7 +100,7 @@ def sweep(
                 failed = _line(error)
         for point in due:
             if stop():
-                yield Said(f"stopped before {name} {point.name}; the same command goes on")
+                yield Update(f"stopped before {name} {point.name}; the same command goes on")
                 return
             words = {**cell.point.words, **point.words}
             if model is None:
@@ -109,7 +109,7 @@ def sweep(
                 row = _judged(model, judge, reference, plan.n, name, point, words, progress)
             rows[name, point.name] = row
             _keep(out, asked, list(rows.values()))
-            yield Said(spoken(row), row, left.seconds())
+            yield Update(spoken(row), row, left.seconds())
         if cell.config is not None:
             left.done(time.perf_counter() - began)
 
@@ -126,7 +126,7 @@ def _judged(
 ) -> Row:
     """Samples and numbers; all points share their seeds, so that they differ in nothing else."""
     try:
-        made = sample_made(model, n, 0, progress, **point.values)
+        made = sample_set_of(model, n, 0, progress, **point.values)
     except FAILURES as error:
         return Row(cell, point.name, words, failed=_line(error))
     asked = made.labels if judge.labels else None

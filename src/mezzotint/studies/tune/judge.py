@@ -23,7 +23,7 @@ from mezzotint.evaluate.judges.features import Features, extract
 from mezzotint.evaluate.metrics.energy import energy_distance
 from mezzotint.evaluate.metrics.frechet import Moments, frechet_distance
 from mezzotint.evaluate.reference import MOST_BYTES, SILENT, Progress, Reference, open_judge
-from mezzotint.evaluate.sample_set import sample_made
+from mezzotint.evaluate.sample_set import sample_set_of
 from mezzotint.model.model import Model
 
 REFERENCE = 10_000  # pictures, or half of the set where it is smaller
@@ -115,7 +115,7 @@ def standard_error(statistic: Callable[[Tensor], float], n: int, draws: int = RE
 
 def look(model: Model, judge: Judge, n: int, seed: int, progress: Progress = SILENT) -> Look:
     """Makes n pictures of all classes in turn with a model's defaults, and has the judge see them."""
-    made = sample_made(model, n, seed, progress)
+    made = sample_set_of(model, n, seed, progress)
     rows, logits = judge.see(made.values)
     right = None if logits is None or made.labels is None else logits.argmax(1) == made.labels
     return Look(rows, right)

@@ -80,7 +80,7 @@ MEASURED = ("calls", "distance", "error", "agreement")  # of a trial
 
 
 @dataclass(frozen=True)
-class Tried:
+class TrialDone:
     """After a trial. best: the best so far. left: seconds to go, roughly."""
 
     trial: Trial
@@ -147,7 +147,7 @@ def tune(
     dry_run: bool = False,
     device: str = "auto",
     progress: Progress = SILENT,
-) -> Iterator[Tried | Outcome]:
+) -> Iterator[TrialDone | Outcome]:
     """Searches, and writes what it found into the model file as its defaults; yields every trial, then the outcome.
 
     n: pictures (or points) a trial. seed: of the first. quick: fewer trials. dry_run: write nothing. progress: called
@@ -232,7 +232,7 @@ class Search:
 
     # --- what is tried --------------------------------------------------------------------------------------
 
-    def run(self) -> Iterator[Tried]:
+    def run(self) -> Iterator[TrialDone]:
         yield from self.attempt(self.start())
         for coordinate in (
             self.averages,
@@ -287,7 +287,7 @@ class Search:
 
     # --- trying it ------------------------------------------------------------------------------------------
 
-    def attempt(self, choices: Iterable[Choice]) -> Iterator[Tried]:
+    def attempt(self, choices: Iterable[Choice]) -> Iterator[TrialDone]:
         for choice in choices:
             trial = self.measure(choice)
             wanted = self.target.agreement
@@ -295,7 +295,7 @@ class Search:
             self.best = trial if better else self.best
             self.done = min(self.done + 1, self.total)
             left = self.spent / max(1, self.measured) * (self.total - self.done + 2 * CHECK)
-            yield Tried(trial, better, self.done, self.total, left)
+            yield TrialDone(trial, better, self.done, self.total, left)
 
     def measure(self, choice: Choice) -> Trial:
         """A trial, or what an earlier one of the same weights, settings, pictures and judge has found."""
