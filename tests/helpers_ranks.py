@@ -13,7 +13,7 @@ from mezzotint import config
 from mezzotint.cond import Batch
 from mezzotint.data.toy import points
 from mezzotint.diffusion.denoiser import Denoiser
-from mezzotint.diffusion.loss import Objective
+from mezzotint.diffusion.loss import DenoisingLoss
 from mezzotint.diffusion.parameterization import velocity
 from mezzotint.diffusion.process import flow
 from mezzotint.diffusion.schedule import lognormal
@@ -43,7 +43,7 @@ def trained(ranks: Ranks, dtype: torch.dtype, accumulate: int) -> dict[str, torc
     with torch.no_grad():
         for p in net.parameters():
             p.add_(0.1 * torch.randn_like(p))
-    objective = Objective(Denoiser(ranks.wrap(net), flow, velocity), lognormal(0.0, 1.0))
+    objective = DenoisingLoss(Denoiser(ranks.wrap(net), flow, velocity), lognormal(0.0, 1.0))
     state = State(net, adamw(net, 1e-2), Ema(net, 0.1))
 
     def batches() -> Iterator[Batch]:
@@ -59,7 +59,7 @@ def trained(ranks: Ranks, dtype: torch.dtype, accumulate: int) -> dict[str, torc
     )  # fmt: skip
     given = [(x0.to(dtype), label) for x0, label in (points("moons", 32, (9, i)) for i in range(3))]
     held = held_out_loss(
-        Objective(Denoiser(state.ema.net, flow, velocity), lognormal(0.0, 1.0)), given, ranks=ranks
+        DenoisingLoss(Denoiser(state.ema.net, flow, velocity), lognormal(0.0, 1.0)), given, ranks=ranks
     )
     return {
         **{f"net.{k}": v for k, v in net.state_dict().items()},

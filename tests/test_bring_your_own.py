@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mezzotint import Denoiser, Objective
+from mezzotint import Denoiser, DenoisingLoss
 from mezzotint.cond import Cond
 from mezzotint.data.images import load_pictures
 from mezzotint.data.toy import points
@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 def test_training_from_python() -> None:
     """Moons by a small network, from nothing to points like the data's."""
     net = MLP(width=64, depth=2)
-    objective = Objective(Denoiser(net, flow, velocity), lognormal(0.0, 1.0))
+    objective = DenoisingLoss(Denoiser(net, flow, velocity), lognormal(0.0, 1.0))
     state = State(net, adamw(net, 5e-3), Ema(net, 0.1))
     batches = ((points("moons", 256, (0, step))[0], None) for step in count())
     for progress in train(objective, state, batches, until=600, lr=learning_rate(5e-3, 0.05, "cosine")):
@@ -85,10 +85,10 @@ def test_a_network_of_diffusers_trains_and_samples() -> None:
 
     batches = ((x0, None) for x0, _ in digit_batches(32))
     held_out = [next(batches) for _ in range(4)]
-    averaged = Objective(denoiser(state.ema.net), table)
+    averaged = DenoisingLoss(denoiser(state.ema.net), table)
     before = held_out_loss(averaged, held_out).loss
     for _ in train(
-        Objective(denoiser(net), table), state, batches, until=100, lr=learning_rate(4e-3, 0.05, "cosine")
+        DenoisingLoss(denoiser(net), table), state, batches, until=100, lr=learning_rate(4e-3, 0.05, "cosine")
     ):
         pass
     after = held_out_loss(averaged, held_out).loss
@@ -111,7 +111,7 @@ def test_a_network_of_diffusers_is_told_its_timesteps() -> None:
         return net(x, t).sample
 
     table = linear(1000)
-    objective = Objective(Denoiser(spy, vp, eps, table.index), table)
+    objective = DenoisingLoss(Denoiser(spy, vp, eps, table.index), table)
     x0 = torch.zeros(4, 1, 8, 8)
     objective(x0, x0, torch.tensor([0.5, 250.5, 500.5, 999.5], dtype=torch.float64) / 1000)
     torch.testing.assert_close(told[0], torch.tensor([0.0, 250.0, 500.0, 999.0]), rtol=0, atol=1e-4)
@@ -133,7 +133,7 @@ def test_a_class_conditional_network_of_diffusers_can_be_guided() -> None:
 
     done = list(
         train(
-            Objective(denoiser(net), table),
+            DenoisingLoss(denoiser(net), table),
             state,
             digit_batches(8),
             until=3,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mezzotint.diffusion.denoiser import Denoiser
 from mezzotint.diffusion.engine import alone
-from mezzotint.diffusion.loss import Objective
+from mezzotint.diffusion.loss import DenoisingLoss
 from mezzotint.diffusion.parameterization import eps
 from mezzotint.diffusion.process import vp
 from mezzotint.diffusion.schedule import grid, linear
@@ -62,7 +62,7 @@ def test_levels_are_the_librarys(ddpm: ModuleType) -> None:
 def test_losses_are_the_librarys(ddpm: ModuleType, net: nn.Module) -> None:
     """t is the entry of the table that u = (t + 1/2) / T falls on."""
     table = linear(ddpm.T)
-    objective = Objective(Denoiser(net, vp, eps, table.index), table)
+    objective = DenoisingLoss(Denoiser(net, vp, eps, table.index), table)
     x0, noise = torch.randn(2, 7, 1, 8, 8).unbind()
     t = torch.tensor([0, 1, 17, 250, 500, 998, 999])
     with torch.no_grad():

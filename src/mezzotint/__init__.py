@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "load": "model.model",
     "Model": "model.model",
-    "Objective": "diffusion.loss",
+    "DenoisingLoss": "diffusion.loss",
     "Denoiser": "diffusion.denoiser",
     "Cond": "cond",
     "Gaussian": "diffusion.exact",

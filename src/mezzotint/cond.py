@@ -1,7 +1,8 @@
 """What networks are told: one row a picture. And a batch of training, pictures with what is told of them."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,51 +10,59 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Cond:
-    """What the pictures are asked to be; one row a picture.
+    """What pictures are asked to be, as networks are told; one row a picture. `Guidance`, how strongly, stands beside it.
 
-    label: (B,) int64, the class; K (the number of classes) is "none". The rest steers wrappers such as `cfg`; networks
-    never see it. guidance: (B,) float64 on the CPU, the scale g; 1 is off. interval: (B, 2) float64 on the CPU, guidance
-    is on for low < sigma / alpha <= high only; (0, inf) is always. For `cfg` alone: negative: (B,) int64, the class to
-    guide away from, K unless set. rescale: (B,) float64 on the CPU in [0, 1], the share of CFG rescale; 0 is off.
+    label: (B,) int64, the class; K (the number of classes) is "none". "Nothing asked" is a `Cond` of one row, such as
+    Cond(label=tensor([K])): guidance drives away from it, and training puts it in the place of rows that are dropped.
     """
 
     label: Tensor | None = None
-    guidance: Tensor | None = None
-    interval: Tensor | None = None
-    negative: Tensor | None = None
-    rescale: Tensor | None = None
 
     def inputs(self) -> dict[str, Tensor]:
         """What the network is given, by keyword."""
-        return {} if self.label is None else {"label": self.label}
+        return {name: value for name, value in self._columns() if value is not None}
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Cond":
         """The same with a function applied to every field that is set: indexing, repeating, moving."""
-        present = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Cond(**{name: None if value is None else function(value) for name, value in present.items()})
+        return Cond(**{name: function(value) for name, value in self.inputs().items()})
+
+    def expand(self, n: int) -> "Cond":
+        """One row for n rows; n rows as they are."""
+        return self.map(lambda column: column.expand(n, *column.shape[1:]))
+
+    def where(self, mask: Tensor, other: "Cond") -> "Cond":
+        """These rows, and where mask (B,) bool on the CPU is True those of `other`, of B rows or of one row."""
+
+        def mixed(mine: Tensor, theirs: Tensor) -> Tensor:
+            here = mask.to(mine.device, non_blocking=True).reshape(-1, *[1] * (mine.ndim - 1))
+            return torch.where(here, theirs.to(mine.device, non_blocking=True), mine)
+
+        theirs = other.inputs()
+        return Cond(**{name: mixed(value, theirs[name]) for name, value in self.inputs().items()})
 
     @staticmethod
     def cat(conds: Iterable["Cond"]) -> "Cond":
         """Several requests' rows below each other. A field is set in all of them or in none, else ValueError."""
-        conds = list(conds)
+        columns = list(zip(*(cond._columns() for cond in conds)))
         fields_set: dict[str, Tensor] = {}
-        for name in (f.name for f in fields(Cond)):
-            values = [getattr(c, name) for c in conds]
-            given = [value for value in values if value is not None]
-            if given and len(given) < len(values):
+        for column in columns:
+            name, values = column[0][0], [value for _, value in column if value is not None]
+            if values and len(values) < len(column):
                 raise ValueError(f"{name} is set for some requests and not for others; give them all one")
-            if given:
-                fields_set[name] = torch.cat(given)
+            if values:
+                fields_set[name] = torch.cat(values)
         return Cond(**fields_set)
 
-    def without_guidance(self) -> "Cond":
-        """What networks are asked: the same without all that steers wrappers."""
-        return replace(self, guidance=None, interval=None, negative=None, rescale=None)
+    def _columns(self) -> list[tuple[str, Tensor | None]]:
+        return [(field.name, getattr(self, field.name)) for field in fields(self)]
 
 
 NO_COND = Cond()
 
 
-Batch = tuple[
-    Tensor, Tensor | None
-]  # x0 (B, *D) float32 in [-1, 1] (points: about unit variance), label (B,) | None
+class Batch(NamedTuple):
+    """x0: (B, *D) float32 on the device, coded as the network sees it: pictures in [-1, 1], points of about unit
+    variance. cond: their rows."""
+
+    x0: Tensor
+    cond: Cond = NO_COND

@@ -14,7 +14,7 @@ from mezzotint.cond import Cond
 from mezzotint.diffusion import loss
 from mezzotint.diffusion import parameterization as p
 from mezzotint.diffusion.denoiser import Denoiser
-from mezzotint.diffusion.loss import Objective, Weight, huber, l1, l2, min_snr, p2, snr, stratified, vlb
+from mezzotint.diffusion.loss import DenoisingLoss, Weight, huber, l1, l2, min_snr, p2, snr, stratified, vlb
 from mezzotint.diffusion.process import Process, add_noise, flow, logsnr_of, per_row, ve, vp
 from mezzotint.diffusion.schedule import (
     Schedule,
@@ -76,7 +76,7 @@ def test_a_perfect_network_has_no_loss(
     for parameterization in PARAMETERIZATIONS:
         c = parameterization(*process(logsnr))
         net = _Told((x0 - per_row(c.c_skip, x) * x) / per_row(c.c_out, x))
-        objective = Objective(
+        objective = DenoisingLoss(
             Denoiser(net, process, parameterization), linear(), WEIGHTS[weight] if weight else None, distance
         )
         each = objective(x0, eps, u)
@@ -94,7 +94,7 @@ def test_a_belief_has_one_loss_whatever_predicts_it(
     exact, logsnr = random_mixture(process, seed=4), linear()(u)
     error = (exact(add_noise(process, x0, eps, logsnr), logsnr) - x0).square().mean(1)
     for parameterization in PARAMETERIZATIONS:
-        objective = Objective(exact_denoiser(exact, parameterization), linear(), WEIGHTS[weight])
+        objective = DenoisingLoss(exact_denoiser(exact, parameterization), linear(), WEIGHTS[weight])
         close(objective(x0, eps, u), WEIGHTS[weight](logsnr, u) * error, rtol=1e-8)
 
 
@@ -107,9 +107,9 @@ def test_simple_is_the_plain_error_of_the_prediction(
     answer = torch.randn(B, 2, dtype=torch.float64)
     targets = {p.eps: eps, p.x0: x0, p.v: alpha * eps - sigma * x0, p.velocity: eps - x0}
     for parameterization, target in targets.items():
-        objective = Objective(Denoiser(_Told(answer), process, parameterization), linear())
+        objective = DenoisingLoss(Denoiser(_Told(answer), process, parameterization), linear())
         close(objective(x0, eps, u), (answer - target).square().mean(1), rtol=1e-8)
-        weighted = Objective(
+        weighted = DenoisingLoss(
             Denoiser(_Told(answer), process, parameterization), linear(), _undo(process, parameterization)
         )
         close(weighted(x0, eps, u), objective(x0, eps, u), rtol=1e-9)
@@ -124,7 +124,7 @@ def test_plain_eps_loss_equals_guided_diffusion() -> None:
     numbers, table = golden("ddpm_core"), linear()
     for problem in ("g2", "g16"):
         name = f"linear__{problem}__"
-        objective = Objective(exact_denoiser(mixture(problem, vp), p.eps), table)
+        objective = DenoisingLoss(exact_denoiser(mixture(problem, vp), p.eps), table)
         for row, index in enumerate(numbers["t_index"].long().tolist()):
             x0, noise = numbers[name + "x0"], numbers[name + "noise"][row]
             expected = numbers[name + "loss_mse__fixedlarge"][row]
@@ -220,7 +220,9 @@ def test_distances() -> None:
 def test_the_loss_is_that_of_each_picture(batch: tuple[Tensor, Tensor, Tensor]) -> None:
     x0, eps, u = (z[:4] for z in batch)
     net = _Told(torch.zeros(4, 1, 1, 2, dtype=torch.float64))
-    each = Objective(Denoiser(net, flow, p.velocity), linear_time)(x0[:, None, None], eps[:, None, None], u)
+    each = DenoisingLoss(Denoiser(net, flow, p.velocity), linear_time)(
+        x0[:, None, None], eps[:, None, None], u
+    )
     close(each, (eps - x0).square().mean(1), rtol=1e-9)
 
     class Labelled(nn.Module):
@@ -228,7 +230,7 @@ def test_the_loss_is_that_of_each_picture(batch: tuple[Tensor, Tensor, Tensor]) 
             return label[:, None].double() * torch.ones_like(x)
 
     cond = Cond(label=torch.tensor([0, 1, 2, 3]))
-    each = Objective(Denoiser(Labelled(), flow, p.x0), linear_time, distance=l1)(x0, eps, u, cond)
+    each = DenoisingLoss(Denoiser(Labelled(), flow, p.x0), linear_time, distance=l1)(x0, eps, u, cond)
     close(each, (x0 - torch.arange(4)[:, None]).abs().mean(1), rtol=1e-9)
 
 
@@ -258,10 +260,10 @@ def test_pure_noise_is_no_level_to_learn_eps_at() -> None:
     u = _entry(table, torch.tensor([5, 999]))
     answer = torch.zeros(2, 3)
     with pytest.raises(ValueError, match="v, x0 or velocity"):
-        Objective(Denoiser(_Told(answer), vp, p.eps), table)(x0, eps, u)
+        DenoisingLoss(Denoiser(_Told(answer), vp, p.eps), table)(x0, eps, u)
     learnable: list[Callable[[Tensor, Tensor], p.Coefficients]] = [p.x0, p.v, p.velocity, p.edm]
     for parameterization in learnable:
-        each = Objective(Denoiser(_Told(answer), vp, parameterization), table, min_snr())(x0, eps, u)
+        each = DenoisingLoss(Denoiser(_Told(answer), vp, parameterization), table, min_snr())(x0, eps, u)
         assert each.dtype == torch.float32 and each.isfinite().all()
 
 
@@ -276,7 +278,7 @@ def test_a_training_step_reaches_the_network() -> None:
     draw = torch.Generator().manual_seed(1)
     x0, eps = torch.randn(2, B, 4, dtype=torch.float64, generator=draw)
     u = torch.linspace(0.1, 0.9, B, dtype=torch.float64)
-    Objective(Denoiser(Net(), flow, p.velocity), linear_time, snr)(x0, eps, u).mean().backward()
+    DenoisingLoss(Denoiser(Net(), flow, p.velocity), linear_time, snr)(x0, eps, u).mean().backward()
     alpha, sigma = (z[:, None] for z in flow(linear_time(u)))
     x = alpha * x0 + sigma * eps
     scale = (alpha / sigma) ** 2 * sigma**2  # SNR c_out^2

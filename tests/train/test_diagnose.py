@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mezzotint.cond import Cond
 from mezzotint.diffusion.denoiser import Denoiser
-from mezzotint.diffusion.loss import Objective
+from mezzotint.diffusion.loss import DenoisingLoss
 from mezzotint.diffusion.parameterization import velocity
 from mezzotint.diffusion.process import flow
 from mezzotint.diffusion.schedule import lognormal
@@ -16,10 +16,10 @@ from mezzotint.nets.mlp import MLP
 from mezzotint.train.diagnose import blame, gradient_noise_scale
 
 
-def parts() -> tuple[MLP, Objective, tuple[Tensor, Tensor | None]]:
+def parts() -> tuple[MLP, DenoisingLoss, tuple[Tensor, Tensor | None]]:
     torch.manual_seed(0)
     net = MLP(width=16, depth=2)
-    return net, Objective(Denoiser(net, flow, velocity), lognormal(0.0, 1.0)), (torch.randn(32, 2), None)
+    return net, DenoisingLoss(Denoiser(net, flow, velocity), lognormal(0.0, 1.0)), (torch.randn(32, 2), None)
 
 
 def test_data_is_named_with_its_rows() -> None:

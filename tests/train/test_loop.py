@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mezzotint.cond import NO_COND, Batch, Cond
 from mezzotint.data.toy import points
 from mezzotint.diffusion.denoiser import Denoiser
-from mezzotint.diffusion.loss import Objective
+from mezzotint.diffusion.loss import DenoisingLoss
 from mezzotint.diffusion.parameterization import velocity
 from mezzotint.diffusion.process import flow
 from mezzotint.diffusion.schedule import lognormal
@@ -27,7 +27,7 @@ CLASSES = 2
 class Recorder:
     """An objective that remembers what it was asked."""
 
-    objective: Objective
+    objective: DenoisingLoss
     calls: list[tuple[Tensor, Tensor, Tensor, Tensor | None]] = field(default_factory=list)
 
     def __call__(self, x0: Tensor, eps: Tensor, u: Tensor, cond: Cond = NO_COND) -> Tensor:
@@ -42,7 +42,7 @@ def parts(dtype: torch.dtype = torch.float32, length: float = 0.1) -> tuple[Stat
     with torch.no_grad():
         for p in net.parameters():  # the last layer would start at zero
             p.add_(0.1 * torch.randn_like(p))
-    objective = Objective(Denoiser(net, flow, velocity), lognormal(0.0, 1.0))
+    objective = DenoisingLoss(Denoiser(net, flow, velocity), lognormal(0.0, 1.0))
     return State(net, adamw(net, 1e-2), Ema(net, length)), Recorder(objective)
 
 

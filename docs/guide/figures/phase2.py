@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import mezzotint
-from mezzotint import Denoiser, Empirical, Objective
+from mezzotint import Denoiser, DenoisingLoss, Empirical
 from mezzotint.data import to_model
 from mezzotint.diffusion import parameterization
 from mezzotint.diffusion.denoiser import time_condition
@@ -35,7 +35,7 @@ def fitted(c_noise: Callable[[Tensor], Tensor], steps: int = 1500) -> Denoiser:
     torch.manual_seed(0)
     net = MLP(dim=1, width=32, depth=2)
     denoiser = Denoiser(net, vp, parameterization.x0, c_noise)
-    objective = Objective(denoiser, cosine())
+    objective = DenoisingLoss(denoiser, cosine())
     optimizer = torch.optim.AdamW(net.parameters(), lr=5e-3)
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):

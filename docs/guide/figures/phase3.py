@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from mezzotint import Denoiser, Mixture, Objective, plots
+from mezzotint import Denoiser, DenoisingLoss, Mixture, plots
 from mezzotint import config as configuration
 from mezzotint.data import points, to_uint8
 from mezzotint.diffusion import loss, parameterization, process, schedule
@@ -166,7 +166,7 @@ def train_points() -> None:
     net = MLP(width=64, depth=2)
     averages = tuple(Ema(net, length) for length in (*lengths, 0.1))
     state = State(net, adamw(net), averages[0], tracked_emas=averages[1:])
-    objective = Objective(
+    objective = DenoisingLoss(
         Denoiser(net, process.flow, parameterization.velocity), schedule.lognormal(0.0, 1.2)
     )
     names = ("raw", "0.05", "0.2", "0.1")

@@ -7,7 +7,7 @@ from numpy.polynomial.hermite_e import hermegauss
 from torch import Tensor, nn
 
 import mezzotint
-from mezzotint import Denoiser, Empirical, Objective
+from mezzotint import Denoiser, DenoisingLoss, Empirical
 from mezzotint.data import load_pictures, points, to_model
 from mezzotint.diffusion import loss, parameterization, process, schedule
 from mezzotint.nets import MLP
@@ -102,7 +102,7 @@ def exercise_3_4(batches: int = 40, size: int = 64) -> dict[str, float]:
     Returns the standard deviation of a batch's mean loss, drawn freely and spread.
     """
     model = mezzotint.load("digits", device="cpu", precision="fp32")
-    objective = Objective(model.denoiser, schedule.linear(), loss.snr)  # SNR on x0 is 1 on eps
+    objective = DenoisingLoss(model.denoiser, schedule.linear(), loss.snr)  # SNR on x0 is 1 on eps
     images = load_pictures("digits").images
     assert isinstance(images, Tensor)
     pictures = to_model(images[:size])  # always the same: only levels and noise change
@@ -176,7 +176,7 @@ def exercise_3_6(count: int = 12, steps: int = 1000) -> dict[str, float]:
     for name in ("few", "many"):
         torch.manual_seed(0)
         net = MLP(width=64, depth=2)
-        objective = Objective(Denoiser(net, process.flow, parameterization.velocity), levels)
+        objective = DenoisingLoss(Denoiser(net, process.flow, parameterization.velocity), levels)
         state = State(net, adamw(net), Ema(net, 0.1))
         batches = shuffled(few, steps) if name == "few" else fresh(steps)
         for _ in train(objective, state, batches, until=steps, lr=learning_rate(4e-3)):
@@ -204,7 +204,7 @@ def fresh(steps: int) -> Iterator[tuple[Tensor, None]]:
         yield points("mixture", 256, seed=(0, step))[0], None
 
 
-def _of_belief(data: Tensor, levels: schedule.Schedule) -> Objective:
+def _of_belief(data: Tensor, levels: schedule.Schedule) -> DenoisingLoss:
     """The same loss for the ideal denoiser of a set: F is what its belief asks of a network."""
     ideal = Empirical(process.flow, data)
 
@@ -213,7 +213,7 @@ def _of_belief(data: Tensor, levels: schedule.Schedule) -> Objective:
             c = self.parameterization(*self.process(logsnr))
             return (ideal(x, logsnr) - process.per_row(c.c_skip, x) * x) / process.per_row(c.c_out, x)
 
-    return Objective(Ideal(nn.Identity(), process.flow, parameterization.velocity), levels)
+    return DenoisingLoss(Ideal(nn.Identity(), process.flow, parameterization.velocity), levels)
 
 
 if __name__ == "__main__":

@@ -43,10 +43,10 @@ def _parameterization(config: Config) -> parameterization.Parameterization:
             assert_never(config.diffusion.parameterization)
 
 
-def objective(config: Config, bound: Denoiser) -> loss.Objective:
+def objective(config: Config, bound: Denoiser) -> loss.DenoisingLoss:
     """The training loss of a denoiser."""
     levels = make_schedule(config)
-    return loss.Objective(bound, levels, _weight(config, levels), _distance(config))
+    return loss.DenoisingLoss(bound, levels, _weight(config, levels), _distance(config))
 
 
 def _weight(config: Config, levels: schedule.Schedule) -> loss.Weight | None:

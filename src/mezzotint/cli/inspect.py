@@ -27,9 +27,7 @@ def info(
     header = read_header(path)
     classes = ", ".join(header.facts.classes) or "none"
     print(f"model     {path}\nweights   {header.weights} at step {header.step:,}")
-    print(
-        f"makes     {'pictures' if header.facts.pictures else 'points'} {'x'.join(map(str, header.facts.shape))}"
-    )
+    print(f"makes     {header.facts}")
     print(f"classes   {classes}")
     print(f"network   {header.config.network.kind}, {_parameters(path):,} parameters\n")
     print(configuration.dump(header.config), end="")

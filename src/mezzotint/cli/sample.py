@@ -1,6 +1,5 @@
 """mezzotint sample"""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,6 +49,7 @@ def sample(
     from rich.console import Console
     from rich.progress import Progress
 
+    from mezzotint.conditions.labels import split
     from mezzotint.model.model import load
 
     kind = _kind(format, output)
@@ -57,27 +57,24 @@ def sample(
     path = output or Path(f"{model.source}-{seed}{'' if kind == 'folder' else '.' + kind}")
     settings = {"sampler": sampler, "steps": steps, "guidance": guidance}
     settings |= {"eta": eta, "churn": churn, "spacing": spacing}
-    wanted = split_label(label, model.classes)
+    request = model.request(n, label=split(label, model.classes), seed=seed, **settings)
     batch = batch or model.batch
-    total = -(-n // batch) * model.settings(**settings).steps
-    labels = model.labels(wanted, n, seed)
+    total = -(-n // batch) * request.settings.steps
     reserve(path, folder=kind == "folder")
     began = time.perf_counter()
     console = Console(highlight=False)
     parts: list[list[Tensor]] = []  # of every batch: the states after every step if wanted, and the result
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("sampling", total=total)
-        for begin in range(0, n, batch):
-            count = min(batch, n - begin)
-            part = None if labels is None else labels[begin : begin + count]
+        for part in request.parts(batch):
             frames = []
-            for preview in model.stream(count, label=part, seed=seed + begin, **settings):
+            for preview in model.previews(part):
                 bar.advance(task)
                 if trajectory or kind == "gif":
                     frames.append(preview.state)
             parts.append([*frames, preview.belief])
     *states, values = (_join(frames) for frames in zip(*parts))
-    samples = model.samples(values, wanted, seed, settings)
+    samples = model.finish(request, values)
     with writing(path):
         _write(path, kind, samples, states, model)
         if trajectory:
@@ -107,13 +104,6 @@ def _kind(format: str | None, output: Path | None) -> str:
     return format or ending[1:] or ("png" if output is None else "folder")
 
 
-def split_label(text: str | None, classes: Sequence[str]) -> Any:
-    """Words of the command line to what `Model.sample` takes: a list where there are commas, but in a class's name."""
-    return (
-        [part.strip() for part in text.split(",")] if text and "," in text and text not in classes else text
-    )
-
-
 def _write(path: Path, kind: str, samples: "Samples", states: "list[Tensor]", model: "Model") -> None:
     import io
 
@@ -129,18 +119,15 @@ def _write(path: Path, kind: str, samples: "Samples", states: "list[Tensor]", mo
             frames = [_sheet(samples, values) for values in [*states[:-1], samples.values]]
             plots.gif(frames, path)
         case "npz":
-            images = samples.values.numpy()
-            images = images.transpose(0, 2, 3, 1) if images.ndim == 4 else images
+            images = samples.medium.arrays(samples.values)
             labels = {} if samples.labels is None else {"labels": samples.labels.numpy()}
             whole = io.BytesIO()
             np.savez(whole, images=images, seeds=samples.seeds.numpy(), **labels)  # type: ignore[arg-type]
             write(path, whole.getvalue())
         case "folder":
             path.mkdir(exist_ok=True)
-            if samples.values.ndim == 2:
-                np.savetxt(
-                    path / "points.csv", samples.values.numpy(), delimiter=",", header="x,y", comments=""
-                )
+            if samples.medium.table is not None:
+                write(path / "points.csv", samples.medium.table(samples.values).encode())
                 return
             for i in range(len(samples)):
                 settings = {**samples.settings, "seed": int(samples.seeds[i]), "n": 1}

@@ -7,7 +7,7 @@ import typer
 
 from mezzotint.cli import options
 from mezzotint.cli.output import reserve, writing
-from mezzotint.cli.sample import split_label
+from mezzotint.conditions.labels import split
 
 TIMES = "0,50,100,200,400,600,800,999"
 
@@ -17,11 +17,11 @@ show = typer.Typer(help="Pictures of data, noising, schedule, denoising and loss
 def _open(source: str, overrides: list[str] | None, data: Path | None) -> tuple[Any, Any]:
     import torch
 
+    from mezzotint import build
     from mezzotint import config as configuration
-    from mezzotint.data.open import open_source
 
     config = configuration.load(source, overrides or [], data__path=None if data is None else str(data))
-    return config, open_source(config, torch.device("cpu"))
+    return config, build.source(config, torch.device("cpu"))
 
 
 def _save(image: Any, path: Path, settings: dict[str, Any]) -> int:
@@ -47,21 +47,16 @@ def data(
     Example:
       mezzotint show data folder --data my/photos data.size=64
     """
-    from mezzotint import plots
-    from mezzotint.media.pictures import to_uint8
-
     config, opened = _open(source, overrides, data)
     path = output or Path(f"{config.data.name.replace('/', '-')}-data.png")
     reserve(path)
-    x0, label = opened.preview(n if opened.facts.pictures else max(n, 2000))
+    medium = opened.facts.medium
+    x0, cond = opened.preview(max(n, medium.least))
     print(f"{config.data.name}: {opened.count}; {'x'.join(map(str, opened.facts.shape))}")
     print(f"values {x0.min():.3f} to {x0.max():.3f}, mean {x0.mean():.3f}, standard deviation {x0.std():.3f}")
     for skipped in opened.skipped:
         print(f"skipped {skipped}")
-    if opened.facts.pictures:
-        image = plots.sheet(to_uint8(x0))
-    else:
-        image = plots.scatter([(config.data.name, x0, label)])
+    image = medium.sheet(opened.codec.decode(x0), cond.label)
     return _save(image, path, {"data": config.data.name})
 
 
@@ -96,9 +91,9 @@ def forward(
         raise ConfigError(f"--times must be whole numbers from 0 to 999 with commas, not {times!r}")
     path = output or Path(f"{Path(source).stem}-forward.png")
     reserve(path)
-    x0, label = opened.preview(n if opened.facts.pictures else 2000)
+    batch = opened.preview(max(n, opened.facts.medium.least))
     settings = {"data": config.data.name, "times": chosen, "seed": seed}
-    return _save(noising(config, x0, label, chosen, seed), path, settings)
+    return _save(noising(config, opened.facts, batch, chosen, seed), path, settings)
 
 
 @show.command("schedule")
@@ -163,15 +158,15 @@ def reverse(
     from mezzotint.model.strips import denoising, spread_steps
 
     model = load(run)
-    many = n if model.facts.pictures else 2000
-    wanted = "all" if label is None and model.classes else split_label(label, model.classes)
+    wanted = "all" if label is None and model.classes else split(label, model.classes)
     settings = {"sampler": sampler, "steps": steps, "guidance": guidance}
+    request = model.request(max(n, model.medium.least), label=wanted, seed=seed, **settings)
     path = output or Path(f"{model.source}-reverse.png")
     reserve(path)
-    shown = spread_steps(model.settings(**settings).steps)
-    previews = [p for p in model.stream(many, label=wanted, seed=seed, **settings) if p.step in shown]
-    made = model.samples(previews[-1].belief, wanted, seed, settings)
-    return _save(denoising(previews), path, made.settings)
+    shown = spread_steps(request.settings.steps)
+    previews = [preview for preview in model.previews(request) if preview.step in shown]
+    samples = model.finish(request, previews[-1].belief)
+    return _save(denoising(previews), path, samples.settings)
 
 
 @show.command("loss")

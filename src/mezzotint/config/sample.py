@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from mezzotint.config.base import Tree
 
@@ -39,8 +39,8 @@ class Sample(Tree):
     sampler: SamplerName = "dpmpp_2m"
     steps: Annotated[int, Field(ge=1, le=10_000)] = 20
     spacing: SpacingName | None = None  # None: trailing for discrete schedules, time for flow, else karras
-    eta: Annotated[float, Field(ge=0, le=1)] = 0.0  # ddim only: 1 is DDPM
-    churn: Annotated[float, Field(ge=0)] = 0.0  # euler, heun, dpm2 only: EDM's S_churn
+    eta: Annotated[float, Field(ge=0, le=1)] = 0.0  # of ddim: 1 is DDPM
+    churn: Annotated[float, Field(ge=0)] = 0.0  # of euler, heun, dpm2: EDM's S_churn
     guidance: Annotated[float, Field(ge=0, le=100)] = 1.0  # 1: off
     guidance_interval: tuple[Annotated[float, Field(ge=0)], float] | None = (
         None  # only for sigma / alpha in between
@@ -49,11 +49,3 @@ class Sample(Tree):
         0.0  # share of CFG rescale, against washed-out contrast
     )
     clip: bool | None = None  # keep the belief in the range of the data; None: for pictures
-
-    @model_validator(mode="after")
-    def _has_noise(self) -> "Sample":
-        if self.eta and self.sampler != "ddim":
-            raise ValueError(f"eta is for the ddim sampler; {self.sampler} has none: leave eta out")
-        if self.churn and self.sampler not in ("euler", "heun", "dpm2"):
-            raise ValueError(f"churn is for euler, heun and dpm2; {self.sampler} has none: leave churn out")
-        return self

@@ -11,39 +11,44 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
-from mezzotint.cond import Batch
-from mezzotint.config import Config, Data
+from mezzotint.cond import NO_COND, Batch, Cond
+from mezzotint.config import Data
 from mezzotint.data import toy
 from mezzotint.data.batches import Augmentation, ahead, check_ranks, positions
 from mezzotint.data.images import OnDemand, Pictures, load_pictures
 from mezzotint.data.order import Order
+from mezzotint.data.split import MAX_HELD_OUT, split_set
 from mezzotint.data.stream import StreamSource, open_stream
 from mezzotint.errors import ConfigError
+from mezzotint.media.codec import Codec
 from mezzotint.media.facts import Facts
-from mezzotint.media.pictures import to_model
 
-MOST_HELD_OUT = 1000
 POINTS_AN_EPOCH = 10_000  # 2-D sets are unlimited
 
 
+@dataclass(frozen=True)
 class Points:
     """A 2-D set: every batch is fresh."""
 
-    count, skipped = "unlimited", ()
+    name: str
+    facts: Facts
+    device: torch.device
+    codec: Codec
+    total: int = POINTS_AN_EPOCH
+    count: str = "unlimited"
+    skipped: tuple[str, ...] = ()
 
-    def __init__(self, data: Data, device: torch.device) -> None:
+    @staticmethod
+    def open(data: Data, device: torch.device) -> "Points":
+        """Raises ConfigError for keys that are for pictures."""
         unused = ("path", "size", "channels", "limit", "only", "flip", "crop", "colour", "stream")
         if wrong := [key for key in unused if getattr(data, key) != Data.model_fields[key].default]:
             raise ConfigError(f"data.{wrong[0]} is for pictures, and {data.name} is a 2-D set; leave it out")
         classes = () if data.labels is False else tuple(toy.class_names(data.name))
         if data.labels and not classes:
             raise ConfigError(f"{data.name} has no classes; leave data.labels out")
-        self.name, self.device, self.facts, self.total = (
-            data.name,
-            device,
-            Facts((2,), classes),
-            POINTS_AN_EPOCH,
-        )
+        facts = Facts((2,), classes, "points")
+        return Points(data.name, facts, device, facts.medium.codec)
 
     def batches(self, seed: int, size: int, step: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
         """Batches from optimiser step `step` on, without end; each a function of (seed, step).
@@ -53,25 +58,26 @@ class Points:
         check_ranks(size, world)
 
         def make(step: int) -> Batch:
-            x, label = self._batch(size, (seed, step))
-            return x[rank::world], None if label is None else label[rank::world]
+            x0, cond = self._batch(size, (seed, step))
+            return Batch(x0[rank::world], cond.map(lambda column: column[rank::world]))
 
         return map(make, count(step))
 
     def held_out(self, size: int) -> list[Batch]:
         # numpy reads a seed as 32-bit words followed by zeros: (seed, step) of training never has a fourth
-        return [self._batch(size, (0, step, 0, 1)) for step in range(max(1, MOST_HELD_OUT // size))]
+        return [self._batch(size, (0, step, 0, 1)) for step in range(max(1, MAX_HELD_OUT // size))]
 
-    def preview(self, count: int) -> tuple[Tensor, Tensor | None]:
-        """Examples as the network sees them: x0 (N, 2), label (N,) | None."""
+    def preview(self, count: int) -> Batch:
+        """Examples as the network sees them."""
         return self._batch(count, (0, 0))
 
     def _batch(self, size: int, seed: tuple[int, ...]) -> Batch:
         x, label = toy.points(self.name, size, seed)
-        return x.to(self.device), label.to(self.device) if self.facts.classes else None
+        cond = Cond(label=label.to(self.device)) if self.facts.classes else NO_COND
+        return Batch(self.codec.encode(x.to(self.device)), cond)
 
 
-@dataclass
+@dataclass(frozen=True)
 class PictureSource:
     """Pictures, shuffled afresh every epoch and augmented on the device."""
 
@@ -81,6 +87,7 @@ class PictureSource:
     augmentation: Augmentation
     kept: Tensor  # numbers of the pictures to train on, ascending
     held: Tensor  # and of those held out
+    codec: Codec
 
     @property
     def total(self) -> int:
@@ -103,25 +110,26 @@ class PictureSource:
         order = Order(self.total, seed)
 
         def make(step: int) -> Batch:
-            raw, label = self._take(self.kept[order(step * size, size)[rank::world]], self.kept)
-            return to_model(self.augmentation(raw, seed, positions(step, size, rank, world))), label
+            raw, cond = self._take(self.kept[order(step * size, size)[rank::world]], self.kept)
+            things = self.augmentation(raw, seed, positions(step, size, rank, world))
+            return Batch(self.codec.encode(things), cond)
 
         return ahead(make, step) if isinstance(self.pictures.images, OnDemand) else map(make, count(step))
 
     def held_out(self, size: int) -> list[Batch]:
         taken = [self._take(index, self.held) for index in self.held.split(size) if len(index)]
-        return [(to_model(raw), label) for raw, label in taken]
+        return [Batch(self.codec.encode(raw), cond) for raw, cond in taken]
 
-    def preview(self, count: int) -> tuple[Tensor, Tensor | None]:
-        """Examples as the network sees them, augmented: x0 (N, C, H, W) in [-1, 1], label (N,) | None."""
+    def preview(self, count: int) -> Batch:
+        """Examples as the network sees them, augmented."""
         return next(self.batches(0, min(count, self.total), 0))
 
-    def _take(self, index: Tensor, part: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Pictures, bytes, and labels; for one that cannot be read, another of its part, trained on or held out."""
+    def _take(self, index: Tensor, part: Tensor) -> tuple[Tensor, Cond]:
+        """Pictures, bytes, and their conditions; for one that cannot be read, another of its part, trained on or held out."""
         where = self.pictures.images.device if isinstance(self.pictures.images, Tensor) else index.device
         raw, label = self.pictures.batch(index.to(where), part)
-        label = label.to(self.device) if self.facts.classes and label is not None else None
-        return raw.to(self.device, non_blocking=True), label
+        cond = Cond(label=label.to(self.device)) if self.facts.classes and label is not None else NO_COND
+        return raw.to(self.device, non_blocking=True), cond
 
 
 Source = Points | PictureSource | StreamSource
@@ -146,13 +154,12 @@ def fingerprint(source: Source) -> int:
             assert_never(source)
 
 
-def open_source(config: Config, device: torch.device) -> Source:
-    """The data of a configuration. Raises DataError or ConfigError in one line."""
-    data = config.data
+def open_source(data: Data, device: torch.device) -> Source:
+    """The data of a configuration, with the usual codec. Raises DataError or ConfigError in one line."""
     if data.name in toy.TOYS:
-        return Points(data, device)
+        return Points.open(data, device)
     if data.stream:
-        return open_stream(data, device, MOST_HELD_OUT)
+        return open_stream(data, device)
     pictures = load_pictures(
         data.name,
         data.path,
@@ -167,14 +174,8 @@ def open_source(config: Config, device: torch.device) -> Source:
     if isinstance(pictures.images, Tensor):  # a small set lives on the device, decoded
         labels = None if pictures.labels is None else pictures.labels.to(device)
         pictures = replace(pictures, images=pictures.images.to(device), labels=labels)
-    total = len(pictures)
-    held = min(round(data.holdout * total), MOST_HELD_OUT, total - 1)
-    shuffled = Order(total, seed=0).permutation(0)  # whatever the run's seed, so that runs compare
+    parts = split_set(len(pictures), data.holdout)
+    facts = Facts((pictures.channels, *pictures.size), classes, "pictures")
     return PictureSource(
-        pictures,
-        Facts((pictures.channels, *pictures.size), classes),
-        device,
-        Augmentation.of(data),
-        kept=shuffled[held:].sort().values,
-        held=shuffled[:held].sort().values,
+        pictures, facts, device, Augmentation.of(data), parts.train, parts.held, facts.medium.codec
     )

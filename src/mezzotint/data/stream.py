@@ -19,17 +19,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mezzotint.cond import Batch
+from mezzotint.cond import NO_COND, Batch, Cond
 from mezzotint.config import Data
 from mezzotint.data.batches import Augmentation, ahead, check_ranks, positions
 from mezzotint.data.images import PROBE, THREADS, try_decode
 from mezzotint.data.known import KNOWN, usual_size
-from mezzotint.data.order import Order, Window, WindowedOrder
+from mezzotint.data.order import Window, WindowedOrder
 from mezzotint.data.shards import READERS, Shards, find_shards
+from mezzotint.data.split import held_out_count, shuffled
 from mezzotint.data.undecoded import Undecoded
 from mezzotint.errors import ConfigError, DataError
+from mezzotint.media.codec import Codec
 from mezzotint.media.facts import Facts
-from mezzotint.media.pictures import to_model
 
 WINDOW = 2**28  # bytes of encoded pictures that are shuffled together
 LEAST = 2**12  # bytes that a picture counts for at least, so that a window holds 65,536 of the smallest
@@ -52,6 +53,7 @@ class StreamSource:
     rows: list[int]  # of each block, how many to train on
     kept: dict[int, np.ndarray]  # and which, ascending, where that is not all of them
     held: tuple[Tensor, Tensor | None]  # pictures uint8 (N, C, H, W), and their labels (N,)
+    codec: Codec
     skipped: list[str] = field(default_factory=list)  # a line for every picture left out so far
 
     @property
@@ -83,8 +85,8 @@ class StreamSource:
         parts = torch.arange(len(images)).split(size) if len(images) else ()
         return [self._finish(images[part], None if labels is None else labels[part]) for part in parts]
 
-    def preview(self, count: int) -> tuple[Tensor, Tensor | None]:
-        """Examples as the network sees them, augmented: x0 (N, C, H, W) in [-1, 1], label (N,) | None."""
+    def preview(self, count: int) -> Batch:
+        """Examples as the network sees them, augmented."""
         reader = _Reader(self, seed=0)
         try:
             return self._batch(reader, 0, positions(0, min(count, self.total)))
@@ -96,7 +98,8 @@ class StreamSource:
         return self._finish(self.augmentation(images.to(self.device), seed, where), labels)
 
     def _finish(self, images: Tensor, labels: Tensor | None) -> Batch:
-        return to_model(images.to(self.device)), None if labels is None else labels.to(self.device)
+        cond = NO_COND if labels is None else Cond(label=labels.to(self.device))
+        return Batch(self.codec.encode(images.to(self.device)), cond)
 
 
 class _Reader:
@@ -181,7 +184,7 @@ class _Reader:
                 warnings.warn(f"skipped {line}", stacklevel=2)
 
 
-def open_stream(data: Data, device: torch.device, most_held_out: int) -> StreamSource:
+def open_stream(data: Data, device: torch.device) -> StreamSource:
     """The shards of a configuration. Raises DataError or ConfigError in one line.
 
     The held-out part lies in a few blocks, evenly spread, so that little is read to begin with. It is a function of the
@@ -198,9 +201,9 @@ def open_stream(data: Data, device: torch.device, most_held_out: int) -> StreamS
     chosen = np.unique(np.linspace(0, len(rows) - 1, HELD_BLOCKS).round().astype(int))
     block = np.repeat(chosen, [rows[b] for b in chosen])
     row = np.concatenate([np.arange(rows[b]) for b in chosen])
-    shuffled = Order(len(row), seed=0).permutation(0).numpy()
-    block, row = block[shuffled], row[shuffled]
-    held = min(round(data.holdout * sum(rows)), most_held_out, len(row), sum(rows) - 1)
+    order = shuffled(len(row)).numpy()
+    block, row = block[order], row[order]
+    held = min(held_out_count(sum(rows), data.holdout), len(row))
     kept = {int(b): np.setdiff1d(np.arange(rows[b]), row[:held][block[:held] == b]) for b in chosen}
 
     size = usual_size(data.name, data.size)
@@ -214,14 +217,16 @@ def open_stream(data: Data, device: torch.device, most_held_out: int) -> StreamS
     pictures = np.empty((len(use), channels, *size), np.uint8)
     for place, k in enumerate(use):
         pictures[place] = images[k]  # grey to all channels
+    facts = Facts((channels, *size), tuple(shards.classes), "pictures")
     return StreamSource(
         shards,
-        Facts((channels, *size), tuple(shards.classes)),
+        facts,
         device,
         Augmentation.of(data),
         rows=[len(kept.get(b, range(n))) for b, n in enumerate(rows)],
         kept=kept,
         held=(torch.from_numpy(pictures), torch.from_numpy(labels[use]) if shards.classes else None),
+        codec=facts.medium.codec,
         skipped=[image for image in images[:held] if isinstance(image, str)],
     )
 

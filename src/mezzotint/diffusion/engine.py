@@ -1,74 +1,117 @@
-"""Samplers ask, engines answer: `alone` answers one request, `together` many with shared network calls."""
+"""Samplers ask, engines answer: `alone` answers one request, `together` many with shared network calls.
 
-from collections.abc import Hashable, Iterator, MutableMapping
-from typing import NamedTuple, TypeVar
+Both, and the server, use `answer`: one call for what all of them ask. A request never sees who else is on board: it keeps
+its own grid, history, seeds, conditioning and corrections.
+"""
+
+from collections.abc import Hashable, Iterator, MutableMapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from mezzotint.cond import NO_COND, Cond
+from mezzotint.diffusion.corrections import Correction
 from mezzotint.diffusion.denoiser import Denoise
+from mezzotint.diffusion.guidance import Guidance, Guided
 from mezzotint.diffusion.sampler import AfterStep, Steps
 from mezzotint.diffusion.solvers import Ask
 
 Key = TypeVar("Key", bound=Hashable)
 
 
-class Walk(NamedTuple):
-    """A request on its way: its steps and what its pictures are asked to be."""
+class Walk:
+    """A request on its way: its steps, what its pictures are asked to be and how strongly, and what corrects its answers,
+    in that order. ask: what it wants to know now; None before it has begun, and after its end."""
 
-    steps: Steps
-    cond: Cond = NO_COND
+    def __init__(
+        self,
+        steps: Steps,
+        cond: Cond = NO_COND,
+        guidance: Guidance | None = None,
+        corrections: Sequence[Correction] = (),
+    ) -> None:
+        self.steps, self.cond, self.guidance, self.corrections = steps, cond, guidance, corrections
+        self.ask: Ask | None = None
+
+    def go(self, x0: Tensor | None = None) -> Iterator[AfterStep]:
+        """Hands on its answer x0, shaped like ask.x, or None to begin; yields the steps that this completes. Afterwards
+        `ask` is its next question, or None where it has come to its end."""
+        self.ask = None
+        try:
+            out = next(self.steps) if x0 is None else self.steps.send(x0)
+            while isinstance(out, AfterStep):
+                yield out
+                out = next(self.steps)
+            self.ask = out
+        except StopIteration:
+            return
 
 
-def alone(denoise: Denoise, steps: Steps, cond: Cond = NO_COND) -> Iterator[AfterStep]:
+@torch.no_grad()
+def answer(denoise: Denoise | Guided, walks: Sequence[Walk]) -> list[Tensor]:
+    """THE ENGINE: what each walk asks, answered by one call for all and corrected for each: x0, shaped like its ask.x.
+
+    All walks ask something, about pictures of one shape. A plain denoiser will do where none of them is guided.
+    """
+    asks = [walk.ask for walk in walks if walk.ask is not None]
+    sizes = [len(ask.x) for ask in asks]
+    x = torch.cat([ask.x for ask in asks])
+    level = torch.cat([ask.level.expand(size) for ask, size in zip(asks, sizes)])
+    cond = Cond.cat(walk.cond for walk in walks)
+    guidance = Guidance.cat((walk.guidance, walk.cond) for walk in walks)
+    x0 = denoise(x, level, cond) if guidance is None else denoise(x, level, cond, guidance)  # type: ignore[call-arg]
+    return [_corrected(part, walk.corrections) for walk, part in zip(walks, x0.split(sizes))]
+
+
+def _corrected(x0: Tensor, corrections: Sequence[Correction]) -> Tensor:
+    for correct in corrections:
+        x0 = correct(x0)
+    return x0
+
+
+def alone(
+    denoise: Denoise | Guided,
+    steps: Steps,
+    cond: Cond = NO_COND,
+    guidance: Guidance | None = None,
+    corrections: Sequence[Correction] = (),
+) -> Iterator[AfterStep]:
     """Answers one request: a for loop over its states, for previews, progress bars and stopping early."""
-    for _, state in together(denoise, {0: Walk(steps, cond)}):
+    for _, state in together(denoise, {0: Walk(steps, cond, guidance, corrections)}):
         yield state
 
 
 @torch.no_grad()
-def together(denoise: Denoise, runs: MutableMapping[Key, Walk]) -> Iterator[tuple[Key, AfterStep]]:
-    """THE ENGINE. Every tick asks what each run wants to know, answers all with one call, and yields the new states.
+def together(denoise: Denoise | Guided, walks: MutableMapping[Key, Walk]) -> Iterator[tuple[Key, AfterStep]]:
+    """Every tick answers what all walks ask with one call, and yields the new states.
 
-    runs: live. A run added while iterating joins at the next tick; one removed, or whose steps are closed, leaves; a
-    finished one is removed. All runs have pictures of one shape.
+    walks: live. One added while iterating joins at the next tick; one removed, or whose steps are closed, leaves; a
+    finished one is removed. All have pictures of one shape.
     """
-    asks: dict[Steps, Ask] = {}
-    while runs:
-        for key, run in list(runs.items()):
-            if run.steps not in asks:
-                yield from _advance(runs, asks, key, run, None)
-        waiting = [(key, run) for key, run in runs.items() if run.steps in asks]
-        asks = {run.steps: asks[run.steps] for _, run in waiting}
+    while walks:
+        for key, walk in list(walks.items()):
+            if walk.ask is None:
+                yield from _advance(walks, key, walk, None)
+        waiting = [(key, walk) for key, walk in walks.items() if walk.ask is not None]
         if not waiting:
             continue
-        sizes = [len(ask.x) for ask in asks.values()]
-        x0 = denoise(
-            torch.cat([ask.x for ask in asks.values()]),
-            torch.cat([ask.level.expand(size) for ask, size in zip(asks.values(), sizes)]),
-            Cond.cat(run.cond for _, run in waiting),
-        )
-        for (key, run), part in zip(waiting, x0.split(sizes)):
-            yield from _advance(runs, asks, key, run, part)
+        for (key, walk), x0 in zip(waiting, answer(denoise, [walk for _, walk in waiting])):
+            yield from _advance(walks, key, walk, x0)
 
 
 def _advance(
-    runs: MutableMapping[Key, Walk], asks: dict[Steps, Ask], key: Key, run: Walk, x0: Tensor | None
+    walks: MutableMapping[Key, Walk], key: Key, walk: Walk, x0: Tensor | None
 ) -> Iterator[tuple[Key, AfterStep]]:
-    """Sends an answer to one run and hands on its states, up to its next question or its end.
+    """Sends an answer to one walk and hands on its states, up to its next question or its end.
 
-    While a state is out, its receiver may have removed this run, or put another in its place.
+    While a state is out, its receiver may have removed this walk, or put another in its place.
     """
-    if runs.get(key) is not run:
+    if walks.get(key) is not walk:
         return
-    try:
-        out = next(run.steps) if x0 is None else run.steps.send(x0)
-        while isinstance(out, AfterStep):
-            yield key, out
-            if runs.get(key) is not run:
-                return
-            out = next(run.steps)
-        asks[run.steps] = out
-    except StopIteration:
-        runs.pop(key, None)
+    for state in walk.go(x0):
+        yield key, state
+        if walks.get(key) is not walk:
+            return
+    if walk.ask is None:
+        walks.pop(key, None)

@@ -1,18 +1,17 @@
-"""Guidance: wrappers that turn one denoiser into another.
+"""Guidance: wrappers that drive a denoiser's belief from another one towards, and beyond, what is asked.
 
-`cfg`, `autoguidance` and `classifier_guidance` all say x0 = other + g (asked - other): a belief is driven from another
-one towards, and beyond, what is asked. They read the same scale g = cond.guidance of each row, in the same interval of
-levels, and 1 means the same in all of them: what is asked, as it is. `clip` and `dynamic_threshold` go around them.
+`cfg`, `autoguidance` and `classifier_guidance` all say x0 = other + g (asked - other). They read the same scale g of each
+row, in the same interval of levels, and 1 means the same in all of them: what is asked, as it is.
 """
 
-import math
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from mezzotint.cond import Cond
+from mezzotint.cond import NO_COND, Cond
 from mezzotint.diffusion.denoiser import Denoise
 from mezzotint.diffusion.process import Process, per_row
 
@@ -20,49 +19,98 @@ LogProb = Callable[[Tensor, Tensor, Cond], Tensor]  # (x (B, *D), logsnr (B,), c
 PUREST = -20.0  # logsnr; alpha is 5e-5 in vp and flow
 
 
-def scale_at(cond: Cond, logsnr: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class Guidance:
+    """How strongly rows are driven to what they are asked to be; networks never see it.
+
+    scale: (B,) float64 on the CPU, g; 1 is off. away: what `cfg` drives away from, B rows or one for all: "nothing asked",
+    or another class. interval: (B, 2) float64 on the CPU, on for low < sigma / alpha <= high only; None is always.
+    rescale: (B,) float64 on the CPU in [0, 1], the share of CFG rescale; None is 0, off.
+    """
+
+    scale: Tensor
+    away: Cond = NO_COND
+    interval: Tensor | None = None
+    rescale: Tensor | None = None
+
+    @staticmethod
+    def cat(parts: Iterable[tuple["Guidance | None", Cond]]) -> "Guidance | None":
+        """Several requests' guidance below each other, each beside its rows; None where none of them has any. A request
+        without stands there with scale 1."""
+        pairs = list(parts)
+        if all(guidance is None for guidance, _ in pairs):
+            return None
+        rows = [guidance or _off(cond) for guidance, cond in pairs]
+        ends = torch.tensor([[0.0, torch.inf]], dtype=torch.float64)
+        intervals = [one.interval for one in rows]
+        shares = [one.rescale for one in rows]
+        sizes = [len(one.scale) for one in rows]
+        zero = torch.zeros(1, dtype=torch.float64)
+        return Guidance(
+            torch.cat([one.scale for one in rows]),
+            Cond.cat(one.away.expand(size) for one, size in zip(rows, sizes)),
+            None
+            if all(interval is None for interval in intervals)
+            else torch.cat([ends.expand(n, 2) if i is None else i for i, n in zip(intervals, sizes)]),
+            None
+            if all(share is None for share in shares)
+            else torch.cat([zero.expand(n) if share is None else share for share, n in zip(shares, sizes)]),
+        )
+
+
+def _off(cond: Cond) -> Guidance:
+    rows = len(next(iter(cond.inputs().values())))
+    return Guidance(torch.ones(rows, dtype=torch.float64), cond)
+
+
+class Guided(Protocol):
+    """A denoiser that can be steered: (x (B, *D), logsnr (B,), cond, guidance) -> x0 (B, *D)."""
+
+    def __call__(
+        self, x: Tensor, logsnr: Tensor, cond: Cond, guidance: Guidance | None = None, /
+    ) -> Tensor: ...
+
+
+def scale_at(guidance: Guidance | None, logsnr: Tensor) -> Tensor:
     """The scale of guidance of every row at its level, (B,) float64 on the CPU; 1 where there is none.
 
     In a limited interval (Kynkäänniemi et al. 2024), g(sigma) = g for low < sigma <= high and 1 elsewhere, where sigma
     is theirs, our sigma / alpha = exp(-logsnr / 2).
     """
-    if cond.guidance is None:
+    if guidance is None:
         return torch.ones_like(logsnr)
-    if cond.interval is None:
-        return cond.guidance
-    (low, high), sigma = cond.interval.unbind(1), (-logsnr / 2).exp()
-    return torch.where((low < sigma) & (sigma <= high), cond.guidance, 1.0)
+    if guidance.interval is None:
+        return guidance.scale
+    (low, high), sigma = guidance.interval.unbind(1), (-logsnr / 2).exp()
+    return torch.where((low < sigma) & (sigma <= high), guidance.scale, 1.0)
 
 
-def cfg(denoise: Denoise, null: int, c_skip: Callable[[Tensor], Tensor] = torch.zeros_like) -> Denoise:
-    """Classifier-free guidance (Ho & Salimans 2022): x0 = none + g (class - none), with g = cond.guidance of the row.
+def cfg(denoise: Denoise, c_skip: Callable[[Tensor], Tensor] = torch.zeros_like) -> Guided:
+    """Classifier-free guidance (Ho & Salimans 2022): x0 = none + g (class - none), with g = guidance.scale of the row.
 
-    "none" is the belief for the label `null`, K, or for the row's own class cond.negative, if that is set. Both
-    branches share one call, and only rows whose scale at this level is not 1 (or whose label is given at all) pay for
-    the second. Linear in x0, so the same as guiding eps, v or the score.
+    "none" is the belief for guidance.away. Both branches share one call, and only rows whose scale at this level is not 1
+    pay for the second. Linear in x0, so the same as guiding eps, v or the score.
 
-    cond.rescale asks for `rescaled`, which is not the same for all of them. Its paper and public code rescale what the
+    guidance.rescale asks for `rescaled`, which is not the same for all of them. Its paper and public code rescale what the
     network returns: that needs the network's c_skip, level (B,) -> (B,), as F is x0 - c_skip x up to a factor, which
     does not matter; 1 / alpha for eps. The default, 0, rescales the belief x0 itself.
     """
 
-    def guided(x: Tensor, logsnr: Tensor, cond: Cond) -> Tensor:
-        scale, plain = scale_at(cond, logsnr), cond.without_guidance()
+    def guided(x: Tensor, logsnr: Tensor, cond: Cond, guidance: Guidance | None = None) -> Tensor:
+        scale = scale_at(guidance, logsnr)
         pays = (scale != 1).nonzero().flatten()
-        if cond.label is None or not len(pays):
-            return denoise(x, logsnr, plain)
+        if guidance is None or not len(pays):
+            return denoise(x, logsnr, cond)
         there = pays.to(x.device, non_blocking=True)
-        away = torch.full_like(cond.label, null) if cond.negative is None else cond.negative
+        away = guidance.away.expand(len(x)).map(lambda column: column[there])
         x0, other = denoise(
-            torch.cat([x, x[there]]),
-            torch.cat([logsnr, logsnr[pays]]),
-            Cond.cat([plain, Cond(label=away[there])]),
+            torch.cat([x, x[there]]), torch.cat([logsnr, logsnr[pays]]), Cond.cat([cond, away])
         ).split([len(x), len(pays)])
         asked = x0[there]
         belief = other + per_row(scale[pays], x) * (asked - other)
-        if cond.rescale is not None:
+        if guidance.rescale is not None:
             skipped = per_row(c_skip(logsnr[pays]), x) * x[there]
-            belief = skipped + rescaled(belief - skipped, asked - skipped, cond.rescale[pays])
+            belief = skipped + rescaled(belief - skipped, asked - skipped, guidance.rescale[pays])
         return x0.index_copy(0, there, belief)
 
     return guided
@@ -80,45 +128,45 @@ def rescaled(guided: Tensor, asked: Tensor, share: Tensor) -> Tensor:
     return guided * (1 + per_row(share, guided) * (per_row(factor, guided) - 1))
 
 
-def autoguidance(denoise: Denoise, weak: Denoise) -> Denoise:
-    """Guided by a bad version of itself (Karras et al. 2024): x0 = weak + g (strong - weak), g = cond.guidance.
+def autoguidance(denoise: Denoise, weak: Denoise) -> Guided:
+    """Guided by a bad version of itself (Karras et al. 2024): x0 = weak + g (strong - weak), g = guidance.scale.
 
     weak: a smaller or less trained denoiser of the same data, asked for the same label; only rows whose scale at this
     level is not 1 ask it.
     """
 
-    def guided(x: Tensor, logsnr: Tensor, cond: Cond) -> Tensor:
-        scale, plain = scale_at(cond, logsnr), cond.without_guidance()
-        x0, pays = denoise(x, logsnr, plain), (scale != 1).nonzero().flatten()
+    def guided(x: Tensor, logsnr: Tensor, cond: Cond, guidance: Guidance | None = None) -> Tensor:
+        scale = scale_at(guidance, logsnr)
+        x0, pays = denoise(x, logsnr, cond), (scale != 1).nonzero().flatten()
         if not len(pays):
             return x0
         there = pays.to(x.device, non_blocking=True)
-        other = weak(x[there], logsnr[pays], plain.map(lambda field: field[there]))
+        other = weak(x[there], logsnr[pays], cond.map(lambda column: column[there]))
         return x0.index_copy(0, there, other + per_row(scale[pays], x) * (x0[there] - other))
 
     return guided
 
 
-def classifier_guidance(denoise: Denoise, process: Process, log_prob: LogProb) -> Denoise:
+def classifier_guidance(denoise: Denoise, process: Process, log_prob: LogProb) -> Guided:
     """Guided by a classifier of noisy pictures (Dhariwal & Nichol 2021, algorithm 2), said of x0:
 
         x0 = E[x0 | x] + g (sigma^2 / alpha) grad_x log p(y | x),
 
     by Tweedie's formula E[x0 | x] = (x + sigma^2 grad_x log p(x)) / alpha and Bayes' rule for the score, so that an
-    exact classifier and g = 1 give E[x0 | x, y] exactly. g = cond.guidance; rows of scale 0 pay for no gradient.
+    exact classifier and g = 1 give E[x0 | x, y] exactly. g = guidance.scale; rows of scale 0 pay for no gradient.
 
     denoise: the unconditional belief; it is asked without a label. log_prob: log p(y | x), with cond.label for y, each
     row by itself (no batch norm in training mode); from logits: logits.log_softmax(1).gather(1, label[:, None])[:, 0].
     Noise purer than logsnr -20 is read as noise of that level, where the formula is finite and x0 is the same to 5e-5.
     """
 
-    def guided(x: Tensor, logsnr: Tensor, cond: Cond) -> Tensor:
-        scale, plain = scale_at(cond, logsnr), cond.without_guidance()
-        x0, pays = denoise(x, logsnr, replace(plain, label=None)), scale.nonzero().flatten()
+    def guided(x: Tensor, logsnr: Tensor, cond: Cond, guidance: Guidance | None = None) -> Tensor:
+        scale = scale_at(guidance, logsnr)
+        x0, pays = denoise(x, logsnr, replace(cond, label=None)), scale.nonzero().flatten()
         if not len(pays):
             return x0
         there = pays.to(x.device, non_blocking=True)
-        level, asked = logsnr[pays].clamp(min=PUREST), plain.map(lambda field: field[there])
+        level, asked = logsnr[pays].clamp(min=PUREST), cond.map(lambda column: column[there])
         differentiable = torch.is_grad_enabled()  # then whoever differentiates x0 gets this part too
         with torch.enable_grad():
             here = x[there].requires_grad_()
@@ -128,23 +176,3 @@ def classifier_guidance(denoise: Denoise, process: Process, log_prob: LogProb) -
         return x0.index_add(0, there, per_row(scale[pays] * sigma**2 / alpha, x) * gradient)
 
     return guided
-
-
-def clip(denoise: Denoise, low: float = -1.0, high: float = 1.0) -> Denoise:
-    """Keeps the belief in the range of the data. Solvers derive eps from the belief, so eps follows the clipped x0."""
-    return lambda x, logsnr, cond: denoise(x, logsnr, cond).clamp(low, high)
-
-
-def dynamic_threshold(denoise: Denoise, ratio: float = 0.995, largest: float = math.inf) -> Denoise:
-    """Dynamic thresholding (Imagen, Saharia et al. 2022, section 2.3): x0 clipped to [-s, s] and divided by s.
-
-    s is the `ratio` quantile of |x0| of each picture, in [1, largest], so that a saturated picture is pressed back into
-    the range [-1, 1] of the data instead of cut off; with largest = 1 it is `clip`. eps follows, as there.
-    """
-
-    def thresholded(x: Tensor, logsnr: Tensor, cond: Cond) -> Tensor:
-        x0 = denoise(x, logsnr, cond)
-        s = per_row(x0.abs().flatten(1).quantile(ratio, dim=1).clamp(1, largest), x0)
-        return x0.clamp(-s, s) / s
-
-    return thresholded

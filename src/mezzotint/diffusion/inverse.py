@@ -6,8 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mezzotint.cond import Cond
-from mezzotint.diffusion.denoiser import Denoise
+from mezzotint.diffusion.corrections import Correction
 
 
 class Operator(NamedTuple):
@@ -63,7 +62,7 @@ def grey(weights: Sequence[float] = (0.299, 0.587, 0.114)) -> Operator:
     return Operator(brightness, colour)
 
 
-def ddnm(denoise: Denoise, operator: Operator, y: Tensor) -> Denoise:
+def ddnm(operator: Operator, y: Tensor) -> Correction:
     """Belief in pictures with A x0 = y (DDNM, Wang et al. 2023, algorithm 1): A+ y + (1 - A+ A) x0 = x0 + A+ (y - A x0).
 
     What y sees (the range of A+) is taken from y, what it does not see (the null space of A) from the belief, so that
@@ -71,11 +70,6 @@ def ddnm(denoise: Denoise, operator: Operator, y: Tensor) -> Denoise:
     where the two parts are independent in the data; where they are not, the belief knows of y only by way of x, and
     routes that go up again (`routes.repaint`) give the parts time to agree.
 
-    y: (B, *E), one a picture, or (1, *E) for all; no noise. Wrappers of range, such as `clip`, go inside.
+    y: (B, *E), one a picture, or (1, *E) for all; no noise. Corrections of range, such as `clip`, come before it.
     """
-
-    def projected(x: Tensor, logsnr: Tensor, cond: Cond) -> Tensor:
-        x0 = denoise(x, logsnr, cond)
-        return operator.pinv(y) + (x0 - operator.pinv(operator.forward(x0)))
-
-    return projected
+    return lambda x0: operator.pinv(y) + (x0 - operator.pinv(operator.forward(x0)))

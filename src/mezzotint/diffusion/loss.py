@@ -79,7 +79,7 @@ def stratified(u: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Objective:
+class DenoisingLoss:
     """What training minimises; bound to a denoiser (network, process, parameterization) and a density of levels.
 
     weight: None is "simple". distance: elementwise, on the network's target.

@@ -25,6 +25,8 @@ class Sampler(NamedTuple):
     route: Callable[[Tensor], Tensor] | None = None  # how its grid differs from the plain one
     inside: float = 0.0  # eta of the noise inside its steps: the SDE solvers
     gain: Callable[[Tensor], Tensor] | None = None  # of the fresh noise, by interval of the grid
+    eta: bool = False  # whether it takes eta, the share of fresh noise,
+    churn: bool = False  # or churn, EDM's S_churn
 
     def stops(self, levels: Tensor) -> Tensor:
         """This sampler's own way over a plain grid of levels."""
@@ -34,6 +36,14 @@ class Sampler(NamedTuple):
         """`sample` with this row's solver and noise. x: (B, *D) at stops[0]."""
         gain = self.gain(stops) if self.gain else 1.0
         return sample(self.solver, process, x, stops, noise, eta=self.inside, gain=gain)
+
+
+def check_noise(sampler: str, eta: float, churn: float) -> None:
+    """Raises ValueError where a sampler is given fresh noise of a kind that it does not take."""
+    for name, amount in (("eta", eta), ("churn", churn)):
+        if amount and not getattr(SAMPLERS[sampler], name):
+            takers = [row for row in SAMPLERS if getattr(SAMPLERS[row], name)]
+            raise ValueError(f"{name} is for {', '.join(takers)}; {sampler} takes none: leave {name} out")
 
 
 SAMPLERS: dict[str, Sampler] = {
@@ -59,7 +69,14 @@ SAMPLERS: dict[str, Sampler] = {
         gain=fixed_large,
     ),
     "ddim": Sampler(
-        solvers.first_order, 1, 1, False, "simple and robust; eta adds noise", "Song et al. 2021", shown=True
+        solvers.first_order,
+        1,
+        1,
+        False,
+        "simple and robust; eta adds noise",
+        "Song et al. 2021",
+        shown=True,
+        eta=True,
     ),
     "euler_a": Sampler(
         solvers.first_order,
@@ -79,6 +96,7 @@ SAMPLERS: dict[str, Sampler] = {
         "accurate; churn adds noise",
         "Karras et al. 2022, algorithm 2",
         shown=True,
+        churn=True,
     ),
     "dpmpp_2m": Sampler(
         solvers.dpmpp_2m,
@@ -110,8 +128,12 @@ SAMPLERS: dict[str, Sampler] = {
         shown=True,
         route=through_clean,
     ),
-    "euler": Sampler(solvers.first_order, 1, 1, False, "ddim by its other name", "Karras et al. 2022"),
-    "dpm2": Sampler(solvers.dpm2, 2, 2, False, "the midpoint rule", "Lu et al. 2022a, algorithm 4"),
+    "euler": Sampler(
+        solvers.first_order, 1, 1, False, "ddim by its other name", "Karras et al. 2022", churn=True
+    ),
+    "dpm2": Sampler(
+        solvers.dpm2, 2, 2, False, "the midpoint rule", "Lu et al. 2022a, algorithm 4", churn=True
+    ),
     "dpm2_a": Sampler(solvers.dpm2, 1, 2, True, "dpm2 with fresh noise", "k-diffusion", route=ancestral),
     "dpmpp_2s": Sampler(
         solvers.dpmpp_2s, 2, 2, False, "strong guidance in few steps", "Lu et al. 2022b, algorithm 1"

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.cond import Cond
+from mezzotint.conditions.labels import nothing
 from mezzotint.diffusion.bound import prior_term, terms
 from mezzotint.diffusion.likelihood import bits_per_dim, dequantize, log_likelihood
 from mezzotint.diffusion.schedule import Schedule, Table
@@ -82,9 +83,7 @@ def _some(model: Model, images: Tensor, labels: Tensor | None) -> tuple[Tensor, 
     count = min(MOST, len(images))
     index = torch.arange(count) * len(images) // count
     if not model.classes or labels is None:
-        return images[index], model.cond(
-            model.labels("none" if model.classes else None, count), count, model.settings()
-        )
+        return images[index], nothing(model.classes).expand(count).map(lambda column: column.to(model.device))
     return images[index], Cond(label=labels[index].to(model.device))
 
 

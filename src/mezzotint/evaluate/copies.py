@@ -22,9 +22,9 @@ def look_for_copies(folder: Path, n: int | None = None, device: str = "auto") ->
     out, pixel by pixel. Writes memorization.json and memorization.png, the likeliest copies each above its nearest
     training picture. None, and nothing written, for points, streamed sets, and where too few pictures are held out."""
     model = load(folder / "model.safetensors", device=device)
-    if not model.facts.pictures or model.config.data.stream:
+    if model.config.data.stream:
         return None
-    source = open_source(model.config, find_device("cpu"))
+    source = open_source(model.config.data, find_device("cpu"))
     if not isinstance(source, PictureSource) or len(source.held) < 20 or len(source.kept) < 4:
         return None
     n = n or (64 if max(model.facts.shape[1:]) > 32 else 256)

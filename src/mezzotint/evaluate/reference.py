@@ -11,8 +11,7 @@ from mezzotint.config import Data
 from mezzotint.data import toy
 from mezzotint.data.images import Pictures, load_pictures
 from mezzotint.data.known import flips_by_default
-from mezzotint.data.open import MOST_HELD_OUT
-from mezzotint.data.order import Order
+from mezzotint.data.split import split_set
 from mezzotint.errors import ConfigError, DataError
 from mezzotint.evaluate.judges import cache
 from mezzotint.evaluate.judges.features import Extractor, Features, kept_features
@@ -83,18 +82,17 @@ def open_reference(data: Data, size: tuple[int, int] | None = None, channels: in
 
     whole = pictures("train")
     total = len(whole)
-    held = min(round(data.holdout * total), MOST_HELD_OUT, total - 1)
-    shuffled = Order(total, seed=0).permutation(0)  # as in training
-    train, train_labels = _take(whole, shuffled[held:].sort().values)
+    parts = split_set(total, data.holdout)
+    train, train_labels = _take(whole, parts.train)
     learn, learn_labels = _take(whole, torch.arange(total))
     split = _first_split(pictures, data.path)
     if split is not None:
         images, labels = _take(split[1], torch.arange(len(split[1])))
         unseen, words = images, f"{split[0]} split of {data.name}"
     else:
-        unseen, labels = _take(whole, shuffled[:held].sort().values)
+        unseen, labels = _take(whole, parts.held)
         images, words = unseen, f"part of {data.name} held out of training"
-        if held >= FEWEST:
+        if len(parts.held) >= FEWEST:
             learn, learn_labels = train, train_labels
         else:
             images, labels = learn, learn_labels

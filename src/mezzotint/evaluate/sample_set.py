@@ -49,17 +49,13 @@ def sample_set_of(
 ) -> SampleSet:
     """n samples of a model, of all classes in turn, by its own sampling defaults or other settings."""
     began = time.perf_counter()
-    label = "all" if model.classes else None
-    labels = model.labels(label, n)
+    request = model.request(n, label="all" if model.classes else None, seed=seed, **settings)
     parts = []
     progress(f"sampling {model.source}", 0, n)
-    for first in range(0, n, model.batch):
-        count = min(model.batch, n - first)
-        part = None if labels is None else labels[first : first + count]
-        *_, last = model.stream(count, label=part, seed=seed + first, **settings)
-        parts.append(last.belief)
-        progress(f"sampling {model.source}", first + count, n)
-    samples = model.samples(torch.cat(parts), label, seed, settings)
+    for part in request.parts(model.batch):
+        parts.append(model.make(part))
+        progress(f"sampling {model.source}", part.seed + part.n - seed, n)
+    samples = model.finish(request, torch.cat(parts))
     return SampleSet(
         model.source, samples.values, samples.labels, samples.settings, time.perf_counter() - began
     )

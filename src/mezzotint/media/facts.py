@@ -1,23 +1,35 @@
-"""What the data decided."""
+"""What the data decided, and every part after it needs to know."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from mezzotint.media.medium import MEDIA, Medium, name_by_shape
+
 
 @dataclass(frozen=True)
 class Facts:
-    """What the data decided: the shape of one thing, (C, H, W) or (2,), and the names of its classes."""
+    """shape: of one thing, (C, H, W) or (2,), before it is coded for the network. classes: their names, in the order of
+    the labels. kind: the row of `MEDIA`; "" takes the one that has such shapes, as model files of format 1 do."""
 
     shape: tuple[int, ...]
     classes: tuple[str, ...] = ()
+    kind: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.kind:
+            object.__setattr__(self, "kind", name_by_shape(self.shape))
 
     @property
-    def pictures(self) -> bool:
-        return len(self.shape) == 3
+    def medium(self) -> Medium:
+        return MEDIA[self.kind]
+
+    def __str__(self) -> str:
+        """pictures 1x28x28"""
+        return f"{self.kind} {'x'.join(map(str, self.shape))}"
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @staticmethod
     def from_json(content: dict[str, Any]) -> "Facts":
-        return Facts(tuple(content["shape"]), tuple(content["classes"]))
+        return Facts(tuple(content["shape"]), tuple(content["classes"]), content.get("kind", ""))

@@ -1,10 +1,15 @@
-"""What happens to a batch of pictures on the device: bytes to the model's range and back, and augmentation.
+"""Pictures: bytes to the model's range and back, augmentation on the device, and how they are shown.
 
 Pure functions. The randomness of `augment` comes in as numbers, so that training can be repeated and resumed.
 """
 
+from collections.abc import Sequence
+
 import torch
+from PIL import Image
 from torch import Tensor
+
+from mezzotint import plots
 
 
 def to_model(images: Tensor) -> Tensor:
@@ -85,3 +90,40 @@ def _luma(x: Tensor) -> Tensor:
         return x.mean(dim=1, keepdim=True)
     red, green, blue = x.split(1, dim=1)
     return 0.299 * red + 0.587 * green + 0.114 * blue
+
+
+# --- shown -----------------------------------------------------------------------------------------------
+
+
+def words(shape: tuple[int, ...]) -> str:
+    """28x28 grey pictures"""
+    channels, height, width = shape
+    return f"{height}x{width} {'grey' if channels == 1 else 'RGB'} pictures"
+
+
+def item(picture: Tensor) -> Image.Image:
+    return plots.picture(picture)
+
+
+def sheet(
+    images: Tensor, labels: Tensor | None = None, columns: int | None = None, scale: int | None = None
+) -> Image.Image:
+    """Pictures (N, C, H, W) uint8 in a grid; labels are not shown."""
+    return plots.sheet(images, columns=columns, scale=scale)
+
+
+def usual_sheet(shape: tuple[int, ...], classes: int) -> tuple[int, int]:
+    """How many pictures show what a model makes, and in how many columns: one a class, or 8; rows of 8, or of 4 large
+    ones."""
+    columns = classes if 0 < classes <= 10 else 8
+    return columns * (4 if max(shape[1:]) > 32 else 8), columns
+
+
+def strip(frames: Sequence[Tensor], captions: Sequence[str], labels: Tensor | None = None) -> Image.Image:
+    """The same pictures at several times, a row for each picture, a column for each time."""
+    return plots.strip(torch.stack(list(frames)), captions)
+
+
+def pair(state: Tensor, belief: Tensor) -> Tensor:
+    """State and belief (N, C, H, W) below each other: (2 N, C, H, W)."""
+    return torch.stack([state, belief], dim=1).flatten(0, 1)

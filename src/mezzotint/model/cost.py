@@ -2,13 +2,14 @@
 
 import time
 from bisect import bisect_right
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from mezzotint.cond import Cond
 from mezzotint.config import Discrete, Sample
-from mezzotint.diffusion.engine import alone
+from mezzotint.diffusion.engine import together
 from mezzotint.diffusion.guidance import cfg
 from mezzotint.model.model import Model
 
@@ -25,8 +26,8 @@ def network_calls(model: Model, settings: Sample) -> int:
         total += len(x)
         return torch.zeros_like(x)
 
-    run = model.run(1, model.labels(0, 1) if model.classes else None, 0, settings)
-    for _ in alone(cfg(answer, null=len(model.classes)), run.steps, run.cond):
+    request = replace(model.request(1, label=model.classes[0] if model.classes else None), settings=settings)
+    for _ in together(cfg(answer), {0: model.walk(request)}):
         pass
     return total
 

@@ -2,47 +2,59 @@
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mezzotint import build
 from mezzotint.cond import Cond
-from mezzotint.config import Sample
+from mezzotint.conditions.labels import Label, conditions, nothing
+from mezzotint.config import Sample, parse
+from mezzotint.diffusion.corrections import Correction, clip
 from mezzotint.diffusion.denoiser import Denoise, Denoiser
-from mezzotint.diffusion.engine import Walk, alone
-from mezzotint.diffusion.guidance import cfg, clip
+from mezzotint.diffusion.engine import Walk, together
+from mezzotint.diffusion.guidance import Guidance, Guided, cfg
 from mezzotint.diffusion.process import Process
 from mezzotint.diffusion.schedule import Schedule
+from mezzotint.diffusion.table import check_noise
 from mezzotint.disk.checkpoint import last_checkpoint
 from mezzotint.disk.model_file import Header, fill, load_weights, read_header
 from mezzotint.disk.names import find
 from mezzotint.disk.snapshots import average_of
 from mezzotint.errors import ConfigError, ModelError
 from mezzotint.model.device import find_device, find_precision, place
-from mezzotint.model.samples import Label, Preview, Samples
-from mezzotint.randomness import CLASS, uniform
-from mezzotint.tasks.generate import request, seeds_from
+from mezzotint.model.request import Request
+from mezzotint.model.samples import Preview, Samples
+from mezzotint.tasks.generate import seeds_from
 
 
 class Model:
-    """A network with all that its model file says of it. `denoiser` is the network's plain belief."""
+    """A network with all that its model file says of it. `denoiser` is the network's plain belief; `guided`, the same that
+    can be steered, is what the engine asks."""
 
     def __init__(self, header: Header, denoiser: Denoiser, device: torch.device, source: str) -> None:
+        assert isinstance(denoiser.net, nn.Module)
         self.header, self.denoiser, self.device, self.source = header, denoiser, device, source
+        self.net: nn.Module = denoiser.net
         self.config, self.facts = header.config, header.facts
-        self.batch = 64 if header.facts.pictures else 4096  # things a network call
+        self.medium, self.codec = header.facts.medium, build.codec(header.config, header.facts)
         self.schedule: Schedule = build.make_schedule(header.config)
         self.process: Process = denoiser.process
+        self.guided: Denoise | Guided = cfg(denoiser, c_skip=denoiser.c_skip) if self.classes else denoiser
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the labels; empty for an unconditional model."""
         return self.facts.classes
+
+    @property
+    def batch(self) -> int:
+        """Things a network call, usually."""
+        return self.medium.batch
 
     def sample(
         self, n: int = 16, *, label: Label = None, seed: int = 0, batch: int | None = None, **settings: Any
@@ -56,134 +68,93 @@ class Model:
         settings: sampler, steps, guidance, eta, spacing, clip; the model's own defaults otherwise.
         """
         batch = self.batch if batch is None else batch
-        if n < 1 or batch < 1:
-            raise ConfigError(f"n and batch must be at least 1, not {n} and {batch}")
-        values = [last.belief for last in self._last(n, label, seed, batch, settings)]
-        return self.samples(torch.cat(values), label, seed, settings)
-
-    def _last(
-        self, n: int, label: Label, seed: int, batch: int, settings: dict[str, Any]
-    ) -> Iterator[Preview]:
-        labels = self.labels(label, n, seed)
-        for begin in range(0, n, batch):
-            count = min(batch, n - begin)
-            part = None if labels is None else labels[begin : begin + count]
-            yield from deque(self.stream(count, label=part, seed=seed + begin, **settings), maxlen=1)
-
-    def samples(self, values: Tensor, label: Label, seed: int, settings: dict[str, Any]) -> Samples:
-        """Bundles finished values with what made them."""
-        used = self.settings(**settings).model_dump()
-        used |= {
-            "seed": seed,
-            "label": label,
-            "n": len(values),
-            "model": self.source,
-            "step": self.header.step,
-        }
-        used |= {"weights": self.header.weights}
-        labels = self.labels(label, len(values), seed)
-        return Samples(values, seeds_from(seed, len(values), torch.device("cpu")), labels, used)
+        if batch < 1:
+            raise ConfigError(f"batch must be at least 1, not {batch}")
+        request = self.request(n, label=label, seed=seed, **settings)
+        return self.finish(request, torch.cat([self.make(part) for part in request.parts(batch)]))
 
     def stream(
-        self, n: int = 16, *, label: Label | Tensor = None, seed: int = 0, **settings: Any
+        self, n: int = 16, *, label: Label = None, seed: int = 0, **settings: Any
     ) -> Iterator[Preview]:
         """Like `sample`, in one batch, a preview after every step; stop by leaving the loop. The last belief is the result."""
-        chosen = self.settings(**settings)
+        yield from self.previews(self.request(n, label=label, seed=seed, **settings))
+
+    # --- requests --------------------------------------------------------------------------------------------
+
+    def request(self, n: int, *, label: Label = None, seed: int = 0, **settings: Any) -> Request:
+        """What `sample` is told, checked and completed. Raises ConfigError in one line."""
         if n < 1:
             raise ConfigError(f"n must be at least 1, not {n}")
-        labels = label if isinstance(label, Tensor) else self.labels(label, n, seed)
-        run = self.run(n, labels, seed, chosen)
-        for state in alone(self.belief(chosen), run.steps, run.cond):
-            yield Preview(state.step, chosen.steps, state.x, state.x0)
+        chosen = self.settings(**settings)
+        cond = conditions(label, self.classes, seeds_from(seed, n, torch.device("cpu")))
+        return Request(n, label, cond, seed, chosen)
 
-    def run(self, n: int, labels: Tensor | None, seed: int, settings: Sample) -> Walk:
-        """n pictures from seed on as a run, which asks `belief(settings)` alone or shares its calls with other runs.
+    def settings(self, **changes: Any) -> Sample:
+        """The model's sampling defaults with changes. Raises ConfigError for a value or a name that is not possible."""
+        given = {key: value for key, value in changes.items() if value is not None}
+        if given.get("sampler", self.config.sample.sampler) != self.config.sample.sampler:
+            given = {"eta": 0.0, "churn": 0.0, **given}  # the model's own belong to its own sampler
+        settings = parse({"sample": {**self.config.sample.model_dump(), **given}}).sample
+        try:
+            check_noise(settings.sampler, settings.eta, settings.churn)
+        except ValueError as error:
+            raise ConfigError(f"sample: {error}") from None
+        if settings.guidance != 1 and not self.classes and "guidance" in given:
+            raise ConfigError("guidance needs classes, and this model has none; leave guidance out")
+        return settings
 
-        labels: (n,) int64 as from `labels`.
-        """
-        steps = request(
+    def walk(self, request: Request) -> Walk:
+        """A request on its way, which asks `guided` alone or shares its calls with other walks of this model."""
+        settings = request.settings
+        steps = request.task(
             self.process,
             self.schedule,
-            self.facts.shape,
-            seeds_from(seed, n, self.device),
+            self.codec.shape(self.facts.shape),
+            seeds_from(request.seed, request.n, self.device),
             sampler=settings.sampler,
             steps=settings.steps,
             spacing=settings.spacing or build.spacing(self.config),
             eta=settings.eta,
             churn=settings.churn,
         )
-        return Walk(steps, self.cond(labels, n, settings))
+        cond = request.cond.map(lambda column: column.to(self.device))
+        return Walk(
+            steps, cond, self._guidance(request.cond, request.n, settings), self._corrections(settings)
+        )
 
-    def cond(self, labels: Tensor | None, n: int, settings: Sample) -> Cond:
-        """What n rows are asked to be, every field set, so that requests of all kinds share a call."""
-        if labels is None:
-            return Cond()
+    def _guidance(self, cond: Cond, n: int, settings: Sample) -> Guidance | None:
+        """How strongly n rows are driven to what they are asked to be; rows that are asked nothing are not."""
+        if cond.label is None:
+            return None
         low, high = settings.guidance_interval or (0.0, math.inf)
         scale = torch.full((n,), settings.guidance, dtype=torch.float64)
-        return Cond(
-            label=labels.to(self.device),
-            guidance=scale.where(labels.cpu() != len(self.classes), 1.0),  # no class, nothing to guide to
-            interval=torch.tensor([[low, high]], dtype=torch.float64).expand(n, 2),
-            negative=torch.full((n,), len(self.classes), device=self.device),
-            rescale=torch.full((n,), settings.guidance_rescale, dtype=torch.float64),
+        return Guidance(
+            scale.where(cond.label != len(self.classes), 1.0),
+            nothing(self.classes).map(lambda column: column.to(self.device)),
+            torch.tensor([[low, high]], dtype=torch.float64).expand(n, 2),
+            torch.full((n,), settings.guidance_rescale, dtype=torch.float64),
         )
 
-    def belief(self, settings: Sample) -> Denoise:
-        """The denoiser with its wrappers: guidance by each row's scale, and clipping."""
-        guided: Denoise = self.denoiser
-        if self.classes:
-            guided = cfg(self.denoiser, null=len(self.classes), c_skip=self.denoiser.c_skip)
-        wants_clip = self.facts.pictures if settings.clip is None else settings.clip
-        return clip(guided) if wants_clip else guided
+    def _corrections(self, settings: Sample) -> list[Correction]:
+        wanted = self.codec.bounded if settings.clip is None else settings.clip
+        return [clip()] if wanted else []
 
-    def settings(self, **changes: Any) -> Sample:
-        """The model's sampling defaults with changes. Raises ConfigError for a value or a name that is not possible."""
-        from mezzotint.config import parse
+    def previews(self, request: Request) -> Iterator[Preview]:
+        """Answers a request in one batch, a preview after every step."""
+        for _, state in together(self.guided, {0: self.walk(request)}):
+            yield Preview(state.step, request.settings.steps, state.x, state.x0, self.medium, self.codec)
 
-        given = {key: value for key, value in changes.items() if value is not None}
-        if given.get("sampler", "ddim") != "ddim":
-            given.setdefault("eta", 0.0)  # the model's own eta belongs to its own sampler
-        if "sampler" in given:
-            given.setdefault("churn", 0.0)  # and so does its churn
-        settings = parse({"sample": {**self.config.sample.model_dump(), **given}}).sample
-        if settings.guidance != 1 and not self.classes and "guidance" in given:
-            raise ConfigError("guidance needs classes, and this model has none; leave guidance out")
-        return settings
+    def make(self, request: Request) -> Tensor:
+        """Answers a request in one batch: its things, decoded, on the CPU."""
+        (last,) = deque(self.previews(request), maxlen=1)
+        return last.belief
 
-    def labels(self, label: Label, n: int, seed: int = 0) -> Tensor | None:
-        """Class numbers of n pictures, (n,) int64, from a name, a number, a list (cycled), "all", "none" (no class: the
-        null label), or None: picture i has a class drawn from seed + i, all classes equally often.
-
-        A name wins over a number, since classes may be named by numbers. Raises ConfigError for unknown classes.
-        """
-        if not self.classes:
-            if label is not None:
-                raise ConfigError("this model was trained without classes; leave the class out")
-            return None
-        if label is None:
-            drawn = uniform(seeds_from(seed, n, torch.device("cpu")), 0, CLASS, 1)[:, 0]
-            return (drawn * len(self.classes)).long()
-        if label == "none" and label not in self.classes:
-            return torch.full((n,), len(self.classes))
-        if label == "all":
-            numbers = torch.arange(len(self.classes))
-        else:
-            wanted = [label] if isinstance(label, str) or not isinstance(label, Iterable) else label
-            numbers = torch.tensor([self._class(one) for one in wanted])
-        if not len(numbers):
-            raise ConfigError("the list of classes is empty; name one, or leave it out")
-        return numbers.repeat(-(-n // len(numbers)))[:n]
-
-    def _class(self, one: int | str) -> int:
-        name = str(one)
-        if name in self.classes:
-            return self.classes.index(name)
-        if name.isdecimal() and int(name) < len(self.classes):
-            return int(name)
-        listed = ", ".join(self.classes[:12]) + (" ..." if len(self.classes) > 12 else "")
-        raise ConfigError(
-            f"there is no class {name!r}; give a name or a number below {len(self.classes)}: {listed}"
-        )
+    def finish(self, request: Request, things: Tensor) -> Samples:
+        """Bundles finished things with what made them."""
+        used = request.settings.model_dump()
+        used |= {"seed": request.seed, "label": request.label, "n": len(things), "model": self.source}
+        used |= {"step": self.header.step, "weights": self.header.weights}
+        return Samples(things, request.seeds, request.cond.label, used, self.medium)
 
 
 def load(
@@ -215,7 +186,7 @@ def load(
         header = replace(header, weights=f"ema {length:g}")
     net = place(net, where).eval().requires_grad_(False)
     wanted = precision or header.config.train.precision
-    dtype = find_precision(wanted, where) if header.facts.pictures else torch.float32
+    dtype = find_precision(wanted, where) if header.facts.medium.half else torch.float32
     return Model(
         header,
         build.denoiser(header.config, net, dtype=dtype),

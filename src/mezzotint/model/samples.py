@@ -1,6 +1,5 @@
 """What a model makes: previews on the way, and finished samples with what made them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,37 +8,33 @@ from PIL import Image
 from torch import Tensor
 
 from mezzotint import plots
-from mezzotint.media.pictures import to_uint8
-
-Label = int | str | Sequence[int | str] | None
+from mezzotint.media.codec import Codec
+from mezzotint.media.medium import Medium
 
 
 @dataclass(frozen=True)
 class Preview:
     """After a step of sampling: steps done of how many, and on request the pictures as they are then.
 
-    Reading `belief` or `state` waits for the device and copies; a loop that reads only the last one costs nothing.
+    Reading `belief` or `state` decodes, waits for the device and copies; a loop that reads only the last one costs nothing.
     """
 
     step: int
     steps: int
     x: Tensor  # (N, *D) float32 on the device, as the model computes: the state after the step,
     x0: Tensor  # and the belief it moved by
+    medium: Medium
+    codec: Codec
 
     @property
     def belief(self) -> Tensor:
         """What the pictures will be: (N, C, H, W) uint8, points (N, 2) float32, on the CPU."""
-        return finish(self.x0)
+        return self.codec.decode(self.x0).cpu()
 
     @property
     def state(self) -> Tensor:
         """The noisy state, in the same form."""
-        return finish(self.x)
-
-
-def finish(x: Tensor) -> Tensor:
-    """From the model's range to what people use: pictures (N, C, H, W) to uint8, points (N, 2) float32; on the CPU."""
-    return to_uint8(x).cpu() if x.ndim == 4 else x.float().cpu()
+        return self.codec.decode(self.x).cpu()
 
 
 @dataclass(frozen=True)
@@ -50,23 +45,20 @@ class Samples:
     seeds: Tensor  # (N,) int64: the seed that makes each again, alone
     labels: Tensor | None  # (N,) int64, where there are classes
     settings: dict[str, Any]  # what made them; goes into the PNG
+    medium: Medium
 
     def __len__(self) -> int:
         return len(self.values)
 
     def __getitem__(self, index: int) -> Any:
-        if self.values.ndim == 2:
-            return self.values[index]
-        return plots.picture(self.values[index])
+        return self.medium.item(self.values[index])
 
     def sheet(self, columns: int | None = None) -> Image.Image:
         """All of them in one picture: a grid, or for points a scatter plot."""
-        if self.values.ndim == 2:
-            return plots.scatter([(f"{len(self)} samples", self.values, self.labels)], limits=(-3, 3))
         if columns is None and self.labels is not None and self.settings.get("label") == "all":
             classes = len(self.labels.unique())
             columns = classes if classes <= 12 and classes < len(self) else None  # a column for each class
-        return plots.sheet(self.values, columns=columns)
+        return self.medium.sheet(self.values, self.labels, columns)
 
     def save(self, path: str | Path) -> None:
         """Writes the sheet as a PNG that carries the settings."""

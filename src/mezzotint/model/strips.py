@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import torch
 from PIL import Image
-from torch import Tensor
 
-from mezzotint import build, plots
+from mezzotint import build
+from mezzotint.cond import Batch
 from mezzotint.config import Config
 from mezzotint.diffusion.process import add_noise
 from mezzotint.diffusion.schedule import Table, linear_time
-from mezzotint.media.pictures import to_uint8
-from mezzotint.model.model import Preview
+from mezzotint.media.facts import Facts
+from mezzotint.model.samples import Preview
 from mezzotint.randomness import noise
 from mezzotint.tasks.generate import seeds_from
 
@@ -19,22 +19,22 @@ TIMES = (0, 50, 100, 200, 400, 600, 800, 999)
 
 
 def noising(
-    config: Config, x0: Tensor, label: Tensor | None, times: Sequence[int] = TIMES, seed: int = 0
+    config: Config, facts: Facts, batch: Batch, times: Sequence[int] = TIMES, seed: int = 0
 ) -> Image.Image:
     """The same examples with more and more noise: a row for each picture, a column for each time.
 
-    x0: (N, *D) as the network sees them; label: (N,) int64 or None, the colours of points. times: of 1000, timesteps
-    of a discrete schedule, else the time of the flow. Example i is given the noise of seed + i.
+    batch: x0 as the network sees it, as a source's `preview` gives it; labels are the colours of points. times: of 1000,
+    timesteps of a discrete schedule, else the time of the flow. Example i is given the noise of seed + i.
     """
     u = (torch.tensor(times, dtype=torch.float64) + 0.5) / 1000
     schedule = build.make_schedule(config)
     levels = schedule(u) if isinstance(schedule, Table) else linear_time(u)
-    eps = noise(seeds_from(seed, len(x0), x0.device), 0, 0, x0.shape[1:])
-    frames = [add_noise(build.make_process(config), x0, eps, level) for level in levels]
-    captions = [f"t = {t}" for t in times]
-    if x0.ndim == 2:
-        return plots.scatter([(c, x, label) for c, x in zip(captions, frames)])
-    return plots.strip(torch.stack([to_uint8(x) for x in frames]), captions)
+    eps = noise(seeds_from(seed, len(batch.x0), batch.x0.device), 0, 0, batch.x0.shape[1:])
+    codec = build.codec(config, facts)
+    frames = [
+        codec.decode(add_noise(build.make_process(config), batch.x0, eps, level)).cpu() for level in levels
+    ]
+    return facts.medium.strip(frames, [f"t = {t}" for t in times], batch.cond.label)
 
 
 def spread_steps(steps: int, most: int = 8) -> set[int]:
@@ -43,9 +43,7 @@ def spread_steps(steps: int, most: int = 8) -> set[int]:
 
 
 def denoising(previews: Sequence[Preview]) -> Image.Image:
-    """The way from noise at some moments: the state of each picture, and below what is believed of it."""
-    captions = [f"step {p.step}" for p in previews]
-    if previews[0].x.ndim == 2:
-        return plots.scatter([(c, p.state, None) for c, p in zip(captions, previews)])
-    rows = [torch.stack([p.state, p.belief], dim=1).flatten(0, 1) for p in previews]
-    return plots.strip(torch.stack(rows), captions)
+    """The way from noise at some steps: the state of each picture, and below what is believed of it."""
+    medium = previews[0].medium
+    frames = [medium.pair(preview.state, preview.belief) for preview in previews]
+    return medium.strip(frames, [f"step {preview.step}" for preview in previews])

@@ -225,7 +225,7 @@ class _Training:
         run, first = self.run, skipped[0] - 1
         batch = next(iter(run.batches(first)))
         run.state.net.eval()
-        cause = blame(run.plain, run.state.net, batch, run.config.train.seed, first)
+        cause = blame(run.plain, run.plain.schedule, run.state.net, batch, run.config.train.seed, first)
         run.state.net.train()
         more = f" and {len(skipped) - 1} more" if len(skipped) > 1 else ""
         return f"step {skipped[0]:,}{more} was not finite: {cause}"

@@ -1,6 +1,5 @@
 """The things of one run, put together from its configuration: data, network, averages, loss, budget."""
 
-import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -9,22 +8,42 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from mezzotint import build
 from mezzotint.cond import Batch
+from mezzotint.conditions.labels import nothing
 from mezzotint.config import Config
 from mezzotint.data.batches import check_ranks
-from mezzotint.data.open import Source, open_source
-from mezzotint.diffusion.loss import Objective
+from mezzotint.data.open import Source
+from mezzotint.diffusion.loss import DenoisingLoss
 from mezzotint.disk.model_file import Header
+from mezzotint.media.facts import Facts
 from mezzotint.model.device import find_device, find_precision, place
 from mezzotint.model.model import Model
+from mezzotint.run.budget import fixed_steps
 from mezzotint.train.distributed import Ranks
 from mezzotint.train.ema import Decay, Ema
 from mezzotint.train.loop import Progress, State, held_out_loss, train
 from mezzotint.train.optim import learning_rate
 
 TRACKED = (0.05, 0.10)  # two lengths give all others afterwards (Karras et al. 2024, "EDM2")
+
+
+def fresh_network(config: Config, facts: Facts, device: torch.device) -> nn.Module:
+    """A network with random weights, those of the run's seed, on its device."""
+    torch.manual_seed(config.train.seed)
+    return place(build.network(config, facts), device)
+
+
+def precision_of(config: Config, facts: Facts, device: torch.device) -> torch.dtype:
+    """The precision of the network in training."""
+    return find_precision(config.train.precision, device) if facts.medium.half else torch.float32
+
+
+def compiles(config: Config, device: torch.device) -> bool:
+    """Whether training compiles the network."""
+    return device.type == "cuda" if config.train.compile is None else config.train.compile
 
 
 class Parts:
@@ -34,11 +53,9 @@ class Parts:
         self.config, self.folder = config, folder
         check_ranks(config.train.batch_size, ranks.count)
         self.device = find_device(config.train.device)
-        self.source: Source = open_source(config, self.device)
+        self.source: Source = build.source(config, self.device)
         self.facts = self.source.facts
-        self.dtype = (
-            find_precision(config.train.precision, self.device) if self.facts.pictures else torch.float32
-        )
+        self.dtype = precision_of(config, self.facts, self.device)
         self.state, self.objective, self.ranks = self._state(ranks)
         # The network itself, without what compilation and several processes wrap around it: for diagnosis.
         self.plain = self._objective(self.state.net)
@@ -48,11 +65,10 @@ class Parts:
         self.model = Model(header, averaged, self.device, folder.name)
         self.validation = self.source.held_out(config.train.batch_size)
 
-    def _state(self, ranks: Ranks) -> tuple[State, Objective, Ranks]:
+    def _state(self, ranks: Ranks) -> tuple[State, DenoisingLoss, Ranks]:
         """A network with random weights and all that follows it."""
         train = self.config.train
-        torch.manual_seed(train.seed)
-        net = place(build.network(self.config, self.facts), self.device)
+        net = fresh_network(self.config, self.facts, self.device)
         if train.ema_decay is None:
             ema = Ema(net, train.ema)
             lengths = [max(TRACKED, key=lambda length: abs(length - train.ema))]
@@ -61,21 +77,18 @@ class Parts:
         optimizer = build.optimizer(self.config, net)
         state = State(net, optimizer, ema, tracked_emas=tuple(Ema(net, length) for length in lengths))
         ranks = replace(ranks)
-        compile = self.device.type == "cuda" if train.compile is None else train.compile
-        return state, self._objective(ranks.wrap(net), compile), ranks
+        return state, self._objective(ranks.wrap(net), compiles(self.config, self.device)), ranks
 
-    def _objective(self, net: torch.nn.Module, compile: bool = False) -> Objective:
+    def _objective(self, net: nn.Module, compile: bool = False) -> DenoisingLoss:
         bound = build.denoiser(self.config, net, dtype=self.dtype, compile=compile)
         return build.objective(self.config, bound)
 
     def describe(self) -> str:
         parameters = sum(p.numel() for p in self.state.net.parameters())
-        what = "pictures" if self.facts.pictures else "points"
         classes = f", {len(self.facts.classes)} classes" if self.facts.classes else ""
-        size = "x".join(str(n) for n in self.facts.shape)
         processes = f"; {self.ranks.count} processes" if self.ranks.count > 1 else ""
         return (
-            f"{self.config.data.name}: {what} {size}{classes}, {self.source.count}; {self.config.network.kind} "
+            f"{self.config.data.name}: {self.facts}{classes}, {self.source.count}; {self.config.network.kind} "
             f"{parameters / 1e6:.2f}M parameters; {self.device.type} {str(self.dtype).removeprefix('torch.')}{processes}"
         )
 
@@ -94,11 +107,7 @@ class Parts:
 
     def fixed_budget(self) -> int | None:
         """Steps of a budget in steps, images or epochs; of 20 epochs where none is given; None for minutes."""
-        train = self.config.train
-        if train.minutes is not None:
-            return None
-        images = train.images or (train.epochs or 20) * self.source.total
-        return train.steps or max(1, math.ceil(images / train.batch_size))
+        return fixed_steps(self.config.train, self.source.total)
 
     def measured_budget(self, began: float) -> int:
         """Steps that fit into the minutes asked for, from a trial on a second network that is thrown away."""
@@ -126,7 +135,7 @@ class Parts:
         self,
         until: int,
         slower: float = 1.0,
-        trial: tuple[State, Objective, Ranks] | None = None,
+        trial: tuple[State, DenoisingLoss, Ranks] | None = None,
     ) -> Iterator[Progress]:
         """Training from where the state stands. slower: a factor on the learning rate."""
         config = self.config.train
@@ -141,7 +150,7 @@ class Parts:
             seed=config.seed,
             clip=config.clip,
             accumulate=config.accumulate,
-            label_drop=config.label_drop if self.facts.classes else 0.0,
-            null=len(self.facts.classes),
+            drop=config.label_drop,
+            null=nothing(self.facts.classes),
             ranks=ranks,
         )

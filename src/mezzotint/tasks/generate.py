@@ -1,4 +1,4 @@
-"""What people ask of a denoiser: a request for pictures, from the settings they know to a run of the engine."""
+"""New things out of noise: from the settings that people know to the steps that the engine walks."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,11 @@ from mezzotint.diffusion.routes import ancestral
 from mezzotint.diffusion.routes import churn as churned
 from mezzotint.diffusion.sampler import Steps, start
 from mezzotint.diffusion.schedule import Schedule, grid
-from mezzotint.diffusion.table import SAMPLERS
+from mezzotint.diffusion.table import SAMPLERS, check_noise
 from mezzotint.randomness import noise
 
 
-def request(
+def generate(
     process: Process,
     schedule: Schedule,
     shape: Sequence[int],
@@ -26,11 +26,12 @@ def request(
     eta: float = 0.0,
     churn: float = 0.0,
 ) -> Steps:
-    """One request for len(seeds) things of a shape, ready for `alone` or `together`.
+    """The steps to len(seeds) things of a shape, ready for `alone` or `together`.
 
     seeds: (B,) int64 on the device that computes; thing i is a function of seeds[i] alone, whatever the batch.
-    eta: share of fresh noise, for ddim. churn: EDM's S_churn, for euler, heun and dpm2.
+    eta: share of fresh noise; churn: EDM's S_churn; ValueError for a sampler that does not take them.
     """
+    check_noise(sampler, eta, churn)
     row = SAMPLERS[sampler]
     stops = row.stops(grid(spacing, steps, schedule))
     if eta:

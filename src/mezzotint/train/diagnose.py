@@ -6,26 +6,29 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mezzotint.cond import Batch, Cond
-from mezzotint.diffusion.loss import Objective
+from mezzotint.cond import Batch
+from mezzotint.diffusion.schedule import Schedule
 from mezzotint.train.loop import draw
+from mezzotint.train.objectives import Objective
 
 
-def blame(objective: Objective, net: nn.Module, batch: Batch, seed: int, step: int) -> str:
+def blame(
+    objective: Objective, schedule: Schedule, net: nn.Module, batch: Batch, seed: int, step: int
+) -> str:
     """Computes a step once more, with hooks, and names the first thing in it that is not finite: the data, a layer and
     the noise levels it failed at, or a gradient. One line. Costs one step; changes no weights.
 
-    step: optimiser steps done before it. The noise is that of the step; dropped labels and dropout are not.
+    schedule: of the noise levels. step: optimiser steps done before it. The noise is that of the step; dropped labels and dropout are not.
     """
-    x0, label = batch
+    x0, cond = batch
     if not bool(x0.isfinite().all()):
         rows = (~x0.flatten(1).isfinite().all(1)).nonzero().flatten().tolist()
         return f"the data has values that are not finite, in {_some(rows)} of the batch"
     for name, weight in net.named_parameters():
         if not bool(weight.isfinite().all()):
             return f"the weights of {name} are not finite any more"
-    eps, u, label = draw(seed, step, x0, label)
-    logsnr = objective.schedule(u)
+    eps, u, _ = draw(seed, step, x0)
+    logsnr = schedule(u)
     found: list[str] = []
 
     def watch(name: str) -> Callable[..., None]:
@@ -43,7 +46,7 @@ def blame(objective: Objective, net: nn.Module, batch: Batch, seed: int, step: i
 
     hooks = [module.register_forward_hook(watch(name)) for name, module in net.named_modules()]
     try:
-        each = objective(x0, eps, u, Cond(label=label))
+        each = objective(x0, eps, u, cond)
     finally:
         for hook in hooks:
             hook.remove()
@@ -87,15 +90,15 @@ def gradient_noise_scale(
     training = net.training
     net.eval()
     signal = noise = 0.0
-    for step, (x0, label) in enumerate(batches):
+    for step, (x0, cond) in enumerate(batches):
         if len(x0) < 2 * parts:
             continue
-        eps, u, label = draw(seed, step, x0, label)
+        eps, u, _ = draw(seed, step, x0)
         total, small = [torch.zeros_like(p) for p in parameters], 0.0
         for first in range(parts):
             rows = slice(first, None, parts)
-            cond = Cond(label=None if label is None else label[rows])
-            part = torch.autograd.grad(objective(x0[rows], eps[rows], u[rows], cond).mean(), parameters)
+            some = cond.map(lambda column, rows=rows: column[rows])  # type: ignore[misc]
+            part = torch.autograd.grad(objective(x0[rows], eps[rows], u[rows], some).mean(), parameters)
             small += _squared(part) / parts
             torch._foreach_add_(total, part, alpha=1 / parts)
         large, size = _squared(total), len(x0)

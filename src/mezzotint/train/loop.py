@@ -14,11 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mezzotint.cond import Batch, Cond
-from mezzotint.diffusion.loss import Objective, stratified
+from mezzotint.cond import NO_COND, Batch, Cond
+from mezzotint.diffusion.loss import stratified
 from mezzotint.randomness import DROPOUT, EPS, LABEL_DROP, LEVEL, bits, noise, uniform
 from mezzotint.train.distributed import Ranks
 from mezzotint.train.ema import Ema
+from mezzotint.train.objectives import Objective
 
 LEVELS = 8  # parts of (0, 1) that the u of the noise levels are told apart in
 
@@ -61,16 +62,16 @@ def train(
     seed: int = 0,
     clip: float | None = 1.0,
     accumulate: int = 1,
-    label_drop: float = 0.0,
-    null: int = 0,
+    drop: float = 0.0,
+    null: Cond = NO_COND,
     ranks: Ranks | None = None,
 ) -> Iterator[Progress]:
     """Trains to step `until`, or as far as the batches reach; yields after the optimiser and the average of weights.
 
     Seeds torch's global generators at every step (for dropout). batches: from step state.step on, rows in random order
     (row i of B is noised to a level near i / B, see `stratified`); of several `ranks`, each is given its rows. lr: share of the budget done -> learning rate. clip: largest norm of the gradient.
-    accumulate: the batch is computed in so many parts; the step is that of the whole batch. label_drop: share of labels
-    replaced by `null`, which teaches the unconditional model that guidance needs (Ho & Salimans 2022).
+    accumulate: the batch is computed in so many parts; the step is that of the whole batch. drop: share of rows whose
+    condition is replaced by the one row of `null`, "nothing asked", which teaches the unconditional model that guidance needs (Ho & Salimans 2022).
 
     A step whose loss or gradient is not finite changes neither weights nor moments: the device itself decides, and
     nothing waits for it. The averages go on over weights that did not move.
@@ -79,19 +80,19 @@ def train(
     state.net.train()
     parameters = [p for p in state.net.parameters() if p.requires_grad]
     statistics = [b for b in state.net.buffers() if b.is_floating_point()]  # of a batch norm
-    for x0, label in islice(batches, until - state.step):
+    for x0, cond in islice(batches, until - state.step):
         rate = lr((state.step + 0.5) / until)  # the middle of the step, so that neither end is a rate of 0
         for group in state.optimizer.param_groups:
             group["lr"] = rate
         torch.manual_seed(int(bits(torch.tensor([seed]), state.step, DROPOUT, ranks.rank + 1)[0, -1]))
-        eps, u, label = draw(seed, state.step, x0, label, label_drop, null, ranks)
+        eps, u, cond = draw(seed, state.step, x0, cond, drop, null, ranks)
         before = [b.clone() for b in statistics]
         each = torch.empty(len(x0), device=x0.device)
         for first in range(accumulate):
             part = slice(first, None, accumulate)  # rows are sorted by level: every part has all levels
             with ranks.local() if first < accumulate - 1 else nullcontext():
-                cond = Cond(label=None if label is None else label[part])
-                loss = objective(x0[part], eps[part], u[part], cond)
+                rows = cond.map(lambda column, part=part: column[part])  # type: ignore[misc]
+                loss = objective(x0[part], eps[part], u[part], rows)
                 (loss.sum() / len(x0)).backward()
             each[part] = loss.detach().float()
         levels = ranks.sum(by_level(each, u))
@@ -130,13 +131,13 @@ def draw(
     seed: int,
     step: int,
     x0: Tensor,
-    label: Tensor | None,
-    label_drop: float = 0.0,
-    null: int = 0,
+    cond: Cond = NO_COND,
+    drop: float = 0.0,
+    null: Cond = NO_COND,
     ranks: Ranks | None = None,
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The noise (B, *D), the u of the levels (B,) and the labels, some dropped, of one step: of the rows that are this
-    rank's, out of a global batch of B * ranks.count."""
+) -> tuple[Tensor, Tensor, Cond]:
+    """The noise (B, *D), the u of the levels (B,) and the conditions, some dropped for `null`, of one step: of the rows
+    that are this rank's, out of a global batch of B * ranks.count."""
     ranks = ranks or Ranks()
     total = len(x0) * ranks.count
     mine = slice(ranks.rank, None, ranks.count)
@@ -145,10 +146,9 @@ def draw(
     u = stratified(uniform(seeds, numbers, LEVEL, 1)[:, 0])[mine]
     seeds, numbers = seeds[mine], numbers[mine]
     eps = noise(seeds.to(x0.device), numbers.to(x0.device), EPS, x0.shape[1:]).to(x0.dtype)
-    if label is not None and label_drop > 0:
-        dropped = uniform(seeds, numbers, LABEL_DROP, 1)[:, 0] < label_drop
-        label = label.masked_fill(dropped.to(label.device, non_blocking=True), null)
-    return eps, u, label
+    if cond.inputs() and drop > 0:
+        cond = cond.where(uniform(seeds, numbers, LABEL_DROP, 1)[:, 0] < drop, null)
+    return eps, u, cond
 
 
 class HeldOut(NamedTuple):
@@ -168,8 +168,8 @@ def held_out_loss(
     ranks = ranks or Ranks()
     total = torch.zeros(2, LEVELS, dtype=torch.float64)
     for step in range(ranks.rank, len(batches), ranks.count):
-        x0, label = batches[step]
-        eps, u, label = draw(seed, step, x0, label)
-        total += by_level(objective(x0, eps, u, Cond(label=label)).cpu().double(), u)
+        x0, cond = batches[step]
+        eps, u, _ = draw(seed, step, x0)
+        total += by_level(objective(x0, eps, u, cond).cpu().double(), u)
     sums, numbers = ranks.sum(total)
     return HeldOut(float(sums.sum() / numbers.sum()), (sums / numbers).tolist())

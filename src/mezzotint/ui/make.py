@@ -8,9 +8,7 @@ from typing import Any
 
 import streamlit as st
 from PIL import Image
-from torch import Tensor
 
-from mezzotint import plots
 from mezzotint.diffusion.table import SAMPLERS
 from mezzotint.disk.names import bundled
 from mezzotint.model.model import Model, Preview, Samples
@@ -44,7 +42,7 @@ class LastPictures:
 
 def controls(model: Model) -> Wish:
     """Sampler, steps, class, guidance, seed and how many; each model has its own, from its defaults on."""
-    usual, pictures = model.settings(), model.facts.pictures
+    usual = model.settings()
 
     def key(name: str) -> str:
         return f"{name} of {model.source}"
@@ -56,7 +54,7 @@ def controls(model: Model) -> Wish:
     a, b = st.columns(2, wrap=False)
     steps = a.number_input("Steps", 1, 1000, min(usual.steps, 1000), key=key("steps"))
     few = 16 if model.device.type == "cuda" else 8
-    n = b.number_input("How many", 1, model.batch, few if pictures else 2000, key=key("n"))
+    n = b.number_input("How many", 1, model.batch, max(few, model.medium.least), key=key("n"))
     label, guidance = None, None
     if model.classes:
         a, b = st.columns(2, wrap=False)
@@ -99,7 +97,7 @@ def pictures(model: Model, path: Path, order: Wish | None) -> None:
         return
     samples = last.samples
     used = samples.settings
-    st.image(screen(samples.values, samples.labels), width="stretch")
+    st.image(screen(samples), width="stretch")
     seeds = f"seed {used['seed']}" + (f" to {used['seed'] + used['n'] - 1}" if used["n"] > 1 else "")
     guided = f", guidance {used['guidance']:g}" if model.classes else ""
     st.caption(f"{used['sampler']}, {used['steps']} steps{guided}, {seeds} · {last.seconds:.1f} s")
@@ -120,12 +118,12 @@ def pictures(model: Model, path: Path, order: Wish | None) -> None:
 def _make(model: Model, path: Path, order: Wish) -> LastPictures:
     """Makes pictures, drawing them as they emerge."""
     bar, place = st.progress(0.0, "starting"), st.empty()
-    labels = model.labels(order.label, order.n, order.seed)
-    rows = 4 if model.facts.pictures else order.n  # that the strip shows
-    kept, shown = [], spread_steps(order.settings["steps"])
+    request = model.request(order.n, label=order.label, seed=order.seed, **order.settings)
+    rows = max(4, model.medium.least)  # that the strip shows
+    kept, shown = [], spread_steps(request.settings.steps)
     began = drawn = time.perf_counter()
     pause = 0.0
-    for preview in model.stream(order.n, label=order.label, seed=order.seed, **order.settings):
+    for preview in model.previews(request):
         if preview.step in shown:
             kept.append(replace(preview, x=preview.x[:rows], x0=preview.x0[:rows]))
         now = time.perf_counter()
@@ -133,21 +131,20 @@ def _make(model: Model, path: Path, order: Wish) -> LastPictures:
             left = (now - began) / preview.step * (preview.steps - preview.step)
             said = f"step {preview.step} of {preview.steps}, {left:.0f} s left"
             bar.progress(preview.step / preview.steps, said)
-            place.image(screen(preview.state, labels), width="stretch")
+            place.image(screen(model.finish(request, preview.state)), width="stretch")
             drawn = time.perf_counter()
             pause = max((drawn - now) / SHARE, 0.1)
-    samples = model.samples(preview.belief, order.label, order.seed, order.settings)
+    samples = model.finish(request, preview.belief)
     bar.empty()
     place.empty()
     return LastPictures(path, samples, time.perf_counter() - began, kept)
 
 
-def screen(values: Tensor, labels: Tensor | None) -> Image.Image:
+def screen(samples: Samples) -> Image.Image:
     """A sheet large enough for a screen: four in a row, more where there are many; points as a scatter plot."""
-    if values.ndim == 2:
-        return plots.scatter([(f"{len(values)} samples", values, labels)], limits=(-3, 3))
-    columns = min(len(values), 4 if len(values) <= 16 else 8)
-    return plots.sheet(values, columns=columns, scale=max(1, WIDE // (columns * values.shape[3])))
+    columns = min(len(samples), 4 if len(samples) <= 16 else 8)
+    scale = max(1, WIDE // (columns * samples.values.shape[-1]))
+    return samples.medium.sheet(samples.values, samples.labels, columns, scale)
 
 
 def command(path: Path, used: dict[str, Any]) -> str:

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import streamlit as st
-import torch
 
 from mezzotint.config import MLP, UNet, UNetSimple
 from mezzotint.disk.names import bundled
@@ -33,8 +32,7 @@ def opened(path: str, mtime: int, device: str) -> Model:
 
 def describe(model: Model) -> str:
     """The network, what it makes, and how far it was trained."""
-    net, facts, header = model.denoiser.net, model.facts, model.header
-    assert isinstance(net, torch.nn.Module)
+    facts, header = model.facts, model.header
     match header.config.network:
         case MLP():
             kind = "MLP"
@@ -42,13 +40,11 @@ def describe(model: Model) -> str:
             kind = "Plain U-Net"
         case UNet(attention=attention):
             kind = "Attention U-Net" if attention else "Plain U-Net"
-    size = "x".join(map(str, facts.shape[1:]))
-    thing = f"{size} {'grey' if facts.shape[0] == 1 else 'RGB'} pictures" if facts.pictures else "points"
     classes = f", {len(facts.classes)} classes" if facts.classes else ""
-    count = sum(weight.numel() for weight in net.parameters())
+    count = sum(weight.numel() for weight in model.net.parameters())
     numbers = f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e3:.0f} k"
     return (
-        f"**{kind}** · {numbers} parameters · {thing} of {header.config.data.name}{classes} · "
+        f"**{kind}** · {numbers} parameters · {model.medium.words(facts.shape)} of {header.config.data.name}{classes} · "
         f"step {header.step:,} · on {model.device}"
     )
 

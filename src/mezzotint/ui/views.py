@@ -7,10 +7,9 @@ from typing import Any
 import streamlit as st
 from PIL import Image
 
+from mezzotint import build, plots
 from mezzotint import config as configuration
-from mezzotint import plots
 from mezzotint.data import KNOWN, TOYS
-from mezzotint.data.open import open_source
 from mezzotint.disk.folder import read_metrics
 from mezzotint.model.device import find_device
 from mezzotint.model.model import Model
@@ -27,7 +26,7 @@ def denoising(made: LastPictures | None) -> None:
     if made is None:
         st.info("Make pictures first; this shows how they came out of noise.")
         return
-    pictures = made.samples.values.ndim == 4
+    pictures = made.samples.medium.table is None
     below = "; below each what was believed of it then" if pictures else ""
     st.caption(f"From noise on the left to the result on the right{below}.")
     st.image(denoising_strip(made.moments), width="stretch")
@@ -51,9 +50,8 @@ def forward(model: Model) -> None:
 
 @st.cache_data(max_entries=16, show_spinner="Reading the data")
 def _noised(key: str, _config: configuration.Config) -> Image.Image:
-    source = open_source(_config, find_device("cpu"))
-    x0, label = source.preview(6 if source.facts.pictures else 2000)
-    return noising(_config, x0, label)
+    source = build.source(_config, find_device("cpu"))
+    return noising(_config, source.facts, source.preview(max(6, source.facts.medium.least)))
 
 
 def training(runs: Path, preferred: str | None) -> None:

@@ -2,8 +2,8 @@
 
 A sampler asks what it wants to know (`diffusion.sampler`), so serving many requests is putting their questions below
 each other: each keeps its own grid, history, class, guidance and seeds, and may join or leave between any two calls.
-One thread of an `Engine` does all the computing of a device. A call is answered for one group, the runs of one model
-with one kind of clipping, which have pictures of one shape.
+One thread of an `Engine` does all the computing of a device. A call is answered for the requests of one model, whatever
+their settings, by `diffusion.engine.answer`; what is particular to a request, such as clipping, corrects its answer.
 """
 
 import itertools
@@ -17,9 +17,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mezzotint.cond import Cond
-from mezzotint.diffusion.sampler import AfterStep
-from mezzotint.serve.engine.tickets import Busy, Closed, Diverged, Group, Part, Phase, Ticket, TooLong
+from mezzotint.diffusion.engine import answer
+from mezzotint.model.model import Model
+from mezzotint.serve.engine.tickets import Busy, Closed, Diverged, Part, Phase, Ticket, TooLong
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +64,7 @@ class Engine:
             if mine >= self.max_per_client or len(self) >= self.max_queue:
                 retry_after = min(max(math.ceil(self._pace), 1), 60)
                 raise Busy(mine=mine >= self.max_per_client, retry_after=retry_after)
-            ticket.parts = [
-                Part(ticket, begin, min(self.max_rows, ticket.n - begin))
-                for begin in range(0, ticket.n, self.max_rows)
-            ]
+            ticket.parts = [Part(ticket, request) for request in ticket.request.parts(self.max_rows)]
             self._open.setdefault(ticket.client, deque()).append(ticket)
             self._waiting.setdefault(ticket.client, deque()).extend(ticket.parts)
             self._changed.notify_all()
@@ -136,23 +133,23 @@ class Engine:
                 self._waiting.pop(part.ticket.client, None)
 
     def _choose(self) -> list[Part]:
-        """The parts of the next call. The client whose turn it is leads: its first part sets the group. Then each client
-        in turn adds one of the group, while there is room. The lead goes round, and within a client whoever was
-        in this call stands behind who was not, so that nobody waits for ever, however large and of whatever group."""
+        """The parts of the next call. The client whose turn it is leads: its first part sets the model. Then each client
+        in turn adds one of that model, while there is room. The lead goes round, and within a client whoever was
+        in this call stands behind who was not, so that nobody waits for ever, however large and of whatever model."""
         chosen: list[Part] = []
         room = self.max_rows
-        group: Group | None = None
+        model: Model | None = None
         left = {client: list(parts) for client, parts in self._waiting.items()}
         while left:
             for client, parts in list(left.items()):
-                fits = (p for p in parts if p.rows <= room and group in (None, p.ticket.group))
+                fits = (p for p in parts if p.rows <= room and model in (None, p.ticket.model))
                 part = next(fits, None)
                 if part is None:
                     del left[client]
                     continue
                 parts.remove(part)
                 chosen.append(part)
-                room, group = room - part.rows, part.ticket.group
+                room, model = room - part.rows, part.ticket.model
         for part in chosen:
             queue = self._waiting[part.ticket.client]
             queue.remove(part)
@@ -166,17 +163,17 @@ class Engine:
     def _advance(self, parts: list[Part]) -> None:
         """One call for all of them; then each goes on to its next question, or to its end."""
         for part in parts:
-            if part.ask is None:
+            if part.walk is None:
                 self._send(part, None)
             if part.ticket.phase == "queued":
                 part.ticket.phase = "started"
                 self._tell(part.ticket)
-        self._answer([part for part in parts if part.ask is not None])
+        self._answer(parts)
         for ticket in dict.fromkeys(part.ticket for part in parts):
             if ticket.over.is_set():
                 continue
             step = min(part.state.step if part.state else 0 for part in ticket.parts)
-            if step == ticket.settings.steps and all(part.ask is None for part in ticket.parts):
+            if step == ticket.request.settings.steps and all(_finished(part) for part in ticket.parts):
                 self._finish(ticket)
             elif step > ticket.step:
                 ticket.step = step
@@ -184,12 +181,14 @@ class Engine:
 
     def _answer(self, parts: list[Part]) -> None:
         """Asks the network. Where a call fails, each of its parts is asked alone: only who is at fault fails."""
-        parts = [part for part in parts if not part.ticket.over.is_set()]
-        if not parts:
+        asking = [(part, part.walk) for part in parts if part.walk and part.walk.ask]
+        asking = [(part, walk) for part, walk in asking if not part.ticket.over.is_set()]
+        if not asking:
             return
+        parts = [part for part, _ in asking]
         try:
             began = time.perf_counter()
-            answers = self._call(parts)
+            answers = answer(parts[0].ticket.model.guided, [walk for _, walk in asking])
             self.watch(sum(part.rows for part in parts), time.perf_counter() - began)
         except Exception as error:
             if len(parts) == 1:
@@ -200,31 +199,16 @@ class Engine:
         for part, x0 in zip(parts, answers):
             self._send(part, x0)
 
-    def _call(self, parts: list[Part]) -> tuple[Tensor, ...]:
-        asks = [part.ask for part in parts if part.ask]
-        sizes = [part.rows for part in parts]
-        first = parts[0].ticket
-        x0 = first.model.belief(first.settings)(
-            torch.cat([ask.x for ask in asks]),
-            torch.cat([ask.level.expand(size) for ask, size in zip(asks, sizes)]),
-            Cond.cat(part.run.cond for part in parts if part.run),
-        )
-        return x0.split(sizes)
-
     def _send(self, part: Part, x0: Tensor | None) -> None:
         """Hands a part its answer and keeps its next question; with None, starts it. A finished part asks nothing."""
         try:
-            if part.run is None:
-                part.run = part.start()
-            out = next(part.run.steps) if x0 is None else part.run.steps.send(x0)
-            while isinstance(out, AfterStep):
-                part.state = out
-                out = next(part.run.steps)
-            part.ask = out
-        except StopIteration:
-            part.ask = None
-            with self._changed:
-                self._remove([part])
+            if part.walk is None:
+                part.walk = part.ticket.model.walk(part.request)
+            for state in part.walk.go(x0):
+                part.state = state
+            if part.walk.ask is None:
+                with self._changed:
+                    self._remove([part])
         except Exception as error:
             self._end(part.ticket, "failed", error)
 
@@ -232,7 +216,7 @@ class Engine:
         belief = ticket.belief()
         assert belief is not None
         ticket.result = belief.float().cpu().clone()  # a view would keep the whole call's tensor
-        ticket.step = ticket.settings.steps
+        ticket.step = ticket.request.settings.steps
         if ticket.result.isfinite().all():
             self._end(ticket, "done")
         else:
@@ -261,3 +245,7 @@ class Engine:
             ticket.listen(ticket)
         except Exception:  # a listener's trouble is nobody else's
             log.exception("a listener failed")
+
+
+def _finished(part: Part) -> bool:
+    return part.walk is not None and part.walk.ask is None

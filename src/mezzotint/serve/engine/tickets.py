@@ -10,14 +10,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mezzotint.config import Sample
 from mezzotint.diffusion.engine import Walk
 from mezzotint.diffusion.sampler import AfterStep
-from mezzotint.diffusion.solvers import Ask
 from mezzotint.model.model import Model
+from mezzotint.model.request import Request
 
 Phase = Literal["queued", "started", "done", "failed", "cancelled"]
-Group = tuple[int, bool]  # the model's identity, and whether beliefs are clipped
 
 
 class Busy(RuntimeError):
@@ -42,23 +40,20 @@ class Diverged(RuntimeError):
 
 @dataclass(eq=False)
 class Ticket:
-    """A request on its way. Read it from any thread; only the engine's thread changes it.
+    """A request of a model on its way. Read it from any thread; only the engine's thread changes it.
 
-    n pictures of model from seed on, labels (n,) int64 as from `Model.labels`. listen: called by the engine's thread,
-    so briefly, after every change of `phase` and of `step`. result: what `Model.sample` would have made, before
-    quantization: (n, *D) float32 on the CPU, when done. error: why it failed.
+    listen: runs on the engine's thread after every change of `phase` and of `step`; must return quickly. result: the codes
+    of what `Model.sample` would have made: (n, *D) float32 on the CPU, when done; whoever shows them decodes them, away
+    from the engine's thread. error: why it failed.
     """
 
     model: Model
-    n: int
-    labels: Tensor | None
-    seed: int
-    settings: Sample
+    request: Request
     client: str = ""
     seconds: float = math.inf  # time from its arrival to its end
     listen: Callable[["Ticket"], None] = lambda ticket: None
     phase: Phase = "queued"
-    step: int = 0  # steps done, of settings.steps
+    step: int = 0  # steps done, of request.settings.steps
     result: Tensor | None = None
     error: Exception | None = None
     arrived: float = field(default_factory=time.monotonic)
@@ -70,28 +65,20 @@ class Ticket:
         self.cancelled = True
 
     def belief(self) -> Tensor | None:
-        """What the pictures look like now, (n, *D) on the device; None before the first step. For listeners."""
+        """The codes of the pictures as they are now, (n, *D) on the device; None before the first step. For listeners."""
         states = [part.state for part in self.parts]
         return torch.cat([s.x0 for s in states if s]) if states and all(states) else None
-
-    @property
-    def group(self) -> Group:
-        clip = self.settings.clip
-        return id(self.model), self.model.facts.pictures if clip is None else clip
 
 
 @dataclass(eq=False)
 class Part:
-    """Some rows of a request, few enough for one call: a run of its own, made when its turn first comes."""
+    """Some rows of a request, few enough for one call: a walk of its own, made when its turn first comes."""
 
     ticket: Ticket
-    begin: int
-    rows: int
-    run: Walk | None = None
-    ask: Ask | None = None
+    request: Request
+    walk: Walk | None = None
     state: AfterStep | None = None
 
-    def start(self) -> Walk:
-        ticket, end = self.ticket, self.begin + self.rows
-        labels = None if ticket.labels is None else ticket.labels[self.begin : end]
-        return ticket.model.run(self.rows, labels, ticket.seed + self.begin, ticket.settings)
+    @property
+    def rows(self) -> int:
+        return self.request.n

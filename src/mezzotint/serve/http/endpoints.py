@@ -8,6 +8,7 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from mezzotint import __version__
+from mezzotint.conditions.labels import split
 from mezzotint.diffusion.table import SAMPLERS
 from mezzotint.serve.engine.tickets import Diverged, TooLong
 from mezzotint.serve.http import schemas
@@ -80,28 +81,26 @@ async def generate_png(
     """A PNG with its settings inside: one picture, or a grid of n."""
     named = query.model or service.default
     classes = service.models[named].classes if named in service.models else ()
-    order = schemas.Body(**query.model_dump(exclude={"label"}), label=_split(query.label, classes))
-    return await _generate(request, service, order, "png")
+    body = schemas.Body(**query.model_dump(exclude={"label"}), label=_classes(query.label, classes))
+    return await _generate(request, service, body, "png")
 
 
 @api.post("/v1/generate", response_class=Response, responses=_answers("png", "json", "zip"))
-async def generate(request: Request, service: Served, order: schemas.GenerateBody) -> Response:
+async def generate(request: Request, service: Served, body: schemas.GenerateBody) -> Response:
     """Pictures as one PNG, as JSON with PNGs in base64 (points: as numbers), or as a zip of PNGs."""
-    return await _generate(request, service, order, order.format)
+    return await _generate(request, service, body, body.format)
 
 
-def _split(label: str | None, classes: tuple[str, ...]) -> schemas.Class | None:
-    """a,b,c is a list, unless there is a class of that name."""
-    if label is None or "," not in label or label in classes:
-        return label
-    words: list[int | str] = [word.strip() for word in label.split(",")]
-    return words[:256]
+def _classes(text: str | None, classes: tuple[str, ...]) -> schemas.Class | None:
+    """A class, or a list of as many as a body may name."""
+    label = split(text, classes)
+    if isinstance(label, list) and len(label) > schemas.MAX_CLASSES:
+        raise Problem(422, f"class: a list of at most {schemas.MAX_CLASSES}")
+    return label
 
 
-async def _generate(
-    request: Request, service: Service, order: schemas.Body, form: schemas.Format
-) -> Response:
-    job = service.open(order, _client(request))
+async def _generate(request: Request, service: Service, body: schemas.Body, form: schemas.Format) -> Response:
+    job = service.open(body, _client(request))
     await _over(job, request)
     if job.now.phase == "cancelled":  # by nobody but the server
         raise Problem(503, "the server is stopping", {"Retry-After": "10"})
@@ -132,7 +131,7 @@ async def _result(job: Job, form: schemas.Format) -> Response:
         case "done":
             assert job.samples is not None
             content = await run_in_threadpool(encode, job.samples, form)
-            headers = {"X-Request-Id": job.id, "X-Seed": str(job.ticket.seed)}
+            headers = {"X-Request-Id": job.id, "X-Seed": str(job.ticket.request.seed)}
             return Response(content, 200, headers, MEDIA[form])
         case "failed":
             raise Problem(_blame(job), job.now.detail or "", {"X-Request-Id": job.id})
@@ -168,10 +167,10 @@ Known = Annotated[Job, Depends(_job)]
 
 @api.post("/v1/jobs", status_code=202)
 async def start_job(
-    request: Request, service: Served, order: schemas.JobBody, response: Response
+    request: Request, service: Served, body: schemas.JobBody, response: Response
 ) -> schemas.JobStatus:
     """Starts a job and answers at once; Location is its path. Whoever knows its id may read and cancel it."""
-    job = service.open(order, _client(request), order.preview_every)
+    job = service.open(body, _client(request), body.preview_every)
     service.jobs.add(job)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return job.status()

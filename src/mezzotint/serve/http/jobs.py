@@ -2,12 +2,13 @@
 
 The engine's thread tells a job what happens; the job hands that to the event loop as one immutable `Now`. Whoever
 waits is woken and reads the present state: nothing is queued for slow readers, and whoever comes late misses nothing
-that still matters.
+that still matters. Previews and results are decoded and packed in threads of their own, not in the engine's.
 """
 
 import asyncio
 import base64
 import json
+import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
@@ -17,11 +18,12 @@ from dataclasses import dataclass, replace
 from starlette.concurrency import run_in_threadpool
 from torch import Tensor
 
-from mezzotint.model.samples import Label, Samples, finish
+from mezzotint.model.samples import Samples
 from mezzotint.serve.engine.tickets import Diverged, Phase, Ticket, TooLong
 from mezzotint.serve.http.results import encode
 from mezzotint.serve.http.schemas import JobStatus
 
+log = logging.getLogger(__name__)
 OVER = ("done", "failed", "cancelled")
 KEPT_BYTES = 2**28  # of all results together
 HEARTBEAT = 15.0  # seconds between signs of life, so that proxies keep a quiet stream open
@@ -31,7 +33,7 @@ HEARTBEAT = 15.0  # seconds between signs of life, so that proxies keep a quiet 
 class Now:
     phase: Phase = "queued"
     step: int = 0
-    preview: Tensor | None = None  # what `Preview.belief` is, of that step
+    preview: Tensor | None = None  # the codes of what is believed at that step, on the device
     seconds: float | None = None  # when over
     detail: str | None = None  # of a failure
 
@@ -40,15 +42,16 @@ class Job:
     """A request of the event loop's it was made in. ended: called by the engine's thread when it is over."""
 
     def __init__(
-        self, ticket: Ticket, label: Label, preview_every: int | None, ended: Callable[["Job"], None]
+        self, ticket: Ticket, preview_every: int | None, ended: Callable[["Job", Now], None]
     ) -> None:
         self.id = secrets.token_urlsafe(12)  # not to be guessed: who knows it may read and cancel
-        self.ticket, self.label, self.preview_every, self.ended = ticket, label, preview_every, ended
+        self.ticket, self.preview_every, self.ended = ticket, preview_every, ended
         self.now = Now()
         self.samples: Samples | None = None
         self.over = asyncio.Event()
         self.over_at = 0.0
         self._turned = asyncio.Event()
+        self._decoding: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         ticket.listen = self._listen
 
@@ -60,24 +63,38 @@ class Job:
         now = Now(ticket.phase, ticket.step)
         if ticket.phase in OVER:
             now = replace(now, seconds=time.monotonic() - ticket.arrived, detail=explain(ticket.error))
-            if ticket.result is not None:
-                values, ticket.result = finish(ticket.result), None
-                settings = ticket.settings.model_dump()
-                self.samples = ticket.model.samples(values, self.label, ticket.seed, settings)
         elif ticket.step:
             if not self.preview_every or ticket.step % self.preview_every:
                 return
-            belief = ticket.belief()
-            now = replace(now, preview=None if belief is None else finish(belief))
+            now = replace(now, preview=ticket.belief())
         try:
             if ticket.phase in OVER:
-                self.now = now
-                self.ended(self)  # counted and logged before who waits gets an answer
+                self.ended(self, now)  # counted and logged before who waits gets an answer
         finally:
             with suppress(RuntimeError):  # the loop is closed already, and nobody waits
                 self._loop.call_soon_threadsafe(self._turn, now)
 
     def _turn(self, now: Now) -> None:
+        if now.phase == "done":
+            self._decoding = self._loop.create_task(self._decode(now))
+        else:
+            self._show(now)
+
+    async def _decode(self, now: Now) -> None:
+        codes, self.ticket.result = self.ticket.result, None
+        assert codes is not None
+        try:
+            self.samples = await run_in_threadpool(self._samples, codes)
+        except Exception as error:  # ours, not theirs
+            log.exception("decoding failed")
+            now = replace(now, phase="failed", detail=explain(error))
+        self._show(now)
+
+    def _samples(self, codes: Tensor) -> Samples:
+        model = self.ticket.model
+        return model.finish(self.ticket.request, model.codec.decode(codes).cpu())
+
+    def _show(self, now: Now) -> None:
         self.now = now
         if now.phase in OVER:
             self.over_at = time.monotonic()
@@ -92,9 +109,9 @@ class Job:
             id=self.id,
             state=now.phase,
             step=now.step,
-            steps=ticket.settings.steps,
-            n=ticket.n,
-            seed=ticket.seed,
+            steps=ticket.request.settings.steps,
+            n=ticket.request.n,
+            seed=ticket.request.seed,
             model=ticket.model.source,
             seconds=round(seconds, 3),
             detail=now.detail,
@@ -123,9 +140,8 @@ class Job:
         content = self.status(now).model_dump(mode="json")
         name = "progress" if now.phase == "started" and now.step else now.phase
         if now.preview is not None:
-            ticket = self.ticket
-            preview = ticket.model.samples(now.preview, self.label, ticket.seed, ticket.settings.model_dump())
-            content["preview"] = base64.b64encode(await run_in_threadpool(encode, preview, "png")).decode()
+            png = await run_in_threadpool(lambda codes: encode(self._samples(codes), "png"), now.preview)
+            content["preview"] = base64.b64encode(png).decode()
         return f"event: {name}\ndata: {json.dumps(content)}\n\n"
 
 

@@ -19,7 +19,7 @@ def encode(samples: Samples, form: Format) -> bytes:
     """png: one picture at its own size, or a grid of several; json: `Pictures`; zip: single PNGs, or points.csv."""
     match form:
         case "png":
-            single = len(samples) == 1 and samples.values.ndim == 4
+            single = len(samples) == 1 and samples.medium.table is None
             return png(samples[0] if single else samples.sheet(), samples.settings)
         case "json":
             return _json(samples).model_dump_json().encode()
@@ -48,7 +48,7 @@ def _singles(samples: Samples) -> Iterator[tuple[int, bytes]]:
 def _json(samples: Samples) -> Pictures:
     labels = None if samples.labels is None else samples.labels.tolist()
     made = Pictures(settings=samples.settings, seeds=samples.seeds.tolist(), labels=labels)
-    if samples.values.ndim == 2:
+    if samples.medium.table is not None:
         return made.model_copy(update={"points": samples.values.tolist()})
     return made.model_copy(
         update={"images": [base64.b64encode(one).decode() for _, one in _singles(samples)]}
@@ -59,9 +59,8 @@ def _zip(samples: Samples) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:  # PNGs do not get smaller
         archive.writestr("settings.json", json.dumps(samples.settings, indent=1))
-        if samples.values.ndim == 2:
-            lines = "".join(f"{x},{y}\n" for x, y in samples.values.tolist())
-            archive.writestr("points.csv", f"x,y\n{lines}")
+        if samples.medium.table is not None:
+            archive.writestr("points.csv", samples.medium.table(samples.values))
         else:
             for number, (seed, one) in enumerate(_singles(samples)):
                 archive.writestr(f"{number:04d}-{seed}.png", one)

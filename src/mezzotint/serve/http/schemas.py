@@ -6,9 +6,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mezzotint.config import Sample, SamplerName, SpacingName
 
+MAX_CLASSES = 256  # of one request's list
 Name = Annotated[str, Field(max_length=200)]
 ClassNumber = Annotated[int, Field(ge=0, lt=2**31)]
-Class = ClassNumber | Name | Annotated[list[ClassNumber | Name], Field(min_length=1, max_length=256)]
+Class = ClassNumber | Name | Annotated[list[ClassNumber | Name], Field(min_length=1, max_length=MAX_CLASSES)]
 N = Annotated[int, Field(ge=1, lt=2**31, description="how many pictures")]
 Seed = Annotated[
     int, Field(ge=0, lt=2**63, description="picture i is made from seed + i; drawn by chance if left out")

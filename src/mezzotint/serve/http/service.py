@@ -5,16 +5,13 @@ import secrets
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
-import torch
 
 from mezzotint.disk.names import usual
 from mezzotint.errors import ConfigError
 from mezzotint.model.model import Model, load
 from mezzotint.serve.engine.engine import Engine
 from mezzotint.serve.engine.tickets import Busy, Closed, Ticket
-from mezzotint.serve.http.jobs import Job, Jobs
+from mezzotint.serve.http.jobs import Job, Jobs, Now
 from mezzotint.serve.http.problems import Problem
 from mezzotint.serve.http.schemas import Body, ModelInfo
 from mezzotint.serve.http.settings import Settings
@@ -57,37 +54,29 @@ class Service:
     def ready(self) -> bool:
         return all(engine.alive for engine in self.engines.values())
 
-    def open(self, order: Body, client: str, preview_every: int | None = None) -> Job:
+    def open(self, body: Body, client: str, preview_every: int | None = None) -> Job:
         """Takes a request in. Raises Problem: 404, 422, 429 or 503."""
         try:
-            model = self.models[self.default if order.model is None else order.model]
+            model = self.models[self.default if body.model is None else body.model]
         except KeyError:
             raise Problem(404, "there is no such model; /v1/models lists them") from None
-        chosen: dict[str, Any] = {"sampler": order.sampler, "steps": order.steps, "guidance": order.guidance}
-        chosen |= {"eta": order.eta, "churn": order.churn, "spacing": order.spacing, "clip": order.clip}
+        names = ("sampler", "steps", "guidance", "eta", "churn", "spacing", "clip")
+        given = {name: getattr(body, name) for name in names}
         try:
-            settings = model.settings(**chosen)
+            settings = model.settings(**given)
         except ConfigError as error:  # about values of known kinds: it repeats nothing that was made up
             raise Problem(422, str(error)) from error
-        self._check(order.n, settings.steps, model)
-        seed = secrets.randbelow(2**31) if order.seed is None else order.seed
+        self._check(body.n, settings.steps, model)
+        seed = secrets.randbelow(2**31) if body.seed is None else body.seed
         try:
-            labels = model.labels(order.label, order.n, seed)
+            asked = model.request(body.n, label=body.label, seed=seed, **given)
         except ConfigError:
             words = "there is no such class; /v1/models lists them"
             if not model.classes:
                 words = "this model was trained without classes; leave the class out"
             raise Problem(422, words) from None
-        ticket = Ticket(
-            model,
-            order.n,
-            labels,
-            seed,
-            settings,
-            client=client,
-            seconds=self.limits.max_seconds,
-        )
-        job = Job(ticket, order.label, preview_every or max(settings.steps // 10, 1), self._ended)
+        ticket = Ticket(model, asked, client=client, seconds=self.limits.max_seconds)
+        job = Job(ticket, preview_every or max(settings.steps // 10, 1), self._ended)
         try:
             self.engines[model.device].submit(ticket)
         except Busy as busy:
@@ -103,8 +92,7 @@ class Service:
         return job
 
     def _check(self, n: int, steps: int, model: Model) -> None:
-        limits, shape = self.limits, model.facts.shape
-        pixels = n * (shape[1] * shape[2] if model.facts.pictures else 1)
+        limits, pixels = self.limits, n * model.medium.cells(model.facts.shape)
         for name, value, most in (
             ("n", n, limits.max_n),
             ("steps", steps, limits.max_steps),
@@ -113,15 +101,15 @@ class Service:
             if value > most:
                 raise Problem(422, f"{name}: at most {most}; see /v1/limits")
 
-    def _ended(self, job: Job) -> None:
+    def _ended(self, job: Job, now: Now) -> None:
         """In the engine's thread."""
-        self.metrics.requests.labels(job.now.phase).inc()
-        self.metrics.seconds.observe(job.now.seconds or 0.0)
-        if job.now.phase == "done":
-            self.metrics.pictures.inc(job.ticket.n)
+        self.metrics.requests.labels(now.phase).inc()
+        self.metrics.seconds.observe(now.seconds or 0.0)
+        if now.phase == "done":
+            self.metrics.pictures.inc(job.ticket.request.n)
         if job.ticket.error is not None:
             log.error("request %s failed", job.id, exc_info=job.ticket.error)
-        self.log.write(job)
+        self.log.write(job, now)
 
     def info(self) -> list[ModelInfo]:
         return [
@@ -130,7 +118,7 @@ class Service:
                 default=name == self.default,
                 shape=list(model.facts.shape),
                 classes=list(model.classes),
-                parameters=sum(p.numel() for p in _network(model).parameters()),
+                parameters=sum(p.numel() for p in model.net.parameters()),
                 step=model.header.step,
                 weights=model.header.weights,
                 device=str(model.device),
@@ -148,12 +136,6 @@ class Service:
                 self._closed = sum(done for done, _ in ends), sum(left for _, left in ends)
                 self.log.close()
         return self._closed
-
-
-def _network(model: Model) -> Any:
-    net = model.denoiser.net
-    assert isinstance(net, torch.nn.Module)
-    return net
 
 
 def load_models(settings: Settings) -> dict[str, Model]:

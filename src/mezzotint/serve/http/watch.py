@@ -10,7 +10,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from mezzotint.errors import ConfigError
-from mezzotint.serve.http.jobs import Job
+from mezzotint.serve.http.jobs import Job, Now
 
 log = logging.getLogger(__name__)
 ROWS = tuple(2**k for k in range(11))
@@ -66,16 +66,16 @@ class InferenceLog:
         self._logger = logging.Logger("inferences")
         self._logger.addHandler(handler)
 
-    def write(self, job: Job) -> None:
-        ticket, now = job.ticket, job.now
+    def write(self, job: Job, now: Now) -> None:
+        ticket, request = job.ticket, job.ticket.request
         line = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "request": job.id,
             "model": ticket.model.source,
-            "n": ticket.n,
-            "seed": ticket.seed,
-            "class": job.label,
-            "settings": ticket.settings.model_dump(exclude_none=True),
+            "n": request.n,
+            "seed": request.seed,
+            "class": request.label,
+            "settings": request.settings.model_dump(exclude_none=True),
             "seconds": round(now.seconds or 0.0, 3),
             "outcome": now.phase,
         }

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from mezzotint import build
 from mezzotint.config import Config, Discrete, Karras, UNet, UNetSimple
-from mezzotint.data.open import Points, Source, open_source
+from mezzotint.data.open import Points, Source
 from mezzotint.diffusion.schedule import Table, grid
 from mezzotint.media.facts import Facts
 from mezzotint.model.device import find_device
+from mezzotint.run.budget import fixed_steps
 from mezzotint.studies.doctor.pictures import Finding, examine
 from mezzotint.studies.doctor.trial import by_heart, measure, memory, memory_of, precision, speed
 
@@ -32,8 +33,8 @@ def diagnose(config: Config, *, quick: bool = False) -> Iterator[Finding]:
     MissingExtra, ValueError.
     """
     device = find_device(config.train.device)
-    source = open_source(config, device)
-    yield from seen(config, source.preview(512)[0], source.facts)
+    source = build.source(config, device)
+    yield from seen(config, source.preview(512).x0, source.facts)
     if not isinstance(source, Points):
         yield from examine(source, config.data)
     yield from levels(config)
@@ -53,6 +54,7 @@ def diagnose(config: Config, *, quick: bool = False) -> Iterator[Finding]:
 
 def seen(config: Config, x0: Tensor, facts: Facts) -> Iterator[Finding]:
     """Range, mean and spread of what the network sees, x0 (N, *D), augmented."""
+    bounded = build.codec(config, facts).bounded
     if not x0.isfinite().all():
         yield Finding(
             "error",
@@ -66,10 +68,10 @@ def seen(config: Config, x0: Tensor, facts: Facts) -> Iterator[Finding]:
     kind = str(x0.dtype).removeprefix("torch.")
     text = f"{kind} from {low:.2f} to {high:.2f}, mean {mean:.2f}, standard deviation {std:.2f}"
     look = "look at them with mezzotint show data; files whose values end far below 255 must be scaled first"
-    if facts.pictures and (low < -1.001 or high > 1.001):
+    if bounded and (low < -1.001 or high > 1.001):
         remedy = "pictures must come as uint8, or as floats in [-1, 1]"
         yield Finding("error", "range", f"{text}: outside of [-1, 1]", remedy, anchor="wrong-colours")
-    elif facts.pictures and high - low < 1:
+    elif bounded and high - low < 1:
         yield Finding(
             "warning",
             "range",
@@ -77,7 +79,7 @@ def seen(config: Config, x0: Tensor, facts: Facts) -> Iterator[Finding]:
             look,
             anchor="grey-or-washed-out-pictures",
         )
-    elif not facts.pictures and not 0.3 < std < 3:
+    elif not bounded and not 0.3 < std < 3:
         remedy = "scale them to a standard deviation of about 1, the scale of the noise"
         yield Finding("warning", "range", text, remedy, anchor="the-loss-does-not-fall")
     else:
@@ -189,17 +191,16 @@ def conditioning(config: Config, facts: Facts) -> Iterator[Finding]:
 
 def planned_steps(config: Config, total: int, a_step: float | None) -> int | None:
     """Steps that the budget buys. a_step: seconds, for a budget in minutes; None where that was not measured."""
-    train = config.train
-    if train.minutes is not None:
-        return None if a_step is None else max(1, int(60 * train.minutes / a_step))
-    return train.steps or max(1, math.ceil((train.images or (train.epochs or 20) * total) / train.batch_size))
+    if config.train.minutes is not None:
+        return None if a_step is None else max(1, int(60 * config.train.minutes / a_step))
+    return fixed_steps(config.train, total)
 
 
 def budget(config: Config, source: Source, steps: int | None) -> Iterator[Finding]:
     """Batch size, steps, epochs and the average of weights."""
     train, total = config.train, source.total
-    pictures = source.facts.pictures
-    if pictures and train.batch_size > total:
+    finite = not isinstance(source, Points)
+    if finite and train.batch_size > total:
         text = f"a batch of {train.batch_size} is more than the {total:,} pictures there are"
         remedy = f"set train.batch_size={max(1, total // 4)} or lower"
         yield Finding("warning", "batch size", text, remedy, anchor="copies-of-the-training-set")
@@ -209,14 +210,14 @@ def budget(config: Config, source: Source, steps: int | None) -> Iterator[Findin
         return
     epochs = steps * train.batch_size / total
     text = f"{steps:,} steps" + (
-        f", each of {total:,} pictures about {epochs:,.{0 if epochs >= 10 else 1}f} times" if pictures else ""
+        f", each of {total:,} pictures about {epochs:,.{0 if epochs >= 10 else 1}f} times" if finite else ""
     )
     fine = True
     if steps < FEW_STEPS:
         fine = False
         remedy = f"train longer (train.steps={2 * FEW_STEPS} at least), or with a smaller train.batch_size"
         yield Finding("warning", "budget", f"{text}: too few to learn much", remedy, anchor="blurry-samples")
-    if pictures and epochs > total / 4 and epochs > 1:
+    if finite and epochs > total / 4 and epochs > 1:
         fine = False
         remedy = "more pictures, data.crop or data.flip, network.dropout=0.1, or a smaller budget"
         yield Finding(

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from mezzotint import build
 from mezzotint.cond import Batch, Cond
 from mezzotint.config import Config, UNet
-from mezzotint.data.open import PictureSource, Source
+from mezzotint.data.open import PictureSource, Points, Source
 from mezzotint.diffusion.loss import stratified
 from mezzotint.media.facts import Facts
 from mezzotint.model.device import find_precision
+from mezzotint.run.parts import compiles, fresh_network, precision_of
 from mezzotint.studies.doctor.pictures import Finding
 
 COPIES = 4 + 3  # of the weights: themselves, gradients and two moments; and up to three averages
@@ -55,17 +56,18 @@ class Learner:
 
     def __init__(self, config: Config, facts: Facts, device: torch.device) -> None:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.train.seed)
-            self.net: nn.Module = build.network(config, facts).to(device)
-        dtype = find_precision(config.train.precision, device) if facts.pictures else torch.float32
-        self.objective = build.objective(config, build.denoiser(config, self.net, dtype=dtype))
-        self.optimizer = torch.optim.AdamW(self.net.parameters(), betas=(0.9, 0.99), weight_decay=0.0)
+            self.net = fresh_network(config, facts, device)
+        dtype, compile = precision_of(config, facts, device), compiles(config, device)
+        self.objective = build.objective(
+            config, build.denoiser(config, self.net, dtype=dtype, compile=compile)
+        )
+        self.optimizer = build.optimizer(config, self.net)
         self.clip = config.train.clip or math.inf
 
     def loss(self, batch: Batch) -> Tensor:
         """The mean loss at noise and levels that are the same at every call and cover the whole schedule."""
-        x0, label = batch
-        return self.objective(x0, self._eps(x0), self._u(x0), Cond(label=label)).mean()
+        x0, cond = batch
+        return self.objective(x0, self._eps(x0), self._u(x0), cond).mean()
 
     def _eps(self, x0: Tensor) -> Tensor:
         return torch.randn(x0.shape, generator=torch.Generator().manual_seed(0)).to(x0)
@@ -102,20 +104,17 @@ class Learner:
     @torch.no_grad()
     def ignores(self, batch: Batch, classes: int) -> list[str]:
         """Which of its inputs have no effect on the answer, to the last bit."""
-        x0, label = batch
+        x0, cond = batch
         denoiser, levels = self.objective.denoiser, self.objective.schedule(self._u(x0))
         self.net.eval()
 
-        def answer(x: Tensor, levels: Tensor, label: Tensor | None) -> Tensor:
-            return denoiser.predict(x, levels, Cond(label=label))
-
-        plain = answer(x0, levels, label)
+        plain = denoiser.predict(x0, levels, cond)
         others = {
-            "the picture": answer(-x0, levels, label),
-            "the noise level": answer(x0, levels.flip(0), label),
+            "the picture": denoiser.predict(-x0, levels, cond),
+            "the noise level": denoiser.predict(x0, levels.flip(0), cond),
         }
-        if label is not None and classes > 1:
-            others["the class"] = answer(x0, levels, (label + 1) % classes)
+        if cond.label is not None and classes > 1:
+            others["the class"] = denoiser.predict(x0, levels, Cond(label=(cond.label + 1) % classes))
         return [name for name, other in others.items() if torch.equal(plain, other)]
 
     def saved(self, batch: Batch) -> int:
@@ -140,13 +139,13 @@ def measure(config: Config, source: Source, device: torch.device) -> StepCost:
     """Trains for a few steps, on ever larger parts of a batch while those are quick."""
     size, largest = config.train.batch_size, math.ceil(config.train.batch_size / config.train.accumulate)
     batches = source.batches(config.train.seed, size, 0)
-    x0, label = next(batches)
+    whole = next(batches)
     began = time.perf_counter()
     next(batches)
     loading = time.perf_counter() - began
     learner, rows = Learner(config, source.facts, device), min(8, largest)
     while True:
-        part = (x0[:rows], None if label is None else label[:rows])
+        part = _first(whole, rows)
         learner.step(part, config.train.lr)  # the first of its shape is slow
         marks = [time.perf_counter()]
         while len(marks) < 4 and marks[-1] - marks[0] < PATIENCE:
@@ -160,11 +159,15 @@ def measure(config: Config, source: Source, device: torch.device) -> StepCost:
     return StepCost(
         computing=quickest * size / rows,
         loading=loading,
-        beside=source.facts.pictures and not isinstance(images, Tensor),
+        beside=not isinstance(source, Points) and not isinstance(images, Tensor),
         weights=sum(p.numel() * p.element_size() for p in learner.net.parameters()),
         activations=int(PEAK * learner.saved(part) * largest / rows),
         data=images.numel() if isinstance(images, Tensor) else 0,
     )
+
+
+def _first(batch: Batch, rows: int) -> Batch:
+    return Batch(batch.x0[:rows], batch.cond.map(lambda column: column[:rows]))
 
 
 def precision(config: Config, device: torch.device) -> Iterator[Finding]:
@@ -235,21 +238,17 @@ def _bytes(count: int) -> str:
 
 def by_heart(config: Config, source: Source, device: torch.device) -> Finding:
     """Can a fresh network learn one small batch by heart?  One that cannot will learn nothing from all of the data."""
-    x0, label = next(source.batches(config.train.seed, config.train.batch_size, 0))
-    batch = x0[:ROWS], None if label is None else label[:ROWS]
+    batch = _first(next(source.batches(config.train.seed, config.train.batch_size, 0)), ROWS)
     learner, note = Learner(config, source.facts, device), ""
     learner.step(batch, 0.0)
     began = time.perf_counter()
     learner.step(batch, 0.0)
     if (time.perf_counter() - began) * STEPS / 2 > SECONDS:
-        config, batch = (
-            _narrow(config),
-            (batch[0][: ROWS // 2], None if label is None else label[: ROWS // 2]),
-        )
+        config, batch = _narrow(config), _first(batch, ROWS // 2)
         note = f" with network.width={config.network.width}"
     learner, lr = Learner(config, source.facts, device), config.train.lr
     losses = learner.learn(batch, lr)
-    text = f"one batch of {len(batch[0])} pictures, {_story(losses)}{note}"
+    text = f"one batch of {len(batch.x0)} pictures, {_story(losses)}{note}"
     if _learned(losses):
         ignored = learner.ignores(batch, len(source.facts.classes))
         if not ignored:
@@ -269,15 +268,18 @@ def by_heart(config: Config, source: Source, device: torch.device) -> Finding:
         return Finding("error", "learning", text, remedy, anchor="the-loss-does-not-fall")
     if math.isfinite(losses[-1]) and len(losses) < STEPS:
         return Finding("ok", "learning", f"{text}: too slow to tell in {SECONDS:g} seconds")
-    again = Learner(config, source.facts, device).learn(batch, USUAL_LR)
+    train = config.train.model_copy(update={"optimizer": "adamw", "lr": USUAL_LR, "weight_decay": 0.0})
+    usual = Learner(config.model_copy(update={"train": train}), source.facts, device)
+    again = usual.learn(batch, USUAL_LR)
+    with_adamw = "" if config.train.optimizer == "adamw" else " train.optimizer=adamw"
     if _learned(again):
-        text += f"; at train.lr={USUAL_LR:g}: {_story(again)}"
+        text += f"; at train.lr={USUAL_LR:g}{with_adamw}: {_story(again)}"
         if lr > USUAL_LR:
             remedy = f"lower train.lr={lr:g}, which is too high"
             return Finding("error", "learning", text, remedy, anchor="nan-or-infinite-loss")
         remedy = f"raise train.lr={lr:g}, unless the budget is very long"
         return Finding("warning", "learning", text, remedy, anchor="the-loss-does-not-fall")
-    text += f", nor at train.lr={USUAL_LR:g}: {_story(again)}"
+    text += f", nor at train.lr={USUAL_LR:g}{with_adamw}: {_story(again)}"
     remedy = "network, loss or data are broken: try a recipe's network.* and diffusion.* on this data"
     return Finding("error", "learning", text, remedy, anchor="the-loss-does-not-fall")
 

@@ -170,7 +170,7 @@ def _summary(run: RunRecord) -> Iterator[tuple[str, str]]:
     with suppress(ModelError):  # a run that ended before its first checkpoint has no model file
         facts = read_header(run.folder / "model.safetensors").facts
         classes = f", {len(facts.classes)} classes" if facts.classes else ", no classes"
-        what += f": {'pictures' if facts.pictures else 'points'} {'x'.join(map(str, facts.shape))}{classes}"
+        what += f": {facts}{classes}"
         with torch.device("meta"):
             parameters = sum(p.numel() for p in build.network(config, facts).parameters())
         network += f", {parameters:,} parameters"

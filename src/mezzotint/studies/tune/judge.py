@@ -16,8 +16,7 @@ from mezzotint.config import Data
 from mezzotint.data import toy
 from mezzotint.data.images import load_pictures
 from mezzotint.data.known import flips_by_default
-from mezzotint.data.open import MOST_HELD_OUT
-from mezzotint.data.order import Order
+from mezzotint.data.split import held_out_count, shuffled
 from mezzotint.evaluate.judges import cache
 from mezzotint.evaluate.judges.features import Features, extract
 from mezzotint.evaluate.metrics.energy import energy_distance
@@ -87,9 +86,9 @@ def training_reference(data: Data, shape: tuple[int, ...]) -> Reference:
         memory_limit=int(data.memory_gb * 2**30),
     )
     total, most = len(whole), max(1, MOST_BYTES // math.prod(shape))
-    order = Order(total, seed=0).permutation(0)  # as in training: the held-out pictures come first
+    order = shuffled(total)  # the held-out pictures come first
     count = min(REFERENCE, most, total // 2)
-    held = min(round(data.holdout * total), MOST_HELD_OUT, count)
+    held = min(held_out_count(total, data.holdout), count)
     images, labels = whole.batch(order[:count])
     learn, learn_labels = whole.batch(order[count:][:most])
     return Reference(

@@ -1,0 +1,1 @@
+"""Words of people to rows of `Cond`: what models are asked to make, and what stands for nothing asked."""
