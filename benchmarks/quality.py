@@ -65,7 +65,7 @@ def theirs(
     from mezzotint.diffusion.process import vp
     from mezzotint.diffusion.schedule import linear
     from mezzotint.model.samples import finish
-    from mezzotint.tasks.generate import request, seeds_from
+    from mezzotint.tasks.generate import generate, seeds_from
 
     run = our_run(folder, "data.labels=false", "sample.guidance=1", data=data)
     net, table = adapted(copy.deepcopy(run.state.net), "diffusers"), linear(1000)
@@ -81,7 +81,7 @@ def theirs(
         parts = []
         for first in range(0, 2000, 100):
             seeds = seeds_from(first, 100, torch.device("cpu"))
-            walk = request(vp, table, (1, 28, 28), seeds, spacing="trailing", **SETTINGS)
+            walk = generate(vp, table, (1, 28, 28), seeds, spacing="trailing", **SETTINGS)
             *_, last = alone(belief, walk)
             parts.append(finish(last.x0))
         row = {"seconds": seconds, "pictures": float(BATCH * count), "ratio": judged(torch.cat(parts))}

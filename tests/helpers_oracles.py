@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from mezzotint.cond import Cond
-from mezzotint.diffusion.denoiser import Denoiser
+from mezzotint.diffusion.corrections import Correction
+from mezzotint.diffusion.denoiser import Denoise, Denoiser
 from mezzotint.diffusion.exact import Mixture
 from mezzotint.diffusion.parameterization import Parameterization
 
@@ -57,3 +58,15 @@ def random_mixture(
     return Mixture(
         process, weights / weights.sum(), means, root @ root.mT + 0.05 * torch.eye(d, dtype=torch.float64)
     )
+
+
+def corrected(denoise: Denoise, *corrections: Correction) -> Denoise:
+    """A denoiser whose every answer is corrected, as the engine does it."""
+
+    def answer(x: Tensor, logsnr: Tensor, cond: Cond) -> Tensor:
+        x0 = denoise(x, logsnr, cond)
+        for correct in corrections:
+            x0 = correct(x0)
+        return x0
+
+    return answer

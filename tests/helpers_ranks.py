@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from mezzotint import config
-from mezzotint.cond import Batch
+from mezzotint.cond import Batch, Cond
 from mezzotint.data.toy import points
 from mezzotint.diffusion.denoiser import Denoiser
 from mezzotint.diffusion.loss import DenoisingLoss
@@ -49,15 +49,17 @@ def trained(ranks: Ranks, dtype: torch.dtype, accumulate: int) -> dict[str, torc
     def batches() -> Iterator[Batch]:
         for step in count():
             x0, label = points("moons", 32, (0, step))
-            yield x0.to(dtype)[ranks.rank :: ranks.count], label[ranks.rank :: ranks.count]
+            mine = slice(ranks.rank, None, ranks.count)
+            yield Batch(x0.to(dtype)[mine], Cond(label=label[mine]))
 
     told: list[Any] = list(
         train(
-            objective, state, batches(), until=20, lr=lambda share: 1e-2, label_drop=0.3, null=2,
+            objective, state, batches(), until=20, lr=lambda share: 1e-2, drop=0.3, null=Cond(label=torch.tensor([2])),
             accumulate=accumulate, ranks=ranks,
         )
     )  # fmt: skip
-    given = [(x0.to(dtype), label) for x0, label in (points("moons", 32, (9, i)) for i in range(3))]
+    sets = (points("moons", 32, (9, i)) for i in range(3))
+    given = [Batch(x0.to(dtype), Cond(label=label)) for x0, label in sets]
     held = held_out_loss(
         DenoisingLoss(Denoiser(state.ema.net, flow, velocity), lognormal(0.0, 1.0)), given, ranks=ranks
     )

@@ -8,18 +8,19 @@ import torch
 from torch import Tensor, nn
 
 from mezzotint import Denoiser, DenoisingLoss
-from mezzotint.cond import Cond
+from mezzotint.cond import Batch, Cond
 from mezzotint.data.images import load_pictures
 from mezzotint.data.toy import points
+from mezzotint.diffusion.corrections import clip
 from mezzotint.diffusion.engine import alone
-from mezzotint.diffusion.guidance import cfg, clip
+from mezzotint.diffusion.guidance import Guidance, cfg
 from mezzotint.diffusion.parameterization import eps, velocity
 from mezzotint.diffusion.process import flow, vp
 from mezzotint.diffusion.schedule import linear, lognormal
 from mezzotint.evaluate.metrics.energy import energy_distance
 from mezzotint.media.pictures import to_model
 from mezzotint.nets import MLP
-from mezzotint.tasks.generate import request, seeds_from
+from mezzotint.tasks.generate import generate, seeds_from
 from mezzotint.train import Ema, State, adamw, held_out_loss, learning_rate, train
 
 CPU = torch.device("cpu")
@@ -30,13 +31,13 @@ def test_training_from_python() -> None:
     net = MLP(width=64, depth=2)
     objective = DenoisingLoss(Denoiser(net, flow, velocity), lognormal(0.0, 1.0))
     state = State(net, adamw(net, 5e-3), Ema(net, 0.1))
-    batches = ((points("moons", 256, (0, step))[0], None) for step in count())
+    batches = (Batch(points("moons", 256, (0, step))[0]) for step in count())
     for progress in train(objective, state, batches, until=600, lr=learning_rate(5e-3, 0.05, "cosine")):
         if progress.step % 200 == 0:
             print(progress.step, float(progress.loss))
 
     seeds = seeds_from(0, 1000, CPU)
-    steps = request(flow, lognormal(0.0, 1.0), (2,), seeds, sampler="heun", steps=16, spacing="time")
+    steps = generate(flow, lognormal(0.0, 1.0), (2,), seeds, sampler="heun", steps=16, spacing="time")
     *_, last = alone(Denoiser(state.ema.net, flow, velocity), steps)
 
     fresh = [points("moons", 1000, 10**6 + i)[0] for i in range(2)]
@@ -65,13 +66,13 @@ def diffusers_unet(**changes: int) -> nn.Module:
     )
 
 
-def digit_batches(size: int) -> Iterator[tuple[Tensor, Tensor]]:
+def digit_batches(size: int) -> Iterator[Batch]:
     digits = load_pictures("digits")
     draw = torch.Generator().manual_seed(0)
     while True:
         raw, label = digits.batch(torch.randint(len(digits), (size,), generator=draw))
         assert label is not None
-        yield to_model(raw), label
+        yield Batch(to_model(raw), Cond(label=label))
 
 
 def test_a_network_of_diffusers_trains_and_samples() -> None:
@@ -83,7 +84,7 @@ def test_a_network_of_diffusers_trains_and_samples() -> None:
     def denoiser(net: nn.Module) -> Denoiser:
         return Denoiser(lambda x, t: net(x, t).sample, vp, eps, table.index)
 
-    batches = ((x0, None) for x0, _ in digit_batches(32))
+    batches = (Batch(x0) for x0, _ in digit_batches(32))
     held_out = [next(batches) for _ in range(4)]
     averaged = DenoisingLoss(denoiser(state.ema.net), table)
     before = held_out_loss(averaged, held_out).loss
@@ -94,10 +95,10 @@ def test_a_network_of_diffusers_trains_and_samples() -> None:
     after = held_out_loss(averaged, held_out).loss
     assert before > 0.9 and after < 0.4 * before
 
-    steps = request(
+    steps = generate(
         vp, table, (1, 8, 8), seeds_from(0, 32, CPU), sampler="ddim", steps=20, spacing="trailing"
     )
-    *_, last = alone(clip(denoiser(state.ema.net)), steps)
+    *_, last = alone(denoiser(state.ema.net), steps, corrections=[clip()])
     made, real = last.x.mean(0).flatten(), torch.cat([x0 for x0, _ in held_out]).mean(0).flatten()
     assert torch.corrcoef(torch.stack([made, real]))[0, 1] > 0.7  # dark sides, a bright middle
 
@@ -138,18 +139,18 @@ def test_a_class_conditional_network_of_diffusers_can_be_guided() -> None:
             digit_batches(8),
             until=3,
             lr=lambda share: 1e-3,
-            label_drop=0.2,
-            null=10,
+            drop=0.2,
+            null=Cond(label=torch.tensor([10])),
         )
     )
     assert all(p.loss.isfinite() for p in done)
 
     def sampled(scale: float) -> Tensor:
-        cond = Cond(label=torch.tensor([3, 7]), guidance=torch.full((2,), scale, dtype=torch.float64))
-        steps = request(
+        guidance = Guidance(torch.full((2,), scale, dtype=torch.float64), Cond(label=torch.tensor([10])))
+        steps = generate(
             vp, table, (1, 8, 8), seeds_from(0, 2, CPU), sampler="ddim", steps=3, spacing="trailing"
         )
-        *_, last = alone(cfg(denoiser(state.ema.net), null=10), steps, cond)
+        *_, last = alone(cfg(denoiser(state.ema.net)), steps, Cond(label=torch.tensor([3, 7])), guidance)
         return last.x
 
     assert not torch.equal(sampled(1.0), sampled(3.0))

@@ -15,6 +15,7 @@ _WHERE = {
     "Model": "model.model",
     "DenoisingLoss": "diffusion.loss",
     "Denoiser": "diffusion.denoiser",
+    "Batch": "cond",
     "Cond": "cond",
     "Gaussian": "diffusion.exact",
     "Mixture": "diffusion.exact",

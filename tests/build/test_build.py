@@ -214,7 +214,12 @@ def test_networks_for_other_data_are_refused(network: str, shape: tuple[int, ...
 
 def test_what_the_data_decided_survives_json() -> None:
     facts = Facts((3, 30, 42), ("ä", "7"))
-    assert Facts.from_json(facts.as_json()) == facts and facts.pictures and not Facts((2,)).pictures
+    assert Facts.from_json(facts.as_json()) == facts and facts.kind == "pictures"
+    assert Facts((2,)).kind == "points"
+    old = {"shape": [1, 8, 8], "classes": ["a"]}  # of format 1
+    assert Facts.from_json(old) == Facts((1, 8, 8), ("a",), "pictures")
+    with pytest.raises(ValueError, match="neither of points nor pictures"):
+        Facts((3, 3))
 
 
 @pytest.mark.parametrize("recipe", config.recipes())

@@ -190,7 +190,6 @@ class TestRefusals:
             ("network.attention=[x]", "network.attention.0: input should be a valid integer"),
             ("train.precision=bf61", "train.precision: 'bf61' is none of its values; did you mean 'bf16'?"),
             ("train.accumulate=200", "train: accumulate 200 is more than the batch size 128"),
-            ("sample.eta=1", "sample: eta is for the ddim sampler; dpmpp_2m has none: leave eta out"),
             (
                 "diffusion.schedule={kind: karras, sigma_min: 9, sigma_max: 1}",
                 "sigma_min 9 must be below sigma_max 1",

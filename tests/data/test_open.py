@@ -17,9 +17,10 @@ from torch import Tensor
 
 from mezzotint import config
 from mezzotint.cond import Batch
-from mezzotint.data import DataError, stream
-from mezzotint.data.open import MOST_HELD_OUT, PictureSource, Points, Source, open_source
+from mezzotint.data import DataError, split, stream
+from mezzotint.data.open import PictureSource, Points, Source, open_source
 from mezzotint.data.shards import Block, Shards
+from mezzotint.data.split import MAX_HELD_OUT
 from mezzotint.data.stream import StreamSource
 from mezzotint.errors import ConfigError
 
@@ -72,14 +73,14 @@ def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def streamed(shards: Path, **data: object) -> StreamSource:
     tree = {"name": "parquet", "path": str(shards), "size": [6, 4], "holdout": 0.2, "stream": True, **data}
-    opened = open_source(config.parse({"data": tree}), CPU)
+    opened = open_source(config.parse({"data": tree}).data, CPU)
     assert isinstance(opened, StreamSource)
     return opened
 
 
 def source(pictures: Path, **data: object) -> PictureSource:
     tree = {"name": "folder", "path": str(pictures), "size": [6, 4], "holdout": 0.2, **data}
-    opened = open_source(config.parse({"data": tree}), CPU)
+    opened = open_source(config.parse({"data": tree}).data, CPU)
     assert isinstance(opened, PictureSource)
     return opened
 
@@ -101,7 +102,8 @@ def same(some: Iterator[Batch] | list[Batch], others: Iterator[Batch] | list[Bat
     def equal(one: Tensor | None, other: Tensor | None) -> bool:
         return one is other if one is None or other is None else torch.equal(one, other)
 
-    return all(equal(a[0], b[0]) and equal(a[1], b[1]) for a, b in zip(some, others, strict=True))
+    pairs = zip(some, others, strict=True)
+    return all(equal(a.x0, b.x0) and equal(a.cond.label, b.cond.label) for a, b in pairs)
 
 
 class TestHeldOut:
@@ -115,7 +117,9 @@ class TestHeldOut:
 
     def test_does_not_depend_on_the_seed_of_the_run(self, pictures: Path) -> None:
         tree = {"data": {"name": "folder", "path": str(pictures), "size": [6, 4], "holdout": 0.3}}
-        held = [open_source(config.parse({**tree, "train": {"seed": s}}), CPU).held_out(9) for s in (0, 7)]
+        held = [
+            open_source(config.parse({**tree, "train": {"seed": s}}).data, CPU).held_out(9) for s in (0, 7)
+        ]
         assert same(*held)
 
     def test_is_never_augmented(self, pictures: Path) -> None:
@@ -123,8 +127,8 @@ class TestHeldOut:
         assert same(plain.held_out(4), wild.held_out(4))
 
     def test_is_bounded(self, pictures: Path) -> None:
-        digits = open_source(config.parse({"data": {"holdout": 0.9}}), CPU)
-        assert sum(len(x0) for x0, _ in digits.held_out(128)) == MOST_HELD_OUT
+        digits = open_source(config.parse({"data": {"holdout": 0.9}}).data, CPU)
+        assert sum(len(x0) for x0, _ in digits.held_out(128)) == MAX_HELD_OUT
         assert source(pictures, holdout=0.0).held_out(4) == []
         one = source(pictures, holdout=0.99)
         assert one.total == 1 and numbers(one, 2, size=4) == numbers(one, 1, size=1) * 8, (
@@ -161,7 +165,7 @@ class TestExact:
             "demand": {"name": "folder", "path": str(pictures), **wild, **ON_DEMAND},
             "stream": {"name": "parquet", "path": str(shards), **wild, "stream": True},
         }[request.param]
-        return lambda: open_source(config.parse({"data": data}), CPU)
+        return lambda: open_source(config.parse({"data": data}).data, CPU)
 
     def test_goes_on_at_any_step(self, opens: Callable[[], Source]) -> None:
         whole = first(opens(), 21, size=4, seed=2)  # more than 4 epochs
@@ -174,10 +178,11 @@ class TestExact:
         whole = first(opened, 7, size=12, seed=2, step=3)
         for world in (1, 2, 3, 4, 12):
             ranks = [list(islice(opens().batches(2, 12, 3, rank, world), 7)) for rank in range(world)]
-            for step, (x0, label) in enumerate(whole):
+            for step, (x0, cond) in enumerate(whole):
                 for rank in range(world):
-                    mine = ranks[rank][step]
-                    assert same([mine], [(x0[rank::world], label[rank::world])]), (world, rank, step)
+                    mine, rows = ranks[rank][step], slice(rank, None, world)
+                    part = Batch(x0[rows], cond.map(lambda column, rows=rows: column[rows]))
+                    assert same([mine], [part]), (world, rank, step)
 
     def test_a_batch_that_does_not_divide_is_refused_at_once(self, opens: Callable[[], Source]) -> None:
         for size, world, remedy in ((10, 4, "8 or 12"), (3, 4, "4")):
@@ -222,7 +227,8 @@ class TestPictures:
     def test_range_shape_and_classes(self, pictures: Path) -> None:
         opened = source(pictures)
         assert (opened.facts.shape, opened.facts.classes) == ((1, 6, 4), ("a", "b"))
-        for x0, label in first(opened, 8):
+        for x0, cond in first(opened, 8):
+            label = cond.label
             assert x0.dtype == torch.float32 and x0.shape == (3, 1, 6, 4) and x0.abs().max() <= 1
             assert label.dtype == torch.int64 and label.tolist() == [k % 2 for k in which(x0)]
             assert torch.allclose(x0[0, 0, 0, 1:], torch.tensor([10.0, 20.0, 30.0]) / 127.5 - 1)
@@ -230,7 +236,7 @@ class TestPictures:
     def test_without_labels(self, pictures: Path) -> None:
         for data in ({"labels": False}, {"only": "a"}):
             opened = source(pictures, **data)
-            assert opened.facts.classes == () and first(opened, 1)[0][1] is None
+            assert opened.facts.classes == () and first(opened, 1)[0].cond.label is None
         assert {k % 2 for k in numbers(source(pictures, only="a"), 9)} == {0}
 
     def test_flips_only_where_asked(self, pictures: Path) -> None:
@@ -243,9 +249,9 @@ class TestPictures:
 
     def test_preview_is_augmented_and_no_longer_than_the_set(self, pictures: Path) -> None:
         opened = source(pictures, flip=True)
-        x0, label = opened.preview(1000)
-        assert len(x0) == len(label) == opened.total == 18
-        assert same([(x0, label)], first(opened, 1, size=18))
+        batch = opened.preview(1000)
+        assert len(batch.x0) == len(batch.cond.label) == opened.total == 18
+        assert same([batch], first(opened, 1, size=18))
 
     def test_what_is_skipped_is_told(self, pictures: Path, tmp_path: Path) -> None:
         for k, name in enumerate(("a.png", "b.png")):
@@ -305,8 +311,8 @@ class TestStream:
         assert opened.count == "18 to train on, 5 held out, streamed from 3 files"
         held = [k for x0, _ in opened.held_out(3) for k in which(x0)]
         assert len(set(held)) == 5
-        for x0, label in [*first(opened, 8), *opened.held_out(2)]:
-            assert x0.dtype == torch.float32 and label.tolist() == [k % 2 for k in which(x0)]
+        for x0, cond in [*first(opened, 8), *opened.held_out(2)]:
+            assert x0.dtype == torch.float32 and cond.label.tolist() == [k % 2 for k in which(x0)]
         sequence = numbers(opened, 18, size=5)  # 5 epochs
         for epoch in range(5):
             assert sorted(sequence[18 * epoch : 18 * epoch + 18]) == sorted(set(range(COUNT)) - set(held))
@@ -317,10 +323,10 @@ class TestStream:
         parts = []
         for seed, flip in ((0, False), (7, True)):
             content = {"data": {**tree, "flip": flip, "crop": 1}, "train": {"seed": seed}}
-            parts.append(open_source(config.parse(content), CPU).held_out(4))
+            parts.append(open_source(config.parse(content).data, CPU).held_out(4))
         assert same(*parts) and sum(len(x0) for x0, _ in parts[0]) == 7
 
-    def test_held_out_ends(self, shards: Path) -> None:
+    def test_held_out_ends(self, shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert (
             streamed(shards, holdout=0.0).held_out(4) == [] and streamed(shards, holdout=0.0).total == COUNT
         )
@@ -331,7 +337,8 @@ class TestStream:
         data = config.parse(
             {"data": {"name": "parquet", "path": str(shards), "holdout": 0.9, "stream": True}}
         ).data
-        assert len(stream.open_stream(data, CPU, 4).held[0]) == 4, "no more than the most"
+        monkeypatch.setattr(split, "MAX_HELD_OUT", 4)
+        assert len(stream.open_stream(data, CPU).held[0]) == 4, "no more than the most"
 
     def test_preview_is_augmented_and_no_longer_than_the_set(self, shards: Path) -> None:
         opened = streamed(shards, flip=True, colour=0.5)
@@ -401,13 +408,13 @@ class TestStream:
         with pytest.raises(DataError, match=r"GB of memory to stream, its largest.*raise data\.memory_gb"):
             streamed(shards, **ON_DEMAND)
         with pytest.raises(ConfigError, match=r"data\.stream is for pictures"):
-            open_source(config.parse({"data": {"name": "rings", "stream": True}}), CPU)
+            open_source(config.parse({"data": {"name": "rings", "stream": True}}).data, CPU)
 
 
 class TestPoints:
     @pytest.fixture
     def moons(self) -> Points:
-        opened = open_source(config.parse({"data": {"name": "moons"}}), CPU)
+        opened = open_source(config.parse({"data": {"name": "moons"}}).data, CPU)
         assert isinstance(opened, Points)
         return opened
 
@@ -416,7 +423,7 @@ class TestPoints:
         assert same(batches[2:], first(moons, 3, size=8, seed=4, step=2))
         assert len(torch.cat([x0 for x0, _ in batches]).unique(dim=0)) == 40
         assert not same(batches, first(moons, 5, size=8, seed=5))
-        assert batches[0][0].dtype == torch.float32 and set(batches[0][1].tolist()) <= {0, 1}
+        assert batches[0][0].dtype == torch.float32 and set(batches[0].cond.label.tolist()) <= {0, 1}
 
     @pytest.mark.parametrize("seed", [0, 1, 2**32])
     def test_held_out_points_are_others(self, moons: Points, seed: int) -> None:
@@ -427,10 +434,10 @@ class TestPoints:
 
     def test_classes(self, moons: Points) -> None:
         assert moons.facts.shape == (2,) and moons.facts.classes == ("upper", "lower")
-        bare = open_source(config.parse({"data": {"name": "moons", "labels": False}}), CPU)
-        assert bare.facts.classes == () and bare.preview(3)[1] is None
+        bare = open_source(config.parse({"data": {"name": "moons", "labels": False}}).data, CPU)
+        assert bare.facts.classes == () and bare.preview(3).cond.label is None
         with pytest.raises(ConfigError, match=r"has no classes; leave data\.labels out"):
-            open_source(config.parse({"data": {"name": "swiss_roll", "labels": True}}), CPU)
+            open_source(config.parse({"data": {"name": "swiss_roll", "labels": True}}).data, CPU)
 
     @pytest.mark.parametrize(
         "wrong", [{"size": 8}, {"flip": True}, {"limit": 5}, {"crop": 1}, {"path": "x"}, {"only": "upper"}]
@@ -439,4 +446,4 @@ class TestPoints:
         with pytest.raises(
             ConfigError, match=f"data.{next(iter(wrong))} is for pictures, and rings is a 2-D set"
         ):
-            open_source(config.parse({"data": {"name": "rings", **wrong}}), CPU)
+            open_source(config.parse({"data": {"name": "rings", **wrong}}).data, CPU)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mezzotint import build, config
+from mezzotint.cond import Batch, Cond
 from mezzotint.diffusion.table import SAMPLERS
 from mezzotint.disk.model_file import Header
 from mezzotint.media.facts import Facts
@@ -94,8 +95,9 @@ def make_training(
     objective = build.objective(parsed, build.denoiser(parsed, net))
     x0 = torch.zeros(batch, *FACTS.shape, device=device)
     label = torch.zeros(batch, dtype=torch.int64, device=device)
-    batches = iter(lambda: (x0, label), None)
-    options: dict[str, Any] = {"until": 10**6, "lr": lambda share: 1e-3, "label_drop": 0.1, "null": 4}
+    batches = iter(lambda: Batch(x0, Cond(label=label)), None)
+    options: dict[str, Any] = {"until": 10**6, "lr": lambda share: 1e-3, "drop": 0.1}
+    options["null"] = Cond(label=torch.tensor([4]))
     return state, train(objective, state, batches, **{**options, **settings})
 
 

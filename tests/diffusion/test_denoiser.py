@@ -99,7 +99,7 @@ def test_the_network_is_told_its_scaled_input_the_timestep_and_the_label() -> No
     denoise = Denoiser(spy, ve, p.eps, table.index)
     x, label = torch.randn(3, 1, 4, 4), torch.tensor([2, 0, 5])
     logsnr = table.logsnr[[999, 500, 0]]
-    x0 = denoise(x, logsnr, Cond(label=label, guidance=torch.tensor([3.0, 1.0, 1.0])))
+    x0 = denoise(x, logsnr, Cond(label=label))
     ((scaled, told, inputs),) = spy.calls
     sigma = ve(logsnr)[1].float().reshape(3, 1, 1, 1)
     close(scaled, x / (1 + sigma**2).sqrt(), rtol=1e-6)
@@ -169,14 +169,17 @@ def test_a_row_does_not_depend_on_its_batch() -> None:
 
 
 def test_conditions_are_stacked_and_mapped_row_by_row() -> None:
-    a = Cond(label=torch.tensor([1, 2]), guidance=torch.tensor([3.0, 4.0]))
-    b = Cond(label=torch.tensor([5]), guidance=torch.tensor([6.0]))
+    a, b = Cond(label=torch.tensor([1, 2])), Cond(label=torch.tensor([5]))
     both = Cond.cat(iter([a, b]))
-    assert both.label is not None and both.guidance is not None
-    assert both.label.tolist() == [1, 2, 5] and both.guidance.tolist() == [3, 4, 6]
+    assert both.label is not None and both.label.tolist() == [1, 2, 5]
     last = both.map(lambda field: field[-1:])
     assert last.label is not None and last.label.tolist() == [5]
-    assert both.without_guidance().guidance is None and both.without_guidance().inputs().keys() == {"label"}
+    assert both.inputs().keys() == {"label"}
+    three = b.expand(3)
+    assert three.label is not None and three.label.tolist() == [5, 5, 5]
+    mixed = both.where(torch.tensor([False, True, True]), Cond(label=torch.tensor([9])))
+    assert mixed.label is not None and mixed.label.tolist() == [1, 9, 9]
+    assert Cond().where(torch.tensor([True]), Cond(label=torch.tensor([9]))) == Cond()
     assert Cond.cat([Cond(), Cond()]) == Cond() == Cond().map(lambda field: field * 2)
 
 

@@ -5,21 +5,21 @@ import math
 import pytest
 import torch
 from helpers_golden import close, golden, mixture
-from helpers_oracles import elementwise, plain, random_mixture
+from helpers_oracles import corrected, elementwise, plain, random_mixture
 from torch import Tensor, nn
 
 from mezzotint.cond import NO_COND, Cond
 from mezzotint.data.images import load_pictures
 from mezzotint.diffusion import parameterization
+from mezzotint.diffusion.corrections import clip, dynamic_threshold
 from mezzotint.diffusion.denoiser import Denoise
 from mezzotint.diffusion.engine import Walk, alone, together
 from mezzotint.diffusion.exact import Empirical, Gaussian, Mixture
 from mezzotint.diffusion.guidance import (
+    Guidance,
     autoguidance,
     cfg,
     classifier_guidance,
-    clip,
-    dynamic_threshold,
     rescaled,
 )
 from mezzotint.diffusion.process import Process, add_noise, flow, logsnr_of, per_row, ve, vp
@@ -36,6 +36,20 @@ LOGSNR = torch.linspace(-4, 3, 6, dtype=torch.float64)
 LABEL = torch.tensor([0, 9, 3, 3, NULL, 7])
 
 
+def asked(
+    label: Tensor | None,
+    scale: Tensor | None = None,
+    interval: Tensor | None = None,
+    negative: Tensor | None = None,
+    rescale: Tensor | None = None,
+) -> tuple[Cond, Guidance | None]:
+    """What rows are asked to be, and how strongly: away from `negative`, or from nothing asked."""
+    if scale is None:
+        return Cond(label), None
+    away = Cond(torch.tensor([NULL]) if negative is None else negative)
+    return Cond(label), Guidance(scale, away, interval, rescale)
+
+
 class Classes:
     """A belief that depends on the class, element by element. Counts the rows of every call."""
 
@@ -44,7 +58,6 @@ class Classes:
         self.labels: list[list[int] | None] = []
 
     def __call__(self, x: Tensor, logsnr: Tensor, cond: Cond) -> Tensor:
-        assert cond.guidance is None, "networks never see the scale"
         self.rows.append(len(x))
         self.labels.append(None if cond.label is None else cond.label.tolist())
         shift = (
@@ -56,7 +69,7 @@ class Classes:
 def test_guidance_is_its_formula_row_by_row() -> None:
     scale = torch.tensor([1.0, 3.0, 0.0, -2.0, 5.0, 1.5], dtype=torch.float64)
     network, plain = Classes(), Classes()
-    guided = cfg(network, NULL)(X, LOGSNR, Cond(LABEL, scale))
+    guided = cfg(network)(X, LOGSNR, *asked(LABEL, scale))
     conditional = plain(X, LOGSNR, Cond(LABEL))
     none = plain(X, LOGSNR, Cond(torch.full_like(LABEL, NULL)))
     g = scale.reshape(-1, 1, 1)
@@ -69,19 +82,24 @@ def test_guidance_is_its_formula_row_by_row() -> None:
 
 
 @pytest.mark.parametrize(
-    "cond",
-    [NO_COND, Cond(LABEL), Cond(LABEL, torch.ones(6).double()), Cond(None, 3 * torch.ones(6).double())],
+    ("cond", "guidance"),
+    [(NO_COND, None), asked(LABEL), asked(LABEL, torch.ones(6).double())],
 )
-def test_guidance_that_is_off_costs_nothing(cond: Cond) -> None:
+def test_guidance_that_is_off_costs_nothing(cond: Cond, guidance: Guidance | None) -> None:
     network = Classes()
-    off = cfg(network, NULL)(X, LOGSNR, cond)
+    off = cfg(network)(X, LOGSNR, cond, guidance)
     assert network.rows == [6]
-    assert torch.equal(off, Classes()(X, LOGSNR, Cond(cond.label)))
+    assert torch.equal(off, Classes()(X, LOGSNR, cond))
+
+
+def test_guidance_away_from_a_class_needs_a_class_to_guide_to() -> None:
+    with pytest.raises(ValueError, match="label is set for some"):
+        cfg(Classes())(X, LOGSNR, *asked(None, torch.full((6,), 3.0).double()))
 
 
 def test_guidance_keeps_the_precision_of_the_pictures() -> None:
     scale = torch.full((6,), 2.0, dtype=torch.float64)
-    assert cfg(Classes(), NULL)(X.float(), LOGSNR, Cond(LABEL, scale)).dtype == torch.float32
+    assert cfg(Classes())(X.float(), LOGSNR, *asked(LABEL, scale)).dtype == torch.float32
 
 
 def test_the_negative_condition_takes_the_place_of_none() -> None:
@@ -89,13 +107,13 @@ def test_the_negative_condition_takes_the_place_of_none() -> None:
     scale = torch.tensor([1.0, 3.0, 0.0, -2.0, 5.0, 1.5], dtype=torch.float64)
     negative = torch.tensor([1, 2, 8, NULL, NULL, 7])
     network, plain = Classes(), Classes()
-    guided = cfg(network, NULL)(X, LOGSNR, Cond(LABEL, scale, negative=negative))
+    guided = cfg(network)(X, LOGSNR, *asked(LABEL, scale, negative=negative))
     conditional, away = plain(X, LOGSNR, Cond(LABEL)), plain(X, LOGSNR, Cond(negative))
     close(guided, away + scale.reshape(-1, 1, 1) * (conditional - away), atol=1e-14)
     assert network.labels == [[*LABEL.tolist(), *negative[1:].tolist()]]
     everywhere = torch.full_like(LABEL, NULL)
-    by_default = cfg(Classes(), NULL)(X, LOGSNR, Cond(LABEL, scale))
-    assert torch.equal(cfg(Classes(), NULL)(X, LOGSNR, Cond(LABEL, scale, negative=everywhere)), by_default)
+    by_default = cfg(Classes())(X, LOGSNR, *asked(LABEL, scale))
+    assert torch.equal(cfg(Classes())(X, LOGSNR, *asked(LABEL, scale, negative=everywhere)), by_default)
 
 
 def test_outside_its_interval_guidance_is_off_and_free() -> None:
@@ -105,13 +123,13 @@ def test_outside_its_interval_guidance_is_off_and_free() -> None:
     scale, level = torch.full((6,), 3.0, dtype=torch.float64), -2 * sigma.log()
     assert torch.equal((-level / 2).exp()[1:], sigma[1:])  # the bounds are met to the bit
     network = Classes()
-    limited = cfg(network, NULL)(X, level, Cond(LABEL, scale, interval))
+    limited = cfg(network)(X, level, *asked(LABEL, scale, interval))
     on = torch.tensor([False, False, True, False, True, True])
     assert network.labels == [[*LABEL.tolist(), *[NULL] * 3]]
-    always, off = cfg(Classes(), NULL)(X, level, Cond(LABEL, scale)), Classes()(X, level, Cond(LABEL))
+    always, off = cfg(Classes())(X, level, *asked(LABEL, scale)), Classes()(X, level, Cond(LABEL))
     assert torch.equal(limited, torch.where(on[:, None, None], always, off))
     outside = Classes()
-    cfg(outside, NULL)(X, level, Cond(LABEL, scale, torch.tensor([[5.0, 6.0]]).double().expand(6, 2)))
+    cfg(outside)(X, level, *asked(LABEL, scale, torch.tensor([[5.0, 6.0]]).double().expand(6, 2)))
     assert outside.rows == [6]
 
 
@@ -136,8 +154,8 @@ def test_guided_predictions_equal_diffusers() -> None:
     numbers, (alpha, sigma, level) = golden("networks"), _golden_level()
     x = numbers["cfg__x"]
     for scale, expected in zip(numbers["cfg__scales"], numbers["cfg__eps_guided"]):
-        cond = Cond(torch.ones(len(x)).long(), scale.expand(len(x)))
-        x0 = cfg(_class_or_none("g16"), 3)(x, level.expand(len(x)), cond)
+        cond = asked(torch.ones(len(x)).long(), scale.expand(len(x)), negative=torch.tensor([3]))
+        x0 = cfg(_class_or_none("g16"))(x, level.expand(len(x)), *cond)
         close((x - alpha * x0) / sigma, expected, atol=1e-12)
 
 
@@ -145,26 +163,28 @@ def test_guided_predictions_equal_diffusers() -> None:
 def test_rescaled_predictions_equal_diffusers(share: float, name: str) -> None:
     """Theirs rescales what the network returns, eps: by `rescaled` itself, and by `cfg` with eps' c_skip."""
     numbers, (alpha, sigma, level) = golden("networks"), _golden_level()
-    x, asked = numbers["cfg__x"], numbers["cfg__eps_cond"]
+    x, conditional = numbers["cfg__x"], numbers["cfg__eps_cond"]
     shares = torch.full((len(x),), share, dtype=torch.float64)
-    guide = cfg(_class_or_none("g16"), 3, lambda logsnr: parameterization.eps(*vp(logsnr)).c_skip)
+    guide = cfg(_class_or_none("g16"), lambda logsnr: parameterization.eps(*vp(logsnr)).c_skip)
     for scale, guided, expected in zip(
         numbers["cfg__scales"], numbers["cfg__eps_guided"], numbers[f"cfg__rescaled_{name}"]
     ):
-        close(rescaled(guided, asked, shares), expected, atol=1e-13)
-        cond = Cond(torch.ones(len(x)).long(), scale.expand(len(x)), rescale=shares)
-        x0 = guide(x, level.expand(len(x)), cond)
+        close(rescaled(guided, conditional, shares), expected, atol=1e-13)
+        cond = asked(torch.ones(len(x)).long(), scale.expand(len(x)), None, torch.tensor([3]), shares)
+        x0 = guide(x, level.expand(len(x)), *cond)
         close((x - alpha * x0) / sigma, expected, atol=1e-11)
 
 
 def test_rescaling_gives_the_belief_the_contrast_of_the_class() -> None:
     scale = torch.tensor([1.0, 3.0, 4.0, -2.0, 5.0, 1.5], dtype=torch.float64)
     share = torch.tensor([1.0, 1.0, 0.0, 1.0, 1.0, 0.25], dtype=torch.float64)
-    guided = cfg(Classes(), NULL)(X, LOGSNR, Cond(LABEL, scale))
-    asked = Classes()(X, LOGSNR, Cond(LABEL))
-    actual = cfg(Classes(), NULL)(X, LOGSNR, Cond(LABEL, scale, rescale=share))
-    assert torch.equal(actual[0], asked[0]) and torch.equal(actual[2], guided[2])  # no guidance, no rescale
-    contrast = [z.flatten(1).std(1) for z in (actual, asked, guided)]
+    guided = cfg(Classes())(X, LOGSNR, *asked(LABEL, scale))
+    conditional = Classes()(X, LOGSNR, Cond(LABEL))
+    actual = cfg(Classes())(X, LOGSNR, *asked(LABEL, scale, rescale=share))
+    assert torch.equal(actual[0], conditional[0]) and torch.equal(
+        actual[2], guided[2]
+    )  # no guidance, no rescale
+    contrast = [z.flatten(1).std(1) for z in (actual, conditional, guided)]
     close(contrast[0][[1, 3, 4]], contrast[1][[1, 3, 4]], atol=1e-14)
     close(contrast[0][5], 0.25 * contrast[1][5] + 0.75 * contrast[2][5], atol=1e-14)
     close(actual[1] / guided[1], (contrast[1] / contrast[2])[1].expand(3, 4), atol=1e-12)
@@ -195,18 +215,18 @@ def test_autoguidance_sharpens_the_density_and_asks_the_weak_network_for_its_row
     label, calls = torch.arange(5), []
 
     def weak_network(x: Tensor, logsnr: Tensor, cond: Cond) -> Tensor:
-        assert cond.label is not None and cond.guidance is None
+        assert cond.label is not None
         calls.append(cond.label.tolist())
         return weak(x, logsnr)
 
     guided = autoguidance(plain(strong), weak_network)
-    actual = guided(x, level, Cond(label, scale, interval))
+    actual = guided(x, level, *asked(label, scale, interval))
     assert calls == [[0, 2, 4]]
     close(actual[[0, 4]], _tilted(process, x, level, 2.0, strong, weak)[[0, 4]], atol=1e-10)
     close(actual[2], weak(x, level)[2], atol=1e-13)
     assert torch.equal(actual[[1, 3]], strong(x, level)[[1, 3]])
-    for free in (Cond(label, torch.ones(5, dtype=torch.float64)), Cond(label)):
-        assert torch.equal(guided(x, level, free), strong(x, level)) and len(calls) == 1
+    for free in (asked(label, torch.ones(5, dtype=torch.float64)), asked(label)):
+        assert torch.equal(guided(x, level, *free), strong(x, level)) and len(calls) == 1
 
 
 def _classes(process: Process) -> tuple[Mixture, list[Gaussian]]:
@@ -251,13 +271,13 @@ def test_an_exact_classifier_makes_the_exact_conditional_belief(process: Process
     with torch.no_grad():  # as in the engine
         close(guided(x, level, Cond(label)), conditional, atol=1e-10)
         for scale in (1.0, 0.0, 2.5, -1.0):
-            cond = Cond(label, torch.full((12,), scale, dtype=torch.float64))
+            cond = asked(label, torch.full((12,), scale, dtype=torch.float64))
             none = whole(x, level)
-            close(guided(x, level, cond), none + scale * (conditional - none), atol=1e-10)
+            close(guided(x, level, *cond), none + scale * (conditional - none), atol=1e-10)
         assert not guided(x, level, Cond(label)).requires_grad
     assert gradients == [12] * 5 and set(asked_for) == {None}  # scale 0 needs no classifier
     interval = torch.tensor([[0.0, 1.0]], dtype=torch.float64).expand(12, 2)
-    limited = guided(x, level, Cond(label, torch.full((12,), 0.0).double(), interval))
+    limited = guided(x, level, *asked(label, torch.full((12,), 0.0).double(), interval))
     inside = (level >= 0)[:, None]
     close(limited, torch.where(inside, whole(x, level), conditional), atol=1e-10)
 
@@ -322,14 +342,14 @@ def test_a_classifier_of_noisy_digits_steers_an_unconditional_model() -> None:
 
     def share_right(scale: float) -> float:
         """The share of 60 pictures that have the class that was asked for: that of the digit of the set they are."""
-        asked, levels = torch.arange(60) % 10, grid("logsnr", 25, linear())
+        wanted, levels = torch.arange(60) % 10, grid("logsnr", 25, linear())
         x = start(vp, levels[0], noise(torch.arange(60), 0, 0, (1, 8, 8)))
-        cond = Cond(asked, torch.full((60,), scale, dtype=torch.float64))
+        guidance = Guidance(torch.full((60,), scale, dtype=torch.float64))
         steps = sample(dpmpp_2m, vp, x, levels, lambda interval, draw: torch.zeros(()))
-        *_, last = alone(classifier_guidance(every_digit, vp, log_prob), steps, cond)
+        *_, last = alone(classifier_guidance(every_digit, vp, log_prob), steps, Cond(wanted), guidance)
         distance, nearest = torch.cdist(last.x.flatten(1), pictures.flatten(1)).min(1)
         assert distance.max() < 0.1
-        return (labels[nearest] == asked).double().mean().item()
+        return (labels[nearest] == wanted).double().mean().item()
 
     assert share_right(0.0) < 0.25  # chance
     assert share_right(4.0) > 0.95
@@ -346,7 +366,7 @@ def test_every_request_has_its_own_guidance() -> None:
     inside = (levels[:-1] >= 0).sum().item()  # levels of sigma / alpha <= 1
     assert 0 < inside < 6
     conds = {
-        n: Cond(
+        n: asked(
             torch.arange(n) % NULL,
             torch.full((n,), scale, dtype=torch.float64),
             torch.tensor([[0.0, high]], dtype=torch.float64).expand(n, 2),
@@ -361,18 +381,26 @@ def test_every_request_has_its_own_guidance() -> None:
         )
     }
     network = Classes()
-    last = dict(together(cfg(network, NULL), {n: Walk(request(n), cond) for n, cond in conds.items()}))
+    last = dict(together(cfg(network), {n: Walk(request(n), *cond) for n, cond in conds.items()}))
     assert network.rows == [11 + 1 + 5] * (6 - inside) + [11 + 1 + 3 + 5] * inside
     for n, cond in conds.items():
-        *_, expected = alone(cfg(Classes(), NULL), request(n), cond)
+        *_, expected = alone(cfg(Classes()), request(n), *cond)
         assert torch.equal(last[n].x, expected.x)
 
 
-def test_requests_say_the_same_things() -> None:
-    """A scale that one request has and the other has not would be lost, or shift to other rows."""
-    one, two = Cond(LABEL), Cond(LABEL, torch.ones(6, dtype=torch.float64))
-    for conds in ([one, two], [two, one]):
-        with pytest.raises(ValueError, match="guidance is set for some requests"):
+def test_requests_with_and_without_guidance_share_a_call() -> None:
+    """One that has none stands there with scale 1; a label that one has and the other has not would shift to other rows."""
+    (plain_cond, _), (cond, guidance) = asked(LABEL), asked(LABEL, torch.full((6,), 3.0).double())
+    both = Guidance.cat([(None, plain_cond), (guidance, cond)])
+    assert both is not None and both.scale.tolist() == [1.0] * 6 + [3.0] * 6
+    together_ = cfg(Classes())(
+        torch.cat([X, X]), torch.cat([LOGSNR, LOGSNR]), Cond.cat([plain_cond, cond]), both
+    )
+    assert torch.equal(together_[:6], Classes()(X, LOGSNR, plain_cond))
+    assert torch.equal(together_[6:], cfg(Classes())(X, LOGSNR, cond, guidance))
+    assert Guidance.cat([(None, plain_cond), (None, plain_cond)]) is None
+    for conds in ([NO_COND, cond], [cond, NO_COND]):
+        with pytest.raises(ValueError, match="label is set for some requests"):
             Cond.cat(conds)
 
 
@@ -380,14 +408,14 @@ def test_clip_keeps_the_belief_in_range_and_noise_follows() -> None:
     def far(x: Tensor, logsnr: Tensor, cond: Cond) -> Tensor:
         return 3 * x
 
-    assert clip(far)(X, LOGSNR, NO_COND).abs().max() == 1
-    assert torch.equal(clip(far, 0.0, 0.5)(X, LOGSNR, NO_COND), (3 * X).clamp(0.0, 0.5))
-    inside = clip(far, -100, 100)(X, LOGSNR, NO_COND)
-    assert torch.equal(inside, 3 * X)
+    assert clip()(3 * X).abs().max() == 1
+    assert torch.equal(clip(0.0, 0.5)(3 * X), (3 * X).clamp(0.0, 0.5))
+    assert torch.equal(clip(-100, 100)(3 * X), 3 * X)
     # The step's noise is what is left of x once the clipped picture is taken away, not the network's.
     s, t = torch.tensor([-1.0, 1.0], dtype=torch.float64)
     (alpha, sigma), (alpha_t, sigma_t) = vp(s), vp(t)
-    (state,) = alone(clip(far), sample(dpmpp_2m, vp, X, torch.stack([s, t]), lambda interval, draw: X))
+    steps = sample(dpmpp_2m, vp, X, torch.stack([s, t]), lambda interval, draw: X)
+    (state,) = alone(far, steps, corrections=[clip()])
     x0 = (3 * X).clamp(-1, 1)
     close(state.x, alpha_t * x0 + sigma_t * (X - alpha * x0) / sigma, atol=1e-14)
 
@@ -404,7 +432,7 @@ def test_clip_keeps_the_belief_in_range_and_noise_follows() -> None:
 def test_thresholded_pictures_equal_diffusers(name: str, ratio: float, largest: float) -> None:
     numbers = golden("networks")
     x0 = numbers["dynthr__x"]
-    actual = dynamic_threshold(plain(lambda x, logsnr: x), ratio, largest)(x0, LOGSNR, NO_COND)
+    actual = dynamic_threshold(ratio, largest)(x0)
     close(actual, numbers[f"dynthr__{name}"], atol=1e-14)
     assert actual.abs().max() <= 1
 
@@ -412,8 +440,7 @@ def test_thresholded_pictures_equal_diffusers(name: str, ratio: float, largest: 
 def test_thresholds_without_a_limit_and_below_the_range() -> None:
     """s is at least 1, so that no picture is blown up, and as large as the picture needs."""
     far, faint = 50 * torch.ones(1, 2, 5), torch.linspace(-0.3, 0.4, 10).reshape(1, 2, 5)
-    threshold = dynamic_threshold(plain(lambda x, logsnr: x), 0.5)
-    assert torch.equal(threshold(torch.cat([far, faint]), LOGSNR[:2], NO_COND), torch.cat([far / 50, faint]))
+    assert torch.equal(dynamic_threshold(0.5)(torch.cat([far, faint])), torch.cat([far / 50, faint]))
 
 
 @pytest.mark.parametrize(("run", "problem"), [("short", "g2"), ("short", "g16"), ("long", "g2")])
@@ -423,7 +450,7 @@ def test_a_thresholded_run_equals_diffusers(run: str, problem: str) -> None:
     numbers, levels = golden("mixtures"), grid("trailing", len(expected) - 1, linear())
     z, bank = numbers[f"{problem}__noise"], numbers[f"{problem}__step_noise"]
     asked: list[Tensor] = []
-    belief = dynamic_threshold(plain(mixture(problem, vp)), 0.6, 1.3)
+    belief = corrected(plain(mixture(problem, vp)), dynamic_threshold(0.6, 1.3))
 
     def spy(x: Tensor, logsnr: Tensor, cond: Cond) -> Tensor:
         asked.append(x)

@@ -6,15 +6,15 @@ from collections.abc import Callable
 import pytest
 import torch
 from helpers_golden import close
-from helpers_oracles import plain
+from helpers_oracles import corrected, plain
 from torch import Tensor
 
 from mezzotint.cond import NO_COND, Cond
 from mezzotint.data.images import load_pictures
+from mezzotint.diffusion.corrections import clip
 from mezzotint.diffusion.denoiser import Denoise
 from mezzotint.diffusion.engine import alone
 from mezzotint.diffusion.exact import Empirical, Gaussian
-from mezzotint.diffusion.guidance import clip
 from mezzotint.diffusion.inverse import Operator, ddnm, grey, inpainting, super_resolution
 from mezzotint.diffusion.process import Process, flow, ve, vp
 from mezzotint.diffusion.routes import ancestral, repaint
@@ -82,7 +82,7 @@ def _tanh(x: Tensor, logsnr: Tensor, cond: Cond) -> Tensor:
 def test_pictures_agree_with_what_was_seen(operator: Operator, process: Process) -> None:
     """A x0 = y at every level and at the end, whatever the belief; what was not seen is the belief's alone."""
     y = operator.forward(torch.rand(4, 3, 6, 9, dtype=torch.float64) * 2 - 1)
-    denoise, levels = ddnm(clip(_tanh), operator, y), grid("logsnr", 8, linear())
+    denoise, levels = corrected(_tanh, clip(), ddnm(operator, y)), grid("logsnr", 8, linear())
     x = start(process, levels[0], torch.randn(4, 3, 6, 9, dtype=torch.float64))
 
     def walk(x: Tensor, denoise: Denoise) -> list:
@@ -93,16 +93,16 @@ def test_pictures_agree_with_what_was_seen(operator: Operator, process: Process)
     for state in states:
         close(operator.forward(state.x0), y, atol=1e-12)
     close(operator.forward(states[-1].x), y, atol=1e-12)
-    single = walk(x.float(), ddnm(clip(_tanh), operator, y.float()))[-1].x
+    single = walk(x.float(), corrected(_tanh, clip(), ddnm(operator, y.float())))[-1].x
     close(operator.forward(single), y.float(), atol=1e-6)
     level = torch.zeros(4, dtype=torch.float64)
-    x0, plain_belief = denoise(x, level, NO_COND), clip(_tanh)(x, level, NO_COND)
+    x0, plain_belief = denoise(x, level, NO_COND), _tanh(x, level, NO_COND).clamp(-1, 1)
 
     def unseen(z: Tensor) -> Tensor:
         return z - operator.pinv(operator.forward(z))
 
     close(unseen(x0), unseen(plain_belief), atol=1e-13)
-    one_for_all = ddnm(clip(_tanh), operator, y[:1])(x, level, NO_COND)
+    one_for_all = corrected(_tanh, clip(), ddnm(operator, y[:1]))(x, level, NO_COND)
     close(operator.forward(one_for_all), y[:1].expand_as(y), atol=1e-12)
 
 
@@ -131,7 +131,7 @@ def test_exact_for_a_gaussian_of_independent_parts(process: Process) -> None:
     """The projected belief is E[x0 | x, y], that of the Gaussian of the unseen beside the known."""
     mean, covariance = _halves(0.0)
     unseen_mean, unseen_covariance = _posterior(mean, covariance)
-    projected = ddnm(plain(Gaussian(process, mean, covariance)), SEEN, Y)
+    projected = corrected(plain(Gaussian(process, mean, covariance)), ddnm(SEEN, Y))
     exact = Gaussian(process, unseen_mean, unseen_covariance)
     x, level = torch.randn(9, D, dtype=torch.float64), torch.linspace(-5, 5, 9, dtype=torch.float64)
     x0 = projected(x, level, NO_COND)
@@ -153,7 +153,9 @@ def _drawn(denoise: Denoise, levels: Tensor, count: int) -> Tensor:
 def test_samples_of_independent_parts_are_those_of_the_posterior() -> None:
     """Mean and covariance of 20,000 within 4 standard errors."""
     count, (mean, covariance) = 20_000, _halves(0.0)
-    drawn = _drawn(ddnm(plain(Gaussian(vp, mean, covariance)), SEEN, Y), grid("logsnr", 40, linear()), count)
+    drawn = _drawn(
+        corrected(plain(Gaussian(vp, mean, covariance)), ddnm(SEEN, Y)), grid("logsnr", 40, linear()), count
+    )
     exact_mean, exact_covariance = _posterior(mean, covariance)
     variance = exact_covariance.diagonal()
     assert ((drawn.mean(0) - exact_mean).abs() < 4 * (variance / count).sqrt()).all()
@@ -167,7 +169,10 @@ def test_dependent_parts_come_closer_to_the_posterior_by_going_up_again() -> Non
     """The limit that `ddnm` states: the mean goes from the prior's part of the way to the posterior's."""
     mean, covariance = _halves(0.25)
     exact_mean, _ = _posterior(mean, covariance)
-    denoise, levels = ddnm(plain(Gaussian(vp, mean, covariance)), SEEN, Y), grid("logsnr", 40, linear())
+    denoise, levels = (
+        corrected(plain(Gaussian(vp, mean, covariance)), ddnm(SEEN, Y)),
+        grid("logsnr", 40, linear()),
+    )
     off = [
         (_drawn(denoise, stops, 4000).mean(0) - exact_mean).norm() / (mean[2:] - exact_mean).norm()
         for stops in (levels, repaint(levels, 5, 5))
@@ -185,7 +190,7 @@ def test_inpainted_digits_look_right() -> None:
     chosen = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(0))[:60]
     originals = pictures[chosen]
     operator = inpainting((torch.arange(8) < 5)[:, None])
-    denoise = ddnm(Empirical(vp, pictures), operator, operator.forward(originals))
+    denoise = corrected(Empirical(vp, pictures), ddnm(operator, operator.forward(originals)))
     seeds, shape = torch.arange(60), pictures.shape[1:]
 
     def found(levels: Tensor) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from mezzotint.diffusion.routes import ancestral
 from mezzotint.diffusion.sampler import AfterStep, Steps, sample, start
 from mezzotint.diffusion.schedule import cosine, grid, linear, lognormal, zero_terminal_snr
 from mezzotint.diffusion.solvers import Ask, dpmpp_2m, first_order, heun
-from mezzotint.diffusion.table import SAMPLERS
+from mezzotint.diffusion.table import SAMPLERS, check_noise
 from mezzotint.randomness import noise
 
 SHAPE = (3, 5)
@@ -365,3 +365,12 @@ def test_the_table_tells_the_truth() -> None:
             assert row.calls == calls(row.solver), name
             assert row.stochastic == (row.route is not None or row.inside > 0), name
     assert SAMPLERS["dpmpp_sde"].stochastic and SAMPLERS["dpmpp_sde"].calls == 2
+
+
+def test_fresh_noise_for_a_sampler_that_takes_none_is_refused() -> None:
+    for name, row in SAMPLERS.items():
+        check_noise(name, 0.5 * row.eta, 3.0 * row.churn)
+    with pytest.raises(ValueError, match="eta is for ddim; dpmpp_2m takes none: leave eta out"):
+        check_noise("dpmpp_2m", 1.0, 0.0)
+    with pytest.raises(ValueError, match="churn is for heun, euler, dpm2; ddim takes none"):
+        check_noise("ddim", 0.0, 1.0)

@@ -16,13 +16,14 @@ from typing import Any
 import pytest
 import torch
 from helpers_golden import golden, mixture
-from helpers_oracles import exact_denoiser, plain
+from helpers_oracles import corrected, exact_denoiser, plain
 from torch import Tensor
 
 from mezzotint.cond import Cond
 from mezzotint.diffusion import parameterization
+from mezzotint.diffusion.corrections import clip
 from mezzotint.diffusion.denoiser import Denoise
-from mezzotint.diffusion.guidance import cfg, clip
+from mezzotint.diffusion.guidance import Guidance, cfg
 from mezzotint.diffusion.parameterization import Parameterization
 from mezzotint.diffusion.process import Process, flow, logsnr_of, ve, vp
 from mezzotint.diffusion.routes import ancestral
@@ -270,13 +271,14 @@ def _denoiser(run: Run, problem: str) -> Denoise:
     if run.guided:
         one = mixture(problem, run.process, 1)
         guided = cfg(
-            lambda x, logsnr, c: torch.where(c.label[:, None] == 1, one(x, logsnr), exact(x, logsnr)), null=3
+            lambda x, logsnr, c: torch.where(c.label[:, None] == 1, one(x, logsnr), exact(x, logsnr))
         )
+        away = Cond(torch.tensor([3]))
         return lambda x, logsnr, _: guided(
-            x, logsnr, Cond(torch.ones(len(x)).long(), torch.full((len(x),), 3.0).double())
+            x, logsnr, Cond(torch.ones(len(x)).long()), Guidance(torch.full((len(x),), 3.0).double(), away)
         )
     denoise = plain(exact) if run.predicts is None else exact_denoiser(exact, run.predicts)
-    return denoise if run.clip is None else clip(denoise, -run.clip, run.clip)
+    return denoise if run.clip is None else corrected(denoise, clip(-run.clip, run.clip))
 
 
 def _walk(run: Run, denoise: Denoise, x: Tensor, stops: Tensor, bank: Tensor) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from mezzotint.diffusion.routes import ancestral
 from mezzotint.diffusion.schedule import grid, karras, linear
 from mezzotint.diffusion.table import SAMPLERS
 from mezzotint.randomness import noise
-from mezzotint.tasks.generate import request
+from mezzotint.tasks.generate import generate
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide"
 PAGE = (GUIDE / "4-sampling.md").read_text(encoding="utf-8")
@@ -124,7 +124,7 @@ def test_a_network_is_further_from_the_truth_than_twenty_steps_from_its_flow() -
         return model.denoiser(x, level, Cond(label=torch.full((len(x),), 2)))
 
     def end(denoise: mezzotint.diffusion.denoiser.Denoise, sampler: str, steps: int) -> torch.Tensor:
-        run = request(flow, karras(), (2,), seeds, sampler=sampler, steps=steps, spacing="time")
+        run = generate(flow, karras(), (2,), seeds, sampler=sampler, steps=steps, spacing="time")
         *_, last = alone(denoise, run)
         return last.x
 
@@ -138,7 +138,7 @@ def test_a_network_is_further_from_the_truth_than_twenty_steps_from_its_flow() -
 )
 def test_ancestral_sampling_is_narrow_in_few_steps(name: str, steps: int, spread: float) -> None:
     exact, seeds = solutions.moons(vp), torch.arange(2000)
-    run = request(vp, karras(), (2,), seeds, sampler=name, steps=steps, spacing="time")
+    run = generate(vp, karras(), (2,), seeds, sampler=name, steps=steps, spacing="time")
     *_, last = alone(exact, run)
     assert float(last.x[:, 0].std()) == pytest.approx(spread, abs=0.01)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 import mezzotint
 from mezzotint import config
 from mezzotint.build.networks import network
+from mezzotint.cond import NO_COND
 from mezzotint.diffusion.table import SAMPLERS
 from mezzotint.disk.checkpoint import save_checkpoint
 from mezzotint.disk.model_file import Header, save_model
@@ -191,17 +192,20 @@ def test_pictures_are_clipped_and_points_are_not(runs: Path) -> None:
     ],
 )
 def test_labels_may_be_spelt_in_many_ways(model: Model, label: Any, n: int, numbers: list[int]) -> None:
-    labels = model.labels(label, n)
+    request = model.request(n, label=label)
+    labels = request.cond.label
     assert labels is not None and labels.dtype == torch.int64
     assert labels.tolist() == numbers
-    assert model.samples(torch.zeros(n, 1, 8, 8), label, 0, {}).labels.tolist() == numbers
+    assert model.finish(request, torch.zeros(n, 1, 8, 8)).labels.tolist() == numbers
+    parts = torch.cat([part.cond.label for part in request.parts(2)])
+    assert torch.equal(parts, labels)
 
 
 def test_without_a_class_each_seed_draws_one(model: Model) -> None:
-    drawn = model.labels(None, 4000, seed=7)
+    drawn = model.request(4000, seed=7).cond.label
     assert drawn is not None and ((drawn.bincount() - 1000).abs() < 4 * (4000 * 3 / 16) ** 0.5).all()
     assert torch.equal(
-        drawn[20:30], model.labels(None, 10, seed=27)
+        drawn[20:30], model.request(10, seed=27).cond.label
     )  # picture i is a matter of seed + i alone
     whole, part = model.sample(6, seed=7, batch=2), model.sample(2, seed=11)
     assert torch.equal(whole.labels[4:], part.labels) and torch.equal(whole.labels, drawn[:6])
@@ -219,7 +223,7 @@ def test_unknown_classes_are_refused_with_the_list(model: Model, label: Any) -> 
 
 def test_a_model_without_classes_says_so(runs: Path) -> None:
     model = load(runs / "plain")
-    assert model.classes == () and model.labels(None, 3) is None
+    assert model.classes == () and model.request(3).cond == NO_COND
     assert model.sample(2).labels is None
     for wrong in ({"label": 0}, {"guidance": 2}):
         with pytest.raises(ConfigError, match="classes"):

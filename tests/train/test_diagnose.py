@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mezzotint.cond import Cond
+from mezzotint.cond import Batch, Cond
 from mezzotint.diffusion.denoiser import Denoiser
 from mezzotint.diffusion.loss import DenoisingLoss
 from mezzotint.diffusion.parameterization import velocity
@@ -16,16 +16,16 @@ from mezzotint.nets.mlp import MLP
 from mezzotint.train.diagnose import blame, gradient_noise_scale
 
 
-def parts() -> tuple[MLP, DenoisingLoss, tuple[Tensor, Tensor | None]]:
+def parts() -> tuple[MLP, DenoisingLoss, Batch]:
     torch.manual_seed(0)
     net = MLP(width=16, depth=2)
-    return net, DenoisingLoss(Denoiser(net, flow, velocity), lognormal(0.0, 1.0)), (torch.randn(32, 2), None)
+    return net, DenoisingLoss(Denoiser(net, flow, velocity), lognormal(0.0, 1.0)), Batch(torch.randn(32, 2))
 
 
 def test_data_is_named_with_its_rows() -> None:
     net, objective, (x0, _) = parts()
     x0[5, 1], x0[9, 0] = math.nan, math.inf
-    assert blame(objective, net, (x0, None), 0, 3) == (
+    assert blame(objective, objective.schedule, net, Batch(x0), 0, 3) == (
         "the data has values that are not finite, in rows 5, 9 of the batch"
     )
 
@@ -41,7 +41,7 @@ def test_a_layer_is_named_with_the_levels_it_failed_at() -> None:
         return output
 
     layer.register_forward_hook(poison)
-    said = blame(objective, net, batch, 0, 3)
+    said = blame(objective, objective.schedule, net, batch, 0, 3)
     assert f"layer {name} (Linear)" in said and "rows 24, 25, 26, 27, ..." in said
     low, high = (float(word) for word in said.split("logsnr ")[1].split(",")[0].split(" to "))
     assert low < high < 0  # logit-normal times around 1/2: the noisy half is below 0
@@ -52,13 +52,18 @@ def test_weights_and_gradients_are_named() -> None:
     net, objective, batch = parts()
     with torch.no_grad():
         net.leave.bias[0] = math.nan
-    assert blame(objective, net, batch, 0, 0) == "the weights of leave.bias are not finite any more"
+    assert (
+        blame(objective, objective.schedule, net, batch, 0, 0)
+        == "the weights of leave.bias are not finite any more"
+    )
     net, objective, batch = parts()
     net.enter.weight.register_hook(lambda gradient: gradient * math.nan)
-    assert "gradient is not finite, first in enter.weight" in blame(objective, net, batch, 0, 0)
+    assert "gradient is not finite, first in enter.weight" in blame(
+        objective, objective.schedule, net, batch, 0, 0
+    )
     assert all(p.grad is None for p in net.parameters())
     net, objective, batch = parts()
-    assert "finite again" in blame(objective, net, batch, 0, 0)
+    assert "finite again" in blame(objective, objective.schedule, net, batch, 0, 0)
 
 
 class Mean(nn.Module):
@@ -87,7 +92,7 @@ def test_the_noise_scale_is_variance_over_squared_gradient(mu: float, s: float) 
     """tr(Sigma) / |G|^2 = 4 d s^2 / (4 d mu^2) = (s / mu)^2."""
     dim, generator = 10, torch.Generator().manual_seed(0)
     net = Mean(dim)
-    batches = [(mu + s * torch.randn(64, dim, generator=generator), None) for _ in range(200)]
+    batches = [Batch(mu + s * torch.randn(64, dim, generator=generator)) for _ in range(200)]
     found = gradient_noise_scale(Distance(net), net, batches)  # type: ignore[arg-type]
     assert found == pytest.approx((s / mu) ** 2, rel=0.05)
     assert net.m.grad is None and net.training
@@ -97,5 +102,5 @@ def test_no_number_where_there_is_no_signal() -> None:
     net = Mean(4)
     x = torch.randn(64, 4)
     centred = x - x.mean(0)
-    assert gradient_noise_scale(Distance(net), net, [(centred, None)]) is None  # type: ignore[arg-type]
-    assert gradient_noise_scale(Distance(net), net, [(x[:8], None)]) is None  # type: ignore[arg-type]
+    assert gradient_noise_scale(Distance(net), net, [Batch(centred)]) is None  # type: ignore[arg-type]
+    assert gradient_noise_scale(Distance(net), net, [Batch(x[:8])]) is None  # type: ignore[arg-type]

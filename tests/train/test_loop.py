@@ -49,7 +49,7 @@ def parts(dtype: torch.dtype = torch.float32, length: float = 0.1) -> tuple[Stat
 def batches(size: int = 32, start: int = 0, dtype: torch.dtype = torch.float32) -> Iterator[Batch]:
     for step in count(start):
         x0, label = points("moons", size, (0, step))
-        yield x0.to(dtype), label
+        yield Batch(x0.to(dtype), Cond(label=label))
 
 
 def steps(state: State, objective: Any, until: int, **options: Any) -> list[Progress]:
@@ -184,7 +184,7 @@ def test_noise_and_levels_are_functions_of_seed_and_step() -> None:
 
 def test_noise_is_normal_and_levels_are_uniform() -> None:
     n, rounds = 256, 40
-    drawn = [draw(3, step, torch.zeros(n, 4), None) for step in range(rounds)]
+    drawn = [draw(3, step, torch.zeros(n, 4)) for step in range(rounds)]
     eps, u = torch.stack([d[0] for d in drawn]).double(), torch.stack([d[1] for d in drawn])
     assert abs(float(eps.mean())) < 4 / eps.numel() ** 0.5
     assert abs(float(eps.var()) - 1) < 4 * (2 / eps.numel()) ** 0.5
@@ -198,12 +198,13 @@ def test_noise_is_normal_and_levels_are_uniform() -> None:
 def test_labels_are_dropped_at_the_rate_asked_and_become_none() -> None:
     n, rate = 20_000, 0.15
     label = torch.arange(n) % CLASSES
-    _, _, given = draw(0, 5, torch.zeros(n, 2), label, rate, null=CLASSES)
+    null = Cond(label=torch.tensor([CLASSES]))
+    given = draw(0, 5, torch.zeros(n, 2), Cond(label=label), rate, null)[2].label
     assert given is not None
     dropped = given == CLASSES
     assert abs(float(dropped.double().mean()) - rate) < 4 * (rate * (1 - rate) / n) ** 0.5
     assert torch.equal(given[~dropped], label[~dropped])  # the others are untouched
-    _, _, again = draw(0, 6, torch.zeros(n, 2), label, rate, null=CLASSES)
+    again = draw(0, 6, torch.zeros(n, 2), Cond(label=label), rate, null)[2].label
     assert again is not None and not torch.equal(again == CLASSES, dropped)
     third = n // 3  # whatever the row, since rows are levels
     assert abs(float(dropped[:third].double().mean() - dropped[-third:].double().mean())) < 0.03
@@ -211,7 +212,7 @@ def test_labels_are_dropped_at_the_rate_asked_and_become_none() -> None:
 
 def test_labels_are_dropped_only_in_training() -> None:
     state, objective = parts()
-    steps(state, objective, 30, label_drop=0.5, null=CLASSES)
+    steps(state, objective, 30, drop=0.5, null=Cond(label=torch.tensor([CLASSES])))
     seen = torch.cat([label for *_, label in objective.calls if label is not None])
     assert 0.4 < float((seen == CLASSES).double().mean()) < 0.6
     objective.calls.clear()
@@ -250,9 +251,9 @@ def test_the_held_out_loss_is_the_mean_over_pictures_and_always_the_same() -> No
     given = [next(batches(32, dtype=torch.float64)), next(batches(8, start=1, dtype=torch.float64))]
     loss = held_out_loss(objective, given).loss
     each = []
-    for step, (x0, label) in enumerate(given):
-        eps, u, _ = draw(0, step, x0, None)
-        each.append(objective(x0, eps, u, Cond(label=label)).detach())
+    for step, (x0, cond) in enumerate(given):
+        eps, u, _ = draw(0, step, x0)
+        each.append(objective(x0, eps, u, cond).detach())
     assert loss == pytest.approx(float(torch.cat(each).mean()), rel=1e-12)  # not the mean of two means
     torch.rand(5)
     assert held_out_loss(objective, given).loss == loss

@@ -171,7 +171,7 @@ def test_pictures_emerge(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     made = make(at).session_state["made"]
     assert moved == pytest.approx([i / 6 for i in range(1, 7)])
     frames = [np.asarray(picture, np.float64) for picture in drawn]
-    assert len(frames) == 6 and np.array_equal(frames[-1], screen(made.samples.values, None))
+    assert len(frames) == 6 and np.array_equal(frames[-1], screen(made.samples))
     far = [np.abs(frame - frames[-1]).mean() for frame in frames]
     assert far[0] == max(far) > 0
 
@@ -204,7 +204,7 @@ def test_forward_needs_no_network(opened: Open, tmp_path: Path, monkeypatch: pyt
         asked.append(config.data.name)
         raise ConfigError("the hub\ncannot be reached")
 
-    monkeypatch.setattr("mezzotint.ui.views.open_source", refuse)
+    monkeypatch.setattr("mezzotint.ui.views.build.source", refuse)
     at = opened(runs=str(tmp_path / "all"))
     at.session_state["tab"] = "Forward process"
     at.run()
@@ -267,7 +267,7 @@ def test_errors_are_one_line(opened: Open, tmp_path: Path, monkeypatch: pytest.M
     def burst(*_: Any, **__: Any) -> Any:
         raise RuntimeError("CUDA out of memory.\nTried to allocate")
 
-    monkeypatch.setattr("mezzotint.model.model.Model.stream", burst)
+    monkeypatch.setattr("mezzotint.model.model.Model.previews", burst)
     assert errors(make(at)) == ["Out of memory; make fewer at a time."]
 
 

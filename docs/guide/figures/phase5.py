@@ -28,7 +28,7 @@ from mezzotint.model.model import Model
 from mezzotint.model.samples import finish
 from mezzotint.plots.style import figure_of, render
 from mezzotint.randomness import noise
-from mezzotint.tasks.generate import request, seeds_from
+from mezzotint.tasks.generate import generate, seeds_from
 
 HERE = Path(__file__).parent
 CPU = torch.device("cpu")
@@ -59,7 +59,7 @@ def plane() -> None:
     guided = cfg(belief, null=1)
 
     def walk(scale: float, interval: tuple[float, float] | None) -> Tensor:
-        steps = request(
+        steps = generate(
             vp, linear_time, (2,), seeds_from(0, n, CPU), sampler="dpmpp_2m", steps=40, spacing="karras"
         )
         within = None if interval is None else torch.tensor([interval], dtype=torch.float64).expand(n, 2)

@@ -7,7 +7,6 @@ import typer
 
 from mezzotint.cli import options
 from mezzotint.cli.output import reserve, writing
-from mezzotint.conditions.labels import split
 
 TIMES = "0,50,100,200,400,600,800,999"
 
@@ -154,6 +153,7 @@ def reverse(
     Example:
       mezzotint show reverse mnist --class 3 --steps 50
     """
+    from mezzotint.conditions.labels import split
     from mezzotint.model.model import load
     from mezzotint.model.strips import denoising, spread_steps
 

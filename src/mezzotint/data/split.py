@@ -20,9 +20,9 @@ class Split(NamedTuple):
     held: Tensor
 
 
-def held_out_count(total: int, share: float, most: int = MAX_HELD_OUT) -> int:
-    """How many of `total` things are held out: a share, at most `most`, and never all."""
-    return min(round(share * total), most, total - 1)
+def held_out_count(total: int, share: float) -> int:
+    """How many of `total` things are held out: a share, at most MAX_HELD_OUT, and never all."""
+    return min(round(share * total), MAX_HELD_OUT, total - 1)
 
 
 def shuffled(total: int) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from helpers_small import Gate
 from torch import Tensor
 
+from mezzotint.diffusion.table import SAMPLERS
 from mezzotint.model.model import Model
 from mezzotint.serve.engine.engine import Engine
 from mezzotint.serve.engine.tickets import Busy, Closed, Diverged, Ticket, TooLong
@@ -33,13 +34,12 @@ def make() -> Iterator[MakeEngine]:
 def ask(
     model: Model, n: int = 1, *, label: Any = None, seed: int = 0, more: Any = None, **settings: Any
 ) -> Ticket:
-    return Ticket(model, n, model.labels(label, n), seed, model.settings(**settings), **(more or {}))
+    return Ticket(model, model.request(n, label=label, seed=seed, **settings), **(more or {}))
 
 
 def alone(ticket: Ticket) -> Tensor:
     """The same request by `Model.stream`, before quantization."""
-    settings = {k: v for k, v in ticket.settings.model_dump().items() if v is not None}
-    *_, last = ticket.model.stream(ticket.n, label=ticket.labels, seed=ticket.seed, **settings)
+    *_, last = ticket.model.previews(ticket.request)
     return last.x0
 
 
@@ -65,6 +65,11 @@ MIXED: list[dict[str, Any]] = [
 ]
 
 
+def calls_of(wish: dict[str, Any]) -> int:
+    """Network calls of a request alone; Heun's last step, to clean, asks once."""
+    return SAMPLERS[wish["sampler"]].calls * wish["steps"]
+
+
 @pytest.mark.parametrize("max_rows", [64, 3])
 def test_twelve_mixed_requests_get_what_they_get_alone(
     models: dict[str, Model], make: MakeEngine, gate: Gate, max_rows: int
@@ -83,11 +88,31 @@ def test_twelve_mixed_requests_get_what_they_get_alone(
     for ticket, solo in zip(tickets, expected):
         assert ticket.result is not None and ticket.result.dtype == torch.float32
         torch.testing.assert_close(ticket.result, solo, atol=1e-4, rtol=0)
-        assert ticket.step == ticket.settings.steps
+        assert ticket.step == ticket.request.settings.steps
     if max_rows == 64:
-        assert len(gate.rows) < calls_alone / 3  # two kinds of clipping, and one call before all were there
+        # with and without clipping in one call, so that all are over with the longest, after one call of the first alone
+        assert len(gate.rows) <= 1 + max(calls_of(wish) for wish in MIXED) < calls_alone / 3
     else:
         assert all(rows <= 2 * max_rows for rows in gate.rows)  # guidance doubles rows
+
+
+def test_requests_with_and_without_clipping_share_their_calls(
+    models: dict[str, Model], make: MakeEngine, gate: Gate
+) -> None:
+    """What corrects an answer is the request's own, after the call."""
+    tickets = [ask(models["tiny"], 2, seed=s, sampler="ddim", steps=6, clip=s % 2 == 0) for s in range(4)]
+    expected = [alone(ticket) for ticket in tickets]
+    assert expected[0].abs().max() <= 1 < max(float(x.abs().max()) for x in expected[1::2])
+    gate.rows.clear()
+    engine = make()
+    gate.close()
+    for ticket in tickets:
+        engine.submit(ticket)
+    gate.open.set()
+    done(*tickets)
+    assert len(gate.rows) <= 7 and 8 in gate.rows
+    for ticket, solo in zip(tickets, expected):
+        torch.testing.assert_close(ticket.result, solo, atol=1e-4, rtol=0)
 
 
 def test_points_and_models_without_classes(models: dict[str, Model], make: MakeEngine) -> None:

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from mezzotint import build, config
+from mezzotint.cond import Batch, Cond
 from mezzotint.config import Config
 from mezzotint.data.open import open_source
 from mezzotint.media.facts import Facts
@@ -267,7 +268,7 @@ class TestSingleChecks:
 
     def test_empty_classes_and_held_out_copies(self, folder: Path) -> None:
         chosen = config.load("folder", [*GOOD, f"data.path={folder}"])
-        source = open_source(chosen, CPU)
+        source = open_source(chosen.data, CPU)
         survey: Survey = doctor_data.gather(source, chosen.data)  # type: ignore[arg-type]
         assert len(survey.originals) == doctor_data.FILES and survey.counts == [38, 38]
         (empty,) = doctor_data.classes(replace(survey, counts=[0, 76]))
@@ -305,7 +306,7 @@ class TestBudget:
 
     def test_minutes_that_were_not_measured(self) -> None:
         chosen = config.load("digits", ["train.minutes=2"])
-        assert [f.level for f in budget(chosen, open_source(chosen, CPU), None)] == ["ok"]
+        assert [f.level for f in budget(chosen, open_source(chosen.data, CPU), None)] == ["ok"]
 
 
 class TestTrial:
@@ -339,13 +340,42 @@ class TestTrial:
         broken(monkeypatch, lambda x, *others: (time.sleep(0.02), x)[1])
         monkeypatch.setattr(doctor_trial, "PATIENCE", 0.05)
         chosen = config.load("moons", ["train.batch_size=64", *SMALL])
-        found = measure(chosen, open_source(chosen, CPU), CPU)
+        found = measure(chosen, open_source(chosen.data, CPU), CPU)
         assert 8 * 0.02 < found.computing < 8 * 0.2, "of 64 rows, by a step of 8"
+
+    def test_the_run_that_is_judged_is_the_run_that_is_trained(self) -> None:
+        """Its optimiser, decay, precision and device, step by step: the weights after three steps are training's."""
+        for optimizer, decay in (("adamw", 0.3), ("muon", 0.1)):
+            chosen = config.load(
+                "digits", [f"train.optimizer={optimizer}", f"train.weight_decay={decay}", "network.width=8"]
+            )
+            source = open_source(chosen.data, CPU)
+            learner = Learner(chosen, source.facts, CPU)
+            torch.manual_seed(chosen.train.seed)
+            net = build.network(chosen, source.facts)
+            theirs = build.optimizer(chosen, net)
+            assert type(learner.optimizer) is type(theirs)
+            batch = source.preview(8)
+            objective = build.objective(
+                chosen, build.denoiser(chosen, net, dtype=learner.objective.denoiser.dtype)
+            )
+            for _ in range(3):
+                learner.step(batch, 1e-3)
+                for group in theirs.param_groups:
+                    group["lr"] = 1e-3
+                theirs.zero_grad()
+                objective(
+                    batch.x0, learner._eps(batch.x0), learner._u(batch.x0), batch.cond
+                ).mean().backward()
+                torch.nn.utils.clip_grad_norm_(net.parameters(), learner.clip)
+                theirs.step()
+            for mine, other in zip(learner.net.parameters(), net.parameters()):
+                assert torch.equal(mine, other), optimizer
 
     def test_activations_are_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """exp keeps its result for the way back: one more costs its bytes exactly, whatever ran before."""
         chosen = config.load("moons", SMALL)
-        batch = (torch.zeros(1000, 2), torch.zeros(1000, dtype=torch.int64))
+        batch = Batch(torch.zeros(1000, 2), Cond(label=torch.zeros(1000, dtype=torch.int64)))
         counted = []
         for times in (0, 1, 3):
             with monkeypatch.context() as patch:
@@ -381,7 +411,7 @@ def broken(monkeypatch: pytest.MonkeyPatch, last: Callable[..., Tensor], **befor
 
 def learns(*overrides: str) -> Finding:
     chosen = config.load("moons", [*SMALL, *overrides])
-    return by_heart(chosen, open_source(chosen, CPU), CPU)
+    return by_heart(chosen, open_source(chosen.data, CPU), CPU)
 
 
 def same(answer: Tensor, *others: Tensor) -> Tensor:

@@ -368,7 +368,7 @@ def test_the_reference_is_of_training_pictures_that_the_judge_has_not_learned(
     config = configuration.parse({"data": {"name": "digits"}})
     reference = training_reference(config.data, (1, 8, 8))
     assert splits == ["train"]
-    source = open_source(config, CPU)
+    source = open_source(config.data, CPU)
     held, _ = source.pictures.batch(source.held)  # type: ignore[union-attr]
     assert keys(held) <= keys(reference.images) and keys(reference.unseen) == keys(held)
     assert len(reference.images) == 898 and len(reference.learn) == 1797 - 898
