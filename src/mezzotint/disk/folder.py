@@ -64,7 +64,9 @@ def check_free(folder: Path, config: Config, *, overwrite: bool, resume: bool) -
         return
     if overwrite:
         return
-    changes = configuration.difference(_read(folder), config, FREE | (BUDGET if resume else frozenset()))
+    changes = configuration.difference(
+        read_config(folder), config, FREE | (BUDGET if resume else frozenset())
+    )
     if changes:
         only_budget = all(change.partition(":")[0] in BUDGET for change in changes)
         remedy = "add --resume to go on with the new budget" if only_budget else "choose another --name"
@@ -120,14 +122,18 @@ def _used(folder: Path) -> bool:
     return (folder / "config.yaml").is_file()
 
 
-def _read(folder: Path) -> Config:
-    """The configuration that a run directory was made with."""
+def read_config(folder: Path) -> Config:
+    """The configuration that a run directory was made with. Raises ModelError in one line."""
     path = folder / "config.yaml"
     try:
         return configuration.parse(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise ModelError(f"{folder} is not a run: it has no config.yaml; give the name of a run") from None
     except (ConfigError, yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
-        raise ModelError(f"{path} is damaged ({reason}); choose another --name, or --overwrite it") from error
+        raise ModelError(
+            f"{path} is damaged ({reason}); restore it, choose another --name, or --overwrite it"
+        ) from error
 
 
 def _environment() -> dict[str, Any]:

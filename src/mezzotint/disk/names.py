@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mezzotint.errors import ModelError
 
+MODEL, CONFIG = "model.safetensors", "config.yaml"  # of a run directory
 BUNDLED = Path(__file__).parents[1] / "models"
 
 
@@ -20,47 +21,52 @@ def find(name: str | Path, runs: Path = Path("runs")) -> Path:
     """
     path = Path(name)
     if str(name) == "latest":
-        found = sorted(runs.glob("*/model.safetensors"), key=lambda f: f.stat().st_mtime)
-        if not found:
+        finished = _runs(runs, MODEL)
+        if not finished:
             raise ModelError(f"there is no finished run under {runs}; train one: mezzotint train digits")
-        return found[-1]
-    for candidate in (runs / path, path):
-        if candidate.is_dir():
-            if (candidate / "model.safetensors").is_file():
-                return candidate / "model.safetensors"
-            raise ModelError(
-                f"{candidate} holds no model.safetensors; if it is a run, let it reach its first checkpoint"
-            )
+        return finished[-1] / MODEL
+    for folder in (runs / path, path):
+        if folder.is_dir():
+            if (folder / MODEL).is_file():
+                return folder / MODEL
+            raise ModelError(f"{folder} holds no {MODEL}; if it is a run, let it reach its first checkpoint")
     if path.is_file():
         return path
     if str(name) in bundled():
         return bundled()[str(name)]
-    names = sorted(f.parent.name for f in runs.glob("*/model.safetensors"))
-    there = (
-        f"runs here: {', '.join(names)}"
-        if names
-        else f"no runs under {runs}; train one: mezzotint train digits"
-    )
     raise ModelError(
-        f"no run and no model file is called {str(name)!r}; {there}; bundled: {', '.join(bundled()) or 'none'}"
+        f"no run and no model file is called {str(name)!r}; {_what_there_is(runs, MODEL)}; "
+        f"bundled: {', '.join(bundled()) or 'none'}"
     )
-
-
-def usual(runs: Path = Path("runs")) -> str:
-    """What to take where nobody names a model: "latest", or, where nothing was trained yet, a bundled one."""
-    return "latest" if any(runs.glob("*/model.safetensors")) or not bundled() else "mnist"
 
 
 def find_run(name: str | Path, runs: Path = Path("runs")) -> Path:
     """The run directory that a name stands for: a directory, the name of a run, or "latest"; it needs no model yet."""
-    there = sorted(
-        runs.glob("*/config.yaml"), key=lambda f: max(g.stat().st_mtime for g in f.parent.iterdir())
-    )
+    there = _runs(runs, CONFIG)
     if str(name) == "latest" and there:
-        return there[-1].parent
+        return there[-1]
     for folder in (runs / name, Path(name)):
-        if (folder / "config.yaml").is_file():
+        if (folder / CONFIG).is_file():
             return folder
-    names = ", ".join(sorted(f.parent.name for f in there))
-    hint = f"runs here: {names}" if there else f"no runs under {runs}; train one: mezzotint train digits"
-    raise ModelError(f"no run is called {str(name)!r}; {hint}")
+    raise ModelError(f"no run is called {str(name)!r}; {_what_there_is(runs, CONFIG)}")
+
+
+def _runs(runs: Path, file: str) -> list[Path]:
+    """The directories under `runs` that hold a file, the one that was changed last at the end: by that file's time for
+    models, by whatever was written last for runs that may still be training."""
+
+    def changed(path: Path) -> float:
+        files = [path] if file == MODEL else path.parent.iterdir()
+        return max(each.stat().st_mtime for each in files)
+
+    return [path.parent for path in sorted(runs.glob(f"*/{file}"), key=changed)]
+
+
+def _what_there_is(runs: Path, file: str) -> str:
+    names = ", ".join(sorted(folder.name for folder in _runs(runs, file)))
+    return f"runs here: {names}" if names else f"no runs under {runs}; train one: mezzotint train digits"
+
+
+def usual(runs: Path = Path("runs")) -> str:
+    """What to take where nobody names a model: "latest", or, where nothing was trained yet, a bundled one."""
+    return "latest" if any(runs.glob(f"*/{MODEL}")) or not bundled() else "mnist"

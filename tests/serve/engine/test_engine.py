@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -235,7 +236,8 @@ def test_who_fails_fails_alone(
     monkeypatch.setattr(model.denoiser, "_call", trouble)
     refused, nothing = ask(model, label="cat"), ask(model, label="0")
     wrong = ask(model)
-    wrong.settings = wrong.settings.model_copy(update={"sampler": "magic"})
+    settings = wrong.request.settings.model_copy(update={"sampler": "magic"})
+    wrong.request = replace(wrong.request, settings=settings)
     deaf = ask(model, more={"listen": lambda ticket: 1 / 0})
     gate.close()
     for ticket in (refused, good[0], nothing, good[1], wrong, deaf, good[2]):

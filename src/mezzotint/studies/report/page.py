@@ -18,16 +18,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import yaml
 from PIL import Image
 
 from mezzotint import build, plots
 from mezzotint import config as configuration
 from mezzotint.config import Config
 from mezzotint.disk.files import write
-from mezzotint.disk.folder import read_metrics
+from mezzotint.disk.folder import read_config, read_metrics
 from mezzotint.disk.model_file import read_header
-from mezzotint.errors import ConfigError, ModelError
+from mezzotint.errors import ModelError
 from mezzotint.studies.report import curves
 from mezzotint.studies.report.rules import RunHistory, findings
 
@@ -93,13 +92,7 @@ def page(run: RunRecord) -> str:
 
 
 def _read(folder: Path) -> RunRecord:
-    path = folder / "config.yaml"
-    try:
-        config = configuration.parse(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise ModelError(f"{folder} is not a run: it has no config.yaml; give the name of a run") from None
-    except (ConfigError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path} is damaged ({' '.join(str(error).split())}); restore it") from error
+    config = read_config(folder)
     newest = sorted((folder / "checkpoints").glob("step-*/state.json"), key=lambda f: (len(str(f)), f))
     until = _json(newest[-1]).get("until") if newest else None
     return RunRecord(
