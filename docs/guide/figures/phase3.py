@@ -151,10 +151,10 @@ class Judge:
         return self._mean((denoiser.predict(self.x, self.logsnr) - self.exact).square())
 
 
-def fresh_batches() -> Iterator[tuple[Tensor, None]]:
+def fresh_batches() -> Iterator[Batch]:
     step = 0
     while True:
-        yield points("mixture", 256, seed=(0, step))[0], None
+        yield Batch(points("mixture", 256, seed=(0, step))[0])
         step += 1
 
 

@@ -56,15 +56,15 @@ def plane() -> None:
         return torch.where(cond.label[:, None] == 0, asked(x, logsnr), every(x, logsnr))
 
     n, g = 700, 4.0
-    guided = cfg(belief, null=1)
+    guided = cfg(belief)
 
     def walk(scale: float, interval: tuple[float, float] | None) -> Tensor:
         steps = generate(
             vp, linear_time, (2,), seeds_from(0, n, CPU), sampler="dpmpp_2m", steps=40, spacing="karras"
         )
         within = None if interval is None else torch.tensor([interval], dtype=torch.float64).expand(n, 2)
-        cond = Cond(torch.zeros(n, dtype=torch.int64), torch.full((n,), scale).double(), within)
-        *_, last = alone(guided, steps, cond)
+        guidance = Guidance(torch.full((n,), scale).double(), Cond(torch.tensor([1])), within)
+        *_, last = alone(guided, steps, Cond(torch.zeros(n, dtype=torch.int64)), guidance)
         return last.x
 
     side = torch.linspace(-2.6, 2.6, 261, dtype=torch.float64)
@@ -115,7 +115,7 @@ def inverse(model: Model, images: Tensor) -> None:
         for image in wanted:
             y = operator.forward(to_model(image[None]))
             plain, again = (solve(model, operator, y, 3, times) for times in (1, 10))
-            rows.append(torch.cat([image[None], finish(show(y)), plain, again]))
+            rows.append(torch.cat([image[None], to_uint8(show(y)), plain, again]))
     captions = ["truth", "seen", *["once"] * 3, *["10 times"] * 3]
     save(plots.sheet(torch.cat(rows), columns=8, captions=captions, scale=9, gap=4), "inverse")
 
@@ -129,9 +129,8 @@ def solve(model: Model, operator: Operator, y: Tensor, n: int, times: int) -> Te
         model.process, first, stops, lambda i, draw: noise(seeds, i + 1, draw, model.facts.shape)
     )
     none = torch.full((n,), len(model.classes))
-    belief: Denoise = ddnm(clip(model.denoiser), operator, y)
-    *_, last = alone(belief, steps, Cond(none))
-    return finish(last.x)
+    *_, last = alone(model.denoiser, steps, Cond(none), corrections=[clip(), ddnm(operator, y)])
+    return to_uint8(last.x)
 
 
 def tradeoff(model: Model, images: Tensor, labels: Tensor) -> None:

@@ -170,8 +170,8 @@ def exercise_3_6(count: int = 12, steps: int = 1000) -> dict[str, float]:
     """
     levels = schedule.lognormal(0.0, 1.2)
     few = points("mixture", count, seed=5)[0]
-    held = [(points("mixture", 1024, seed=(7, i))[0], None) for i in range(4)]
-    shown = [(few.repeat(1024 // count, 1), None) for _ in range(4)]
+    held = [Batch(points("mixture", 1024, seed=(7, i))[0]) for i in range(4)]
+    shown = [Batch(few.repeat(1024 // count, 1)) for _ in range(4)]
     found = {}
     for name in ("few", "many"):
         torch.manual_seed(0)
@@ -190,18 +190,18 @@ def exercise_3_6(count: int = 12, steps: int = 1000) -> dict[str, float]:
     return found
 
 
-def shuffled(few: Tensor, steps: int) -> Iterator[tuple[Tensor, None]]:
+def shuffled(few: Tensor, steps: int) -> Iterator[Batch]:
     """Batches of 256 rows drawn from a few points. Drawn, and not cycled through: row i of a batch has a level near
     i / 256, so that in a fixed order every point would be seen at a few levels only, always the same."""
     drawn = torch.Generator().manual_seed(0)
     for _ in range(steps):
-        yield few[torch.randint(len(few), (256,), generator=drawn)], None
+        yield Batch(few[torch.randint(len(few), (256,), generator=drawn)])
 
 
-def fresh(steps: int) -> Iterator[tuple[Tensor, None]]:
+def fresh(steps: int) -> Iterator[Batch]:
     """Batches of points never seen before."""
     for step in range(steps):
-        yield points("mixture", 256, seed=(0, step))[0], None
+        yield Batch(points("mixture", 256, seed=(0, step))[0])
 
 
 def _of_belief(data: Tensor, levels: schedule.Schedule) -> DenoisingLoss:

@@ -73,8 +73,7 @@ def exercise_5_1() -> tuple[int, int]:
         rows += len(x)
         return model.denoiser(x, logsnr, cond)
 
-    run = model.run(1, torch.tensor([7]), 0, settings)
-    for _ in alone(cfg(counting, null=len(model.classes)), run.steps, run.cond):
+    for _ in together(cfg(counting), {0: model.walk(model.request(1, label="7"))}):
         pass
     return predicted, rows
 
@@ -87,7 +86,7 @@ def exercise_5_2(mean: float = 1.0, variance: float = 0.25, scale: float = 3.0) 
 
     Returns mean and variance of samples.
     """
-    belief = cfg(choice(gaussian(mean, variance), gaussian(0.0, variance)), null=1)
+    belief = cfg(choice(gaussian(mean, variance), gaussian(0.0, variance)))
     made = draw(belief, 4000, 1, LEVELS, scale)
     return float(made.mean()), float(made.var())
 
@@ -102,7 +101,7 @@ def exercise_5_3(scale: float = 2.0) -> tuple[float, float]:
     """
     strong, weak, everything = gaussian(0.0, 1.2), gaussian(0.0, 1.44), gaussian(0.0, 4.0)
     right = draw(autoguidance(strong, weak), 4000, 1, LEVELS, scale)
-    wrong = draw(cfg(choice(strong, everything), null=1), 4000, 1, LEVELS, scale)
+    wrong = draw(cfg(choice(strong, everything)), 4000, 1, LEVELS, scale)
     return float(right.var()), float(wrong.var())
 
 
@@ -122,9 +121,9 @@ def exercise_5_4(rho: float = 0.8) -> tuple[float, float, float]:
     covariance = torch.tensor([[1.0, rho], [rho, 1.0]], dtype=torch.float64)
     exact = Gaussian(vp, torch.zeros(2, dtype=torch.float64), covariance)
     seen = inpainting(torch.tensor([[True, False]]))
-    belief = ddnm(exact, seen, torch.tensor([[1.0, 0.0]], dtype=torch.float64))
-    once = draw(belief, 4000, 2, LEVELS)[:, 1].mean()
-    often = draw(belief, 1000, 2, repaint(LEVELS, 4, 20), sampler="ddim")[:, 1].mean()
+    known = ddnm(seen, torch.tensor([[1.0, 0.0]], dtype=torch.float64))
+    once = draw(exact, 4000, 2, LEVELS, known=known)[:, 1].mean()
+    often = draw(exact, 1000, 2, repaint(LEVELS, 4, 20), sampler="ddim", known=known)[:, 1].mean()
     w = (torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000
     integral = (w.sqrt() * (1 - (rho * w) ** 2) ** -1.25).mean()
     return float(once), float(rho / 2 * (1 - rho**2) ** 0.25 * integral), float(often)

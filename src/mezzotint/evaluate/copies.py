@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mezzotint import plots
-from mezzotint.data.open import PictureSource, open_source
+from mezzotint import build, plots
+from mezzotint.data.open import PictureSource
 from mezzotint.disk.files import write_json
 from mezzotint.evaluate.metrics.memorization import Memorization, memorization
 from mezzotint.model.device import find_device
@@ -24,7 +24,7 @@ def look_for_copies(folder: Path, n: int | None = None, device: str = "auto") ->
     model = load(folder / "model.safetensors", device=device)
     if model.config.data.stream:
         return None
-    source = open_source(model.config.data, find_device("cpu"))
+    source = build.source(model.config, find_device("cpu"))
     if not isinstance(source, PictureSource) or len(source.held) < 20 or len(source.kept) < 4:
         return None
     n = n or (64 if max(model.facts.shape[1:]) > 32 else 256)

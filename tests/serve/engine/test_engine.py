@@ -231,14 +231,14 @@ def test_who_fails_fails_alone(
         out[label == zero] = torch.nan
         return out
 
-    good = [ask(model, 2, seed=s, sampler=name) for s, name in enumerate(("ddim", "heun", "ddpm"))]
+    good = [ask(model, 2, seed=s, sampler=name, label="all four") for s, name in enumerate(("ddim", "heun", "ddpm"))]
     expected = [alone(ticket) for ticket in good]
     monkeypatch.setattr(model.denoiser, "_call", trouble)
     refused, nothing = ask(model, label="cat"), ask(model, label="0")
-    wrong = ask(model)
+    wrong = ask(model, label="all four")
     settings = wrong.request.settings.model_copy(update={"sampler": "magic"})
     wrong.request = replace(wrong.request, settings=settings)
-    deaf = ask(model, more={"listen": lambda ticket: 1 / 0})
+    deaf = ask(model, label="all four", more={"listen": lambda ticket: 1 / 0})
     gate.close()
     for ticket in (refused, good[0], nothing, good[1], wrong, deaf, good[2]):
         engine.submit(ticket)
