@@ -23,6 +23,8 @@ import rivals
 from digits import Judge
 from throughput import BATCH, adapted, diffusers_example, our_run
 
+from mezzotint.media.pictures import to_uint8
+
 SHARES = (1 / 4, 1 / 2, 1)
 SETTINGS: dict[str, Any] = {"sampler": "dpmpp_2m", "steps": 20}
 
@@ -64,7 +66,6 @@ def theirs(
     from mezzotint.diffusion.parameterization import eps
     from mezzotint.diffusion.process import vp
     from mezzotint.diffusion.schedule import linear
-    from mezzotint.model.samples import finish
     from mezzotint.tasks.generate import generate, seeds_from
 
     run = our_run(folder, "data.labels=false", "sample.guidance=1", data=data)
@@ -77,13 +78,13 @@ def theirs(
         more, taken = trained(steps, mark - seconds)
         seconds, count = seconds + more, count + taken
         average.copy_to(averaged.parameters())
-        belief = clip(Denoiser(averaged.net.eval(), vp, eps, table.index, dtype=run.dtype))
+        belief = Denoiser(averaged.net.eval(), vp, eps, table.index, dtype=run.dtype)
         parts = []
         for first in range(0, 2000, 100):
             seeds = seeds_from(first, 100, torch.device("cpu"))
             walk = generate(vp, table, (1, 28, 28), seeds, spacing="trailing", **SETTINGS)
-            *_, last = alone(belief, walk)
-            parts.append(finish(last.x0))
+            *_, last = alone(belief, walk, corrections=[clip()])
+            parts.append(to_uint8(last.x0))
         row = {"seconds": seconds, "pictures": float(BATCH * count), "ratio": judged(torch.cat(parts))}
         found.append(row)
         print(f"diffusers' loop: {row}")

@@ -235,7 +235,7 @@ def compare(path: Path, wanted: list[dict[str, Any]]) -> float:
     )
     for wish in wanted:
         chosen = {k: v for k, v in wish.items() if k in ("sampler", "steps")}
-        ticket = Ticket(model, 1, model.labels(wish["class"], 1), wish["seed"], model.settings(**chosen))
+        ticket = Ticket(model, model.request(1, label=wish["class"], seed=wish["seed"], **chosen))
         engine.submit(ticket)
         tickets.append((ticket, wish, chosen))
     for ticket, wish, chosen in tickets:

@@ -40,9 +40,9 @@ import numpy as np
 import torch
 
 import mezzotint
-from mezzotint import config, plots
+from mezzotint import build, config, plots
+from mezzotint.cond import Batch
 from mezzotint.data import to_uint8
-from mezzotint.data.open import open_source
 from mezzotint.disk.folder import read_metrics
 from mezzotint.evaluate.evaluation import evaluate
 from mezzotint.model.strips import denoising, noising, spread_steps
@@ -67,8 +67,8 @@ TINY += ["train.sample_every=100%", "train.checkpoint_every=20%"] if QUICK else 
 
 # %%
 recipe = config.load("cifar10", TINY, data__path=DATA, train__log_every="10 steps", **BUDGET)
-source = open_source(recipe, torch.device("cpu"))
-x0, label = source.preview(40)
+source = build.source(recipe, torch.device("cpu"))
+x0, cond = source.preview(40)
 print(f"{source.count}; classes: {', '.join(source.facts.classes)}")
 plots.sheet(to_uint8(x0), columns=10)
 
@@ -77,7 +77,7 @@ plots.sheet(to_uint8(x0), columns=10)
 # light and colour first, on the layout next, and on whiskers last.
 
 # %%
-noising(recipe, x0[:4], None)
+noising(recipe, source.facts, Batch(x0[:4]))
 
 # %% [markdown]
 # ## Training against the clock

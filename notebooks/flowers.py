@@ -43,8 +43,8 @@ from PIL import ImageFilter
 
 import mezzotint
 from mezzotint import build, config, plots
+from mezzotint.cond import Batch
 from mezzotint.data import to_uint8
-from mezzotint.data.open import open_source
 from mezzotint.disk.folder import read_metrics
 from mezzotint.evaluate.evaluation import evaluate
 from mezzotint.model.strips import denoising, noising, spread_steps
@@ -66,8 +66,8 @@ TINY += ["train.sample_every=100%", "train.checkpoint_every=20%"] if QUICK else 
 # %%
 every = f"{max(1, STEPS // 100)} steps"
 recipe = config.load("flowers_attention", TINY, data__path=DATA, train__steps=STEPS, train__log_every=every)
-source = open_source(recipe, torch.device("cpu"))
-x0, label = source.preview(24)
+source = build.source(recipe, torch.device("cpu"))
+x0, cond = source.preview(24)
 print(f"{source.count}; {len(source.facts.classes)} kinds: {', '.join(source.facts.classes[:10])}")
 plots.sheet(to_uint8(x0), columns=8)
 
@@ -97,14 +97,14 @@ plots.schedule_plot(
 # %%
 times = (0, 200, 400, 600, 800, 999)
 strong = x0[x0.std(dim=(1, 2, 3)).topk(4).indices]
-strip = noising(original, strong, None, times)
+strip = noising(original, source.facts, Batch(strong), times)
 strip
 
 # %%
 strip.filter(ImageFilter.GaussianBlur(4))
 
 # %%
-noising(recipe, strong, None, times).filter(ImageFilter.GaussianBlur(4))
+noising(recipe, source.facts, Batch(strong), times).filter(ImageFilter.GaussianBlur(4))
 
 # %% [markdown]
 # ## Training, and a sudden end

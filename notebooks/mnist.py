@@ -41,9 +41,9 @@ from pathlib import Path
 import torch
 
 import mezzotint
-from mezzotint import config, plots
+from mezzotint import build, config, plots
+from mezzotint.cond import Batch
 from mezzotint.data import to_uint8
-from mezzotint.data.open import open_source
 from mezzotint.disk.folder import read_metrics
 from mezzotint.evaluate.evaluation import evaluate
 from mezzotint.model.strips import denoising, noising, spread_steps
@@ -67,9 +67,9 @@ TINY += ["train.sample_every=100%", "train.checkpoint_every=20%"] if QUICK else 
 # %%
 every = max(1, STEPS // 100)
 recipe = config.load("mnist", TINY, data__path=DATA, train__steps=STEPS, train__log_every=f"{every} steps")
-source = open_source(recipe, torch.device("cpu"))
-x0, label = source.preview(50)
-print(f"{source.count}; values from {x0.min():.0f} to {x0.max():.0f}; the first: {label[:10].tolist()}")
+source = build.source(recipe, torch.device("cpu"))
+x0, cond = source.preview(50)
+print(f"{source.count}; values from {x0.min():.0f} to {x0.max():.0f}; the first: {cond.label[:10].tolist()}")
 plots.sheet(to_uint8(x0), columns=10)
 
 # %% [markdown]
@@ -78,7 +78,7 @@ plots.sheet(to_uint8(x0), columns=10)
 # This recipe spends somewhat more of its time there.
 
 # %%
-noising(recipe, x0[:4], None)
+noising(recipe, source.facts, Batch(x0[:4]))
 
 # %% [markdown]
 # ## Training, and stopping on the way

@@ -36,9 +36,10 @@ import itertools
 import os
 from pathlib import Path
 
+import torch
+
 import mezzotint
-from mezzotint import config, plots
-from mezzotint.data import points
+from mezzotint import build, config, plots
 from mezzotint.disk.folder import read_metrics
 from mezzotint.evaluate.evaluation import evaluate
 from mezzotint.model.strips import denoising, noising, spread_steps
@@ -61,8 +62,8 @@ TINY = ["sample.steps=3", "train.sample_every=100%", "train.checkpoint_every=50%
 
 # %%
 recipe = config.load("moons", TINY, train__steps=STEPS, train__log_every=f"{STEPS // 20} steps")
-x0, label = points("moons", N, (0,))
-noising(recipe, x0, label)
+source = build.source(recipe, torch.device("cpu"))
+noising(recipe, source.facts, source.preview(N))
 
 # %% [markdown]
 # ## Training, and stopping halfway

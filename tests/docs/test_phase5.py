@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mezzotint import Cond
-from mezzotint.diffusion.guidance import cfg
+from mezzotint.diffusion.guidance import Guidance, cfg
 from mezzotint.evaluate.metrics.frechet import Moments, frechet_distance
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide"
@@ -87,7 +87,7 @@ def test_5_6_moments_do_not_know_the_moons() -> None:
 @pytest.mark.parametrize("scale", [0.0, 1.0, 2.0, 3.0])
 def test_guided_variance_is_a_product_of_powers(scale: float) -> None:
     """Of section 2: a^g b^(1 - g), and not the 1 / (g / a + (1 - g) / b) of p(x) p(y | x)^g."""
-    belief = cfg(solutions.choice(solutions.gaussian(0.0, 1.0), solutions.gaussian(0.0, 2.0)), null=1)
+    belief = cfg(solutions.choice(solutions.gaussian(0.0, 1.0), solutions.gaussian(0.0, 2.0)))
     found = float(solutions.draw(belief, 4000, 1, solutions.LEVELS, scale).var())
     assert found == pytest.approx(2 ** (1 - scale), rel=0.09)
 
@@ -96,7 +96,8 @@ def test_guidance_off_is_the_class_to_the_bit() -> None:
     belief = solutions.choice(solutions.gaussian(1.0, 1.0), solutions.gaussian(0.0, 2.0))
     x, level = torch.randn(3, 1, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
     label: Tensor = torch.zeros(3, dtype=torch.int64)
-    guided = cfg(belief, null=1)(x, level, Cond(label, guidance=torch.ones(3, dtype=torch.float64)))
+    guidance = Guidance(torch.ones(3, dtype=torch.float64), Cond(torch.tensor([1])))
+    guided = cfg(belief)(x, level, Cond(label), guidance)
     assert guided.equal(belief(x, level, Cond(label)))
 
 

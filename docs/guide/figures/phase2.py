@@ -183,8 +183,8 @@ def field() -> Image.Image:
     for axis, one in zip(axes[4:], (6.0, 2.0, 0.0, -3.0)):
         eps = noise(seeds_from(99, len(x0), x0.device), 0, 0, x0.shape[1:])
         x = add_noise(model.process, x0, eps, level(one)).requires_grad_()
-        label = model.labels("none", len(x0))
-        belief = model.denoiser(x, level(one).expand(len(x0)), mezzotint.Cond(label=label))
+        cond = model.request(len(x0), label="none").cond
+        belief = model.denoiser(x, level(one).expand(len(x0)), cond)
         show(axis, pull(belief, x), f"logsnr {one:g}")
     return render(figure)
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mezzotint import Denoiser, DenoisingLoss, Mixture, plots
 from mezzotint import config as configuration
+from mezzotint.cond import Batch
 from mezzotint.data import points, to_uint8
 from mezzotint.diffusion import loss, parameterization, process, schedule
 from mezzotint.diffusion.process import Process, per_row

@@ -9,9 +9,8 @@ from torch import Tensor
 from mezzotint import Cond, Mixture, load, plots
 from mezzotint.data import load_pictures, to_model
 from mezzotint.data.order import Order
-from mezzotint.diffusion.denoiser import Denoise
 from mezzotint.diffusion.engine import alone
-from mezzotint.diffusion.guidance import cfg, clip
+from mezzotint.diffusion.guidance import Guidance, cfg, clip
 from mezzotint.diffusion.inverse import Operator, ddnm, inpainting, super_resolution
 from mezzotint.diffusion.process import vp
 from mezzotint.diffusion.routes import repaint
@@ -24,8 +23,8 @@ from mezzotint.evaluate.metrics.frechet import Moments, frechet_distance, freche
 from mezzotint.evaluate.metrics.kernel import squared_mmd
 from mezzotint.evaluate.metrics.precision_recall import precision_recall
 from mezzotint.evaluate.metrics.share import agreement
+from mezzotint.media.pictures import to_uint8
 from mezzotint.model.model import Model
-from mezzotint.model.samples import finish
 from mezzotint.plots.style import figure_of, render
 from mezzotint.randomness import noise
 from mezzotint.tasks.generate import generate, seeds_from

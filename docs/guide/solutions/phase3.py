@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 import mezzotint
 from mezzotint import Denoiser, DenoisingLoss, Empirical
+from mezzotint.cond import Batch
 from mezzotint.data import load_pictures, points, to_model
 from mezzotint.diffusion import loss, parameterization, process, schedule
 from mezzotint.nets import MLP

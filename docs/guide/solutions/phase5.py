@@ -7,9 +7,10 @@ from torch import Tensor
 
 from mezzotint import Cond, Gaussian, load
 from mezzotint.data import points
+from mezzotint.diffusion.corrections import Correction
 from mezzotint.diffusion.denoiser import Denoise
-from mezzotint.diffusion.engine import alone
-from mezzotint.diffusion.guidance import autoguidance, cfg
+from mezzotint.diffusion.engine import alone, together
+from mezzotint.diffusion.guidance import Guidance, Guided, autoguidance, cfg
 from mezzotint.diffusion.inverse import ddnm, inpainting
 from mezzotint.diffusion.process import vp
 from mezzotint.diffusion.routes import repaint
@@ -32,15 +33,24 @@ def gaussian(mean: float, variance: float) -> Gaussian:
 
 
 def draw(
-    belief: Denoise, n: int, d: int, levels: Tensor, scale: float = 1.0, sampler: str = "dpmpp_2m"
+    belief: Denoise | Guided,
+    n: int,
+    d: int,
+    levels: Tensor,
+    scale: float = 1.0,
+    sampler: str = "dpmpp_2m",
+    known: Correction | None = None,
 ) -> Tensor:
-    """n samples of d numbers at a scale of guidance, (n, d) float64. They begin where almost all is noise."""
+    """n samples of d numbers at a scale of guidance, (n, d) float64; known: what corrects every answer. They begin where almost all is noise."""
     seeds = seeds_from(0, n, CPU)
     steps = SAMPLERS[sampler].walk(
         vp, noise(seeds, 0, 0, (d,)).double(), levels, lambda i, k: noise(seeds, i + 1, k, (d,)).double()
     )
-    cond = Cond(torch.zeros(n, dtype=torch.int64), torch.full((n,), scale, dtype=torch.float64))
-    *_, last = alone(belief, steps, cond)
+    guidance = None
+    if scale != 1:
+        guidance = Guidance(torch.full((n,), scale, dtype=torch.float64), Cond(torch.tensor([1])))
+    cond = Cond(torch.zeros(n, dtype=torch.int64))
+    *_, last = alone(belief, steps, cond, guidance, [known] if known else [])
     return last.x
 
 

@@ -231,7 +231,10 @@ def test_who_fails_fails_alone(
         out[label == zero] = torch.nan
         return out
 
-    good = [ask(model, 2, seed=s, sampler=name, label="all four") for s, name in enumerate(("ddim", "heun", "ddpm"))]
+    good = [
+        ask(model, 2, seed=s, sampler=name, label="all four")
+        for s, name in enumerate(("ddim", "heun", "ddpm"))
+    ]
     expected = [alone(ticket) for ticket in good]
     monkeypatch.setattr(model.denoiser, "_call", trouble)
     refused, nothing = ask(model, label="cat"), ask(model, label="0")
