@@ -60,9 +60,9 @@ def theirs(
 ) -> list[dict[str, float]]:
     import torch
 
+    from mezzotint.diffusion.corrections import clip
     from mezzotint.diffusion.denoiser import Denoiser
     from mezzotint.diffusion.engine import alone
-    from mezzotint.diffusion.guidance import clip
     from mezzotint.diffusion.parameterization import eps
     from mezzotint.diffusion.process import vp
     from mezzotint.diffusion.schedule import linear

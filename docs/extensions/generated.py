@@ -20,7 +20,6 @@ from typer.main import get_command
 
 from mezzotint import config
 from mezzotint.cli import app as command_line
-from mezzotint.config import tree
 from mezzotint.serve.http.api import create_app
 from mezzotint.serve.http.settings import Settings
 
@@ -79,19 +78,22 @@ def entry(term: str, said: str) -> str:
 
 
 def comments() -> dict[tuple[str, str], str]:
-    """(class, field) -> the comment beside it in the source."""
-    text = inspect.getsource(tree)
-    lines, found = text.splitlines(), {}
-    for node in ast.parse(text).body:
-        if isinstance(node, ast.ClassDef):
-            for field in node.body:
-                if (
-                    isinstance(field, ast.AnnAssign)
-                    and isinstance(field.target, ast.Name)
-                    and field.end_lineno
-                ):
-                    said = [line.partition("  # ")[2] for line in lines[field.lineno - 1 : field.end_lineno]]
-                    found[node.name, field.target.id] = " ".join(filter(None, said))
+    """(class, field) -> the comment beside it in the source of its group."""
+    found: dict[tuple[str, str], str] = {}
+    for file in sorted(Path(config.__file__).parent.glob("*.py")):
+        text = file.read_text(encoding="utf-8")
+        lines = text.splitlines()
+        fields = [
+            (node.name, field)
+            for node in ast.parse(text).body
+            if isinstance(node, ast.ClassDef)
+            for field in node.body
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        ]
+        for name, field in fields:
+            end = field.end_lineno or field.lineno
+            words = [line.partition("  # ")[2] for line in lines[field.lineno - 1 : end]]
+            found[name, ast.unparse(field.target)] = " ".join(filter(None, words))
     return found
 
 

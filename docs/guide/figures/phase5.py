@@ -9,8 +9,9 @@ from torch import Tensor
 from mezzotint import Cond, Mixture, load, plots
 from mezzotint.data import load_pictures, to_model
 from mezzotint.data.order import Order
+from mezzotint.diffusion.corrections import clip
 from mezzotint.diffusion.engine import alone
-from mezzotint.diffusion.guidance import Guidance, cfg, clip
+from mezzotint.diffusion.guidance import Guidance, cfg
 from mezzotint.diffusion.inverse import Operator, ddnm, inpainting, super_resolution
 from mezzotint.diffusion.process import vp
 from mezzotint.diffusion.routes import repaint

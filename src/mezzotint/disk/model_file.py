@@ -13,7 +13,8 @@ from mezzotint.disk.files import read_tensors, tensors, write
 from mezzotint.errors import ConfigError, ModelError
 from mezzotint.media.facts import Facts
 
-FORMAT = 1
+FORMAT = 2  # what is written; 1, of version 0.1, does not name the medium in its facts
+READABLE = (1, 2)
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,9 @@ def read_header(path: Path) -> Header:
     try:
         with safe_open(path, "pt") as file:
             content = json.loads((file.metadata() or {})["mezzotint"])
-        if content["format"] != FORMAT:
+        if content["format"] not in READABLE:
             raise ModelError(
-                f"{path} has format {content['format']}, this version reads {FORMAT}; upgrade mezzotint"
+                f"{path} has format {content['format']}, this version reads {FORMAT} and older; upgrade mezzotint"
             )
         config = configuration.parse(content["config"])
         return Header(config, Facts.from_json(content["facts"]), content["step"], content["weights"])

@@ -8,9 +8,9 @@ from typing import get_type_hints
 import pytest
 from starlette.testclient import TestClient
 
+import mezzotint.serve
 from mezzotint.cli import main
 from mezzotint.cli.serve import serve
-from mezzotint.serve.http import api
 from mezzotint.serve.http.settings import Limits
 
 
@@ -66,7 +66,7 @@ def test_the_application_is_as_the_environment_says(desk: Path, monkeypatch: pyt
     }
     for name, value in settings.items():
         monkeypatch.setenv(f"MEZZOTINT_{name}", value)
-    with TestClient(api.app, base_url="http://localhost") as client:
+    with TestClient(mezzotint.serve.app, base_url="http://localhost") as client:
         client.headers["Authorization"] = "Bearer 0123456789abcdef"
         assert [model["name"] for model in client.get("/v1/models").json()] == ["plain", "dots"]
         assert client.get("/generate?n=2").status_code == 200

@@ -1,6 +1,6 @@
 """The application: routes, errors and the door put together.
 
-    uvicorn mezzotint.serve.api:app --timeout-graceful-shutdown 4
+    uvicorn mezzotint.serve:app --timeout-graceful-shutdown 4
 
 serves what the environment says (`Settings.from_environment`); `mezzotint serve` says it by options.
 """
@@ -8,7 +8,6 @@ serves what the environment says (`Settings.from_environment`); `mezzotint serve
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import FastAPI, Security
 from fastapi.responses import HTMLResponse
@@ -56,10 +55,3 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         return HTMLResponse(manual.page(app.openapi()))
 
     return app
-
-
-def __getattr__(name: str) -> Any:
-    """`app`, made when somebody asks for it."""
-    if name != "app":
-        raise AttributeError(name)
-    return create_app(Settings.from_environment())
