@@ -18,7 +18,15 @@ import torch
 from faults import FAULTS
 
 from mezzotint import plots
-from mezzotint.checking.check import WITHIN, Check, check, even_grid, exact_ends, fresh_mixture, ours
+from mezzotint.checking.check import (
+    MAX_STANDARD_ERRORS,
+    Check,
+    check,
+    even_grid,
+    exact_ends,
+    fresh_mixture,
+    ours,
+)
 from mezzotint.diffusion.process import Process, flow, ve, vp
 from mezzotint.diffusion.table import SAMPLERS
 from mezzotint.exchange.diffusers import from_diffusers
@@ -116,7 +124,7 @@ def statistics() -> str:
         [
             "## Stochastic samplers\n",
             "The largest deviation of mean and covariance of 20,000 samples of a Gaussian after 320 steps, in standard "
-            f"errors; {WITHIN:g} are allowed.\n",
+            f"errors; {MAX_STANDARD_ERRORS:g} are allowed.\n",
             "| sampler | calls a step | vp | ve | flow |",
             "|---|---|---|---|---|",
             *lines,

@@ -44,7 +44,7 @@ def world() -> tuple[Reference, Extractor, Tensor, Tensor]:
     images, labels = pictures.batch(order)
     assert labels is not None
     train, reference = slice(0, LEARNED), slice(LEARNED, LEARNED + N)
-    net = train_classifier(images[train], labels[train], 10, seen=15_000)
+    net = train_classifier(images[train], labels[train], 10, pictures_seen=15_000)
     real = Reference(
         name="digits",
         words="held-out digits",

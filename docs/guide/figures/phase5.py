@@ -136,7 +136,7 @@ def solve(model: Model, operator: Operator, y: Tensor, n: int, times: int) -> Te
 
 def tradeoff(model: Model, images: Tensor, labels: Tensor) -> None:
     """What four numbers say of six scales, and of real pictures."""
-    judge = classifier_extractor(train_classifier(images, labels, 10, seen=20_000))
+    judge = classifier_extractor(train_classifier(images, labels, 10, pictures_seen=20_000))
     n = 500
     features = extract(judge, images)
     random = torch.Generator().manual_seed(0)

@@ -41,17 +41,17 @@ class Sample(Tree):
     spacing: SpacingName | None = None  # None: trailing for discrete schedules, time for flow, else karras
     eta: Annotated[float, Field(ge=0, le=1)] = 0.0  # ddim only: 1 is DDPM
     churn: Annotated[float, Field(ge=0)] = 0.0  # euler, heun, dpm2 only: EDM's S_churn
-    guidance: Annotated[float, Field(ge=0, le=100)] = 1.0  # 1: off
+    guidance: Annotated[float, Field(ge=0, le=100)] = 1.0  # scale of classifier-free guidance; 1: off
     guidance_interval: tuple[Annotated[float, Field(ge=0)], float] | None = (
         None  # only for sigma / alpha in between
     )
     guidance_rescale: Annotated[float, Field(ge=0, le=1)] = (
         0.0  # share of CFG rescale, against washed-out contrast
     )
-    clip: bool | None = None  # keep the belief in the range of the data; None: for pictures
+    clip: bool | None = None  # limit of the x0 prediction to the range of the data; None: for pictures
 
     @model_validator(mode="after")
-    def _has_noise(self) -> "Sample":
+    def _check_noise(self) -> "Sample":
         if self.eta and self.sampler != "ddim":
             raise ValueError(f"eta is for the ddim sampler; {self.sampler} has none: leave eta out")
         if self.churn and self.sampler not in ("euler", "heun", "dpm2"):

@@ -43,7 +43,7 @@ def spread_steps(steps: int, most: int = 8) -> set[int]:
 
 
 def denoising(previews: Sequence[Preview]) -> Image.Image:
-    """The way from noise at some moments: the state of each picture, and below what is believed of it."""
+    """The way from noise at some steps. Top: the noisy picture. Below: the network's guess at the clean one."""
     captions = [f"step {p.step}" for p in previews]
     if previews[0].x.ndim == 2:
         return plots.scatter([(c, p.state, None) for c, p in zip(captions, previews)])

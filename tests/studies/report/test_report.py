@@ -23,7 +23,7 @@ from mezzotint.disk.model_file import Header, save_model
 from mezzotint.disk.names import find_run
 from mezzotint.errors import ModelError
 from mezzotint.media.facts import Facts
-from mezzotint.studies.report.page import page as module
+from mezzotint.studies.report import page as module
 from mezzotint.studies.report.page import report
 
 CONFIG = configuration.load("digits", ["network.width=8"], train__steps=1000)
