@@ -153,8 +153,8 @@ for event in fit(recipe, RUN):
 plots.loss_curve(read_metrics(RUN))
 
 # %% [markdown]
-# Of few pictures, watch the held-out loss: where it turns up while the other falls, the model begins to learn the
-# pictures by heart.
+# Of few pictures, watch the held-out loss: where it turns up while the other falls, the model begins to copy the
+# pictures (it memorizes).
 #
 # ## Flowers by kind
 #

@@ -42,7 +42,7 @@ def tune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="search alone; nothing is written")] = False,
     device: options.Device = None,
 ) -> int:
-    """Finds the best sampler, steps, guidance and EMA for a given cost.
+    """Finds the best sampler, steps, guidance, EMA for a given cost.
 
     \b
     Examples:
