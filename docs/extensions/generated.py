@@ -20,11 +20,11 @@ from typer.main import get_command
 
 from mezzotint import config
 from mezzotint.cli import app as command_line
-from mezzotint.config import tree
 from mezzotint.serve.http.api import create_app
 from mezzotint.serve.http.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
+GROUPS = ROOT / "src" / "mezzotint" / "config"  # of the configuration, a file each
 LINE = re.compile(r"^<!-- generated: (\w+)(?: (.+))? -->$", re.MULTILINE)
 
 
@@ -79,20 +79,21 @@ def entry(term: str, said: str) -> str:
 
 
 def comments() -> dict[tuple[str, str], str]:
-    """(class, field) -> the comment beside it in the source."""
-    text = inspect.getsource(tree)
-    lines, found = text.splitlines(), {}
-    for node in ast.parse(text).body:
-        if isinstance(node, ast.ClassDef):
-            for field in node.body:
-                if (
-                    isinstance(field, ast.AnnAssign)
-                    and isinstance(field.target, ast.Name)
-                    and field.end_lineno
-                ):
-                    said = [line.partition("  # ")[2] for line in lines[field.lineno - 1 : field.end_lineno]]
-                    found[node.name, field.target.id] = " ".join(filter(None, said))
-    return found
+    """(class, field) -> the comment beside it in the source: in the files of the groups, one file each."""
+    return {
+        key: text
+        for path in sorted(GROUPS.glob("*.py"))
+        for key, text in _comments_of(path.read_text("utf-8"))
+    }
+
+
+def _comments_of(source: str) -> Iterator[tuple[tuple[str, str], str]]:
+    lines = source.splitlines()
+    classes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
+    for node, field in ((node, field) for node in classes for field in node.body):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and field.end_lineno:
+            parts = [line.partition("  # ")[2] for line in lines[field.lineno - 1 : field.end_lineno]]
+            yield (node.name, field.target.id), " ".join(filter(None, parts))
 
 
 def configuration() -> Iterator[str]:
