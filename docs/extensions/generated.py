@@ -90,10 +90,10 @@ def comments() -> dict[tuple[str, str], str]:
 def _comments_of(source: str) -> Iterator[tuple[tuple[str, str], str]]:
     lines = source.splitlines()
     classes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
-    for node, field in ((node, field) for node in classes for field in node.body):
+    for owner, field in ((node, field) for node in classes for field in node.body):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and field.end_lineno:
             parts = [line.partition("  # ")[2] for line in lines[field.lineno - 1 : field.end_lineno]]
-            yield (node.name, field.target.id), " ".join(filter(None, parts))
+            yield (owner.name, field.target.id), " ".join(filter(None, parts))
 
 
 def configuration() -> Iterator[str]:
