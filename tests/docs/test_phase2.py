@@ -83,8 +83,8 @@ def test_a_network_must_be_told_the_level() -> None:
     figures = module(GUIDE / "figures" / "phase2.py")
     exact = Empirical(vp, torch.tensor([[-1.0], [1.0]]))
     x = torch.linspace(-2, 2, 41)[:, None]
-    told = figures.fitted(figures.time_condition, 250)
-    untold = figures.fitted(torch.zeros_like, 250)
+    told = figures.train_on_points(figures.time_condition, 250)
+    untold = figures.train_on_points(torch.zeros_like, 250)
 
     def away(denoiser: Denoiser) -> Tensor:
         levels = torch.tensor([2.0, -3.0], dtype=torch.float64)

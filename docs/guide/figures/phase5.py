@@ -42,12 +42,12 @@ OTHER = ([[1.1, 0.3], [0.5, -1.1]], [[0.4, 0.5], [0.5, 0.25]])
 
 def plane() -> None:
     """Four ways to want class 0 more: exact denoisers, so that nothing is the network's fault."""
-    asked, every = mixture(*ASKED), mixture(ASKED[0] + OTHER[0], ASKED[1] + OTHER[1])
+    of_class, every = mixture(*ASKED), mixture(ASKED[0] + OTHER[0], ASKED[1] + OTHER[1])
     other = mixture(*OTHER)
 
     def belief(x: Tensor, logsnr: Tensor, cond: Cond) -> Tensor:
         assert cond.label is not None
-        return torch.where(cond.label[:, None] == 0, asked(x, logsnr), every(x, logsnr))
+        return torch.where(cond.label[:, None] == 0, of_class(x, logsnr), every(x, logsnr))
 
     n, g = 700, 4.0
     guided = cfg(belief, null=1)
@@ -64,17 +64,20 @@ def plane() -> None:
     side = torch.linspace(-2.6, 2.6, 261, dtype=torch.float64)
     points = torch.cartesian_prod(side, side)
     clean = torch.tensor(torch.inf, dtype=torch.float64)
-    log_asked, log_other, log_all = (each.log_prob(points, clean) for each in (asked, other, every))
+    log_asked, log_other, log_all = (each.log_prob(points, clean) for each in (of_class, other, every))
     tilted = (g * log_asked + (1 - g) * log_all).softmax(0)
-    drawn = points[torch.multinomial(tilted, n, True, generator=torch.Generator().manual_seed(0))]
-    drawn = drawn + (torch.rand(drawn.shape, generator=torch.Generator().manual_seed(1)) - 0.5) * 0.02
+    tilted_points = points[torch.multinomial(tilted, n, True, generator=torch.Generator().manual_seed(0))]
+    tilted_points = (
+        tilted_points
+        + (torch.rand(tilted_points.shape, generator=torch.Generator().manual_seed(1)) - 0.5) * 0.02
+    )
 
     figure, axes = figure_of(6.4, 6.1, 2, 2)
     panels = {
         "guidance 1: the class itself": walk(1.0, None),
         f"guidance {g:g}": walk(g, None),
         f"guidance {g:g}, for sigma {SIGMAS[0]:g} to {SIGMAS[1]:g}": walk(g, SIGMAS),
-        f"drawn from p(x) p(class | x)$^{g:g}$": drawn,
+        f"drawn from p(x) p(class | x)$^{g:g}$": tilted_points,
     }
     lines = {"levels": [0.02, 0.1, 0.3], "linewidths": 1.0}
     for axis, (title, values) in zip(axes, panels.items()):
@@ -103,10 +106,10 @@ def inverse(model: Model, images: Tensor) -> None:
     """Half a digit, or one of 4x4 pixels, and what may have been there."""
     left = torch.zeros(8, 8, dtype=torch.bool)
     left[:, :4] = True
-    wanted = images[[0, 1, 24]]
+    digits = images[[0, 1, 24]]
     rows = []
     for operator, show in ((inpainting(left), lambda y: y), (super_resolution(2), super_resolution(2).pinv)):
-        for image in wanted:
+        for image in digits:
             y = operator.forward(to_model(image[None]))
             plain, again = (solve(model, operator, y, 3, times) for times in (1, 10))
             rows.append(torch.cat([image[None], finish(show(y)), plain, again]))

@@ -29,15 +29,15 @@ def tradeoff(model: Model, images: Tensor, labels: Tensor) -> None:
     random = torch.Generator().manual_seed(0)
     by_class = [(labels == k).nonzero().flatten() for k in range(10)]
 
-    def numbers(part: Features, asked: Tensor, kept: Tensor) -> dict[str, float]:
-        """Of a part against the real pictures kept: all of them, or as many as it has."""
-        some = kept[torch.randperm(len(kept), generator=random)[: len(asked)]]
-        near = precision_recall(part.pool, features.pool[some])
+    def numbers(part: Features, classes: Tensor, reference: Tensor) -> dict[str, float]:
+        """Of a part against the real pictures reference: all of them, or as many as it has."""
+        subset = reference[torch.randperm(len(reference), generator=random)[: len(classes)]]
+        region = precision_recall(part.pool, features.pool[subset])
         return {
-            "Fréchet distance": frechet_distance(Moments.of(part.pool), Moments.of(features.pool[kept])),
-            "agreement": agreement(known(part.logits), asked).value,
-            "precision": near.precision,
-            "recall": near.recall,
+            "Fréchet distance": frechet_distance(Moments.of(part.pool), Moments.of(features.pool[reference])),
+            "agreement": agreement(known(part.logits), classes).value,
+            "precision": region.precision,
+            "recall": region.recall,
         }
 
     def real_numbers() -> dict[str, float]:
@@ -49,8 +49,11 @@ def tradeoff(model: Model, images: Tensor, labels: Tensor) -> None:
         return numbers(part, labels[mine], others.nonzero().flatten())
 
     scales = (1.0, 1.25, 1.5, 2.0, 3.0, 5.0)
-    made = [model.sample(n, label="all", steps=8, guidance=g) for g in scales]
-    rows = [numbers(extract(judge, one.values), known(one.labels), torch.arange(len(images))) for one in made]
+    sample_sets = [model.sample(n, label="all", steps=8, guidance=g) for g in scales]
+    rows = [
+        numbers(extract(judge, one.values), known(one.labels), torch.arange(len(images)))
+        for one in sample_sets
+    ]
     tries = [real_numbers() for _ in range(5)]
     real = {name: sum(one[name] for one in tries) / len(tries) for name in tries[0]}
     figure, axes = figure_of(6.4, 3.4, 1, 2)
