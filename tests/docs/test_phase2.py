@@ -114,7 +114,7 @@ def test_c_in_makes_inputs_of_variance_one() -> None:
             (parameterization.v, 1.0),
             (parameterization.edm, 0.25),
         ):
-            spread = kind(alpha, sigma).into ** 2 * (alpha**2 * variance + sigma**2)
+            spread = kind(alpha, sigma).c_in ** 2 * (alpha**2 * variance + sigma**2)
             torch.testing.assert_close(spread, torch.ones_like(spread))
 
 
