@@ -33,7 +33,7 @@ GOALS = {
 }
 
 
-def trained(folder: Path, seed: int, data: Path | None, more: list[str]) -> dict[str, Any]:
+def train_run(folder: Path, seed: int, data: Path | None, more: list[str]) -> dict[str, Any]:
     words: list[object] = ["train", "mnist", "--seed", seed, "--out", folder, "--name", f"seed{seed}", *more]
     if data is not None:
         words += ["--data", data]
@@ -81,25 +81,25 @@ class Judge:
         from mezzotint.evaluate.judges.features import extract
         from mezzotint.evaluate.metrics.frechet import Moments, frechet_distance
 
-        found = extract(self.extractor, samples.values)
-        assert found.logits is not None
-        distance = frechet_distance(Moments.of(found.pool), self.moments)
+        features = extract(self.extractor, samples.values)
+        assert features.logits is not None
+        distance = frechet_distance(Moments.of(features.pool), self.moments)
         return {
-            "right": float((found.logits.argmax(1) == samples.labels).double().mean()),
+            "right": float((features.logits.argmax(1) == samples.labels).double().mean()),
             "frechet": distance,
             "ratio": distance / self.floor,
         }
 
 
-def judged(path: Path, judge: Judge, asked: list[int]) -> tuple[dict[str, Any], Any]:
+def judge_model(path: Path, judge: Judge, labels: list[int]) -> tuple[dict[str, Any], Any]:
     """The numbers of one model, and a sheet of its pictures, a column for each class."""
     from mezzotint.model.model import load
 
     model = load(path)
     with counted(model) as calls:
-        samples = model.sample(len(asked), label=asked, seed=1_000_000)
-    result: dict[str, Any] = {"calls": calls.rows / len(asked), **judge(samples)}
-    even = model.sample(len(asked), label="all", seed=2_000_000)
+        samples = model.sample(len(labels), label=labels, seed=1_000_000)
+    result: dict[str, Any] = {"calls": calls.rows / len(labels), **judge(samples)}
+    even = model.sample(len(labels), label="all", seed=2_000_000)
     result["classes equally often"] = judge(even)
     result["settings"] = model.config.sample.model_dump()
     return result, model.sample(200, label="all", seed=0).sheet()
@@ -127,16 +127,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         name = options.runs or temporary
         for seed in options.seeds:
-            rows.append(trained(Path(name), seed, options.data, more))
+            rows.append(train_run(Path(name), seed, options.data, more))
             print(f"seed {seed}: trained in {rows[-1]['seconds']:.0f} s")
         judge = Judge(data, n)
         print(f"judge: {judge.accuracy:.2%} on the test split; real pictures are at {judge.floor:.4g}")
-        asked = in_proportion(judge.reference.learn_labels, len(judge.reference.classes), n)
+        labels = in_proportion(judge.reference.learn_labels, len(judge.reference.classes), n)
         for row in rows:
-            found, sheet = judged(Path(name) / f"seed{row['seed']}" / "model.safetensors", judge, asked)
-            row |= found
+            numbers, sheet = judge_model(
+                Path(name) / f"seed{row['seed']}" / "model.safetensors", judge, labels
+            )
+            row |= numbers
             row["met"] = met(row)
-            sheet.save(options.out / f"{measuring.named('digits', options.quick)}-seed{row['seed']}.png")
+            sheet.save(options.out / f"{measuring.file_name('digits', options.quick)}-seed{row['seed']}.png")
     result = {
         "machine": machine,
         "n": n,

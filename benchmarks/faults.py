@@ -50,8 +50,8 @@ from mezzotint.checking.check import check
 def measure(name, order, scheduler=DPMSolverMultistepScheduler):
     ends = dict(final_sigmas_type="sigma_min", lower_order_final=False)
     theirs = scheduler(solver_order=order, algorithm_type="sde-dpmsolver++", **ends)
-    found = check(from_diffusers(theirs), stochastic=True, steps=(20, 40, 80))
-    print(f"{name:26} 20, 40, 80 steps:", *(f"{error:4.1f}" for error in found.errors), "standard errors")
+    result = check(from_diffusers(theirs), stochastic=True, steps=(20, 40, 80))
+    print(f"{name:26} 20, 40, 80 steps:", *(f"{error:4.1f}" for error in result.errors), "standard errors")
 
 measure("order 2", 2)
 measure("order 3", 3)

@@ -13,7 +13,7 @@ from typing import Any
 
 import measuring
 
-USUAL = {"side": 32, "batch": 64, "width": 32}
+DEFAULT_SIZES = {"side": 32, "batch": 64, "width": 32}
 VARIED = {"side": (16, 32, 64), "batch": (16, 32, 64, 128, 256), "width": (16, 32, 64, 128)}
 NAMES = {"side": "side, pixels", "batch": "batch", "width": "width of the network"}
 
@@ -73,25 +73,30 @@ def main() -> None:
     measuring.use_threads(options.threads)
     machine = measuring.machine(options.threads)
     points: list[dict[str, Any]] = []
-    for what, values in VARIED.items():
+    for dimension, values in VARIED.items():
         works: dict[str, Callable[[], float]] = {}
         with tempfile.TemporaryDirectory() as folder:
-            chosen = values[:2] if options.quick else values
-            for value in chosen:
-                pair = contenders(Path(folder), **{**USUAL, what: value})
+            sizes = values[:2] if options.quick else values
+            for value in sizes:
+                pair = contenders(Path(folder), **{**DEFAULT_SIZES, dimension: value})
                 works[f"train {value}"], works[f"call {value}"] = pair
             times = measuring.by_turns(works, 2 if options.quick else 9)
-        for value in chosen:
+        for value in sizes:
             spreads = {f"{k}_ms": measuring.spread(times[f"{k} {value}"]) for k in ("train", "call")}
-            points.append({"varied": what, **USUAL, what: value, **spreads})
+            points.append({"varied": dimension, **DEFAULT_SIZES, dimension: value, **spreads})
     rows = [
-        [NAMES[p["varied"]], p[p["varied"]], measuring.said(p["train_ms"]), measuring.said(p["call_ms"])]
+        [
+            NAMES[p["varied"]],
+            p[p["varied"]],
+            measuring.format_spread(p["train_ms"]),
+            measuring.format_spread(p["call_ms"]),
+        ]
         for p in points
     ]
     print(measuring.markdown(["varied", "to", "training step, ms a picture", "network call"], rows))
-    result = {"machine": machine, "usual": USUAL, "points": points}
+    result = {"machine": machine, "usual": DEFAULT_SIZES, "points": points}
     measuring.keep(options.out, "growth", result, options.quick)
-    picture(points).save(options.out / f"{measuring.named('growth', options.quick)}.png")
+    picture(points).save(options.out / f"{measuring.file_name('growth', options.quick)}.png")
 
 
 if __name__ == "__main__":

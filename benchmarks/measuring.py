@@ -22,15 +22,15 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 def parser(description: str | None) -> argparse.ArgumentParser:
     """The options that all benchmarks have."""
-    made = argparse.ArgumentParser(
+    arguments = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument(
+    arguments.add_argument(
         "--quick", action="store_true", help="a look whether it works; the numbers mean nothing"
     )
-    made.add_argument("--threads", type=int, default=_threads(), help="of PyTorch; default: all cores")
-    made.add_argument("--out", type=Path, default=RESULTS, help="the folder for JSON and pictures")
-    return made
+    arguments.add_argument("--threads", type=int, default=_threads(), help="of PyTorch; default: all cores")
+    arguments.add_argument("--out", type=Path, default=RESULTS, help="the folder for JSON and pictures")
+    return arguments
 
 
 def cores() -> int:
@@ -61,14 +61,14 @@ def digits_of_size(side: int = 28, data: Path | None = None) -> list[str]:
 
 def by_turns(contenders: Mapping[str, Callable[[], float]], repetitions: int) -> dict[str, list[float]]:
     """What each contender measures, `repetitions` times, in turn; who begins changes. One round before is not counted."""
-    names, found = list(contenders), {name: [] for name in contenders}
+    names, times = list(contenders), {name: [] for name in contenders}
     for name in names:
         contenders[name]()
     for repetition in range(repetitions):
         at = repetition % len(names)
         for name in names[at:] + names[:at]:
-            found[name].append(contenders[name]())
-    return found
+            times[name].append(contenders[name]())
+    return times
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -86,7 +86,7 @@ def ratio(over: Sequence[float], under: Sequence[float]) -> dict[str, float]:
     return spread([a / b for a, b in zip(over, under)])
 
 
-def said(one: Mapping[str, float], digits: int = 2) -> str:
+def format_spread(one: Mapping[str, float], digits: int = 2) -> str:
     return f"{one['median']:.{digits}f} ({one['low']:.{digits}f} to {one['high']:.{digits}f})"
 
 
@@ -120,12 +120,12 @@ def machine(threads: int) -> dict[str, Any]:
 def keep(folder: Path, name: str, result: Mapping[str, Any], quick: bool) -> None:
     """Writes NAME.json. Quick results go beside the real ones, not over them."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{named(name, quick)}.json"
+    path = folder / f"{file_name(name, quick)}.json"
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(f"{path}")
 
 
-def named(name: str, quick: bool) -> str:
+def file_name(name: str, quick: bool) -> str:
     return f"{name}-quick" if quick else name
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import measuring
 
-GOAL = 1200  # MB, at batch 128 with nothing else asked
+GOAL_MB = 1200  # MB, at batch 128 with nothing else asked
 VARIANTS: dict[str, dict[str, Any]] = {
     "as it is": {},
     "recompute": {"recompute": "true"},
@@ -38,7 +38,7 @@ def resident(command: Sequence[str]) -> float:
     return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
-def trained(
+def train_run(
     folder: Path, batch: int, steps: int, options: dict[str, Any], data: Path | None
 ) -> dict[str, float]:
     words = ["train", "mnist", *measuring.digits_of_size(28, data), "--out", str(folder), "--name", "one"]
@@ -68,28 +68,30 @@ def main() -> None:
     machine = measuring.machine(options.threads)
     repetitions, batches = (1, (128,)) if options.quick else (options.repetitions, (128, 512))
     imported = resident([sys.executable, "-c", "import mezzotint.run.fit"])
-    found: dict[tuple[int, str], list[dict[str, float]]] = {}
+    runs: dict[tuple[int, str], list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as name:
         for _ in range(repetitions):
             for batch in batches:
                 for variant, changes in VARIANTS.items():
                     steps = 4 if options.quick else 60 * 128 // batch
-                    one = trained(Path(name), batch, steps, changes, options.data)
-                    found.setdefault((batch, variant), []).append(one)
+                    one = train_run(Path(name), batch, steps, changes, options.data)
+                    runs.setdefault((batch, variant), []).append(one)
                     print(
                         f"batch {batch}, {variant}: {one['mb']:.0f} MB, {one['pictures_a_second']:.0f} pictures/s"
                     )
-    rows, kept = [["imports alone", "", f"{imported:.0f}", "", ""]], []
-    for (batch, variant), ones in found.items():
-        plain = [one["pictures_a_second"] for one in found[batch, "as it is"]]
+    rows, results = [["imports alone", "", f"{imported:.0f}", "", ""]], []
+    for (batch, variant), ones in runs.items():
+        plain_speeds = [one["pictures_a_second"] for one in runs[batch, "as it is"]]
         mb = measuring.spread([one["mb"] for one in ones])
-        speed = measuring.ratio([one["pictures_a_second"] for one in ones], plain)
-        kept.append({"batch": batch, "variant": variant, "mb": mb, "speed": speed, "runs": ones})
-        goal = str(GOAL) if (batch, variant) == (128, "as it is") else ""
-        rows.append([variant, str(batch), measuring.said(mb, 0), goal, measuring.said(speed)])
+        speed = measuring.ratio([one["pictures_a_second"] for one in ones], plain_speeds)
+        results.append({"batch": batch, "variant": variant, "mb": mb, "speed": speed, "runs": ones})
+        goal = str(GOAL_MB) if (batch, variant) == (128, "as it is") else ""
+        rows.append(
+            [variant, str(batch), measuring.format_spread(mb, 0), goal, measuring.format_spread(speed)]
+        )
     head = ["training", "batch", "MB at most", "goal", "speed beside as it is"]
     print(measuring.markdown(head, rows))
-    result = {"machine": machine, "imports_mb": imported, "goal_mb": GOAL, "rows": kept}
+    result = {"machine": machine, "imports_mb": imported, "goal_mb": GOAL_MB, "rows": results}
     measuring.keep(options.out, "memory", result, options.quick)
 
 

@@ -18,7 +18,15 @@ import torch
 from faults import FAULTS
 
 from mezzotint import plots
-from mezzotint.checking.check import WITHIN, Check, check, even_grid, exact_ends, fresh_mixture, ours
+from mezzotint.checking.check import (
+    MAX_STANDARD_ERRORS,
+    Check,
+    check,
+    even_grid,
+    exact_ends,
+    fresh_mixture,
+    ours,
+)
 from mezzotint.diffusion.process import Process, flow, ve, vp
 from mezzotint.diffusion.table import SAMPLERS
 from mezzotint.exchange.diffusers import from_diffusers
@@ -60,17 +68,17 @@ also yours: `mezzotint.check(sampler)`, with `sampler(denoise, x, sigmas) -> x`.
 
 def orders(folder: Path) -> str:
     """Declared and measured orders in every process, and the errors as pictures."""
-    lines, found = [], {}
+    lines, checks_by_name = [], {}
     for name, row in SAMPLERS.items():
         if row.stochastic:
             continue
         checks = [check(name, process=process) for process in PROCESSES.values()]
-        found[name] = checks[0]
+        checks_by_name[name] = checks[0]
         measured = " | ".join(f"{c.order:.2f}" + " (!)" * (not c.passed) for c in checks)
         lines.append(f"| `{name}` | {row.calls} | {row.order} | {measured} | {checks[0].errors[1]:.1e} |")
-    for shown in (True, False):
-        picture = _errors({name: c for name, c in found.items() if SAMPLERS[name].shown is shown})
-        plots.save_png(picture, folder / "pictures" / f"errors_{'shown' if shown else 'more'}.png")
+    for in_list in (True, False):
+        picture = _errors({name: c for name, c in checks_by_name.items() if SAMPLERS[name].shown is in_list})
+        plots.save_png(picture, folder / "pictures" / f"errors_{'shown' if in_list else 'more'}.png")
     return "\n".join(
         [
             "## Order of the samplers\n",
@@ -87,9 +95,9 @@ def orders(folder: Path) -> str:
     )
 
 
-def _errors(found: dict[str, Check]) -> Any:
+def _errors(checks: dict[str, Check]) -> Any:
     return plots.curves(
-        {name: (c.calls, c.errors) for name, c in found.items()},
+        {name: (c.calls, c.errors) for name, c in checks.items()},
         xlabel="network calls",
         ylabel="error, root mean square",
         title="Distance from the exact flow, vp",
@@ -116,7 +124,7 @@ def statistics() -> str:
         [
             "## Stochastic samplers\n",
             "The largest deviation of mean and covariance of 20,000 samples of a Gaussian after 320 steps, in standard "
-            f"errors; {WITHIN:g} are allowed.\n",
+            f"errors; {MAX_STANDARD_ERRORS:g} are allowed.\n",
             "| sampler | calls a step | vp | ve | flow |",
             "|---|---|---|---|---|",
             *lines,
@@ -131,8 +139,8 @@ def agreement(rows: list[dict[str, Any]]) -> str:
     rows = [row for row in rows if "why_not" not in row]
     for implementation, group in groupby(rows, key=lambda row: row["implementation"]):
         runs = list(group)
-        worst = max(runs, key=lambda row: row["difference"])
-        lines.append(f"| {implementation} | {len(runs)} | {worst['difference']:.0e} | {worst['run']} |")
+        largest = max(runs, key=lambda row: row["difference"])
+        lines.append(f"| {implementation} | {len(runs)} | {largest['difference']:.0e} | {largest['run']} |")
     each = [
         f"| {row['implementation']} | {row['run']} | `{row['sampler']}` | {row['difference']:.0e} |"
         for row in rows
@@ -175,8 +183,8 @@ def same_as_diffusers(version: str) -> str:
     for name, theirs, options in SAME:
         end = from_diffusers(getattr(schedulers, theirs)(**options))(denoise, x, sigmas)
         difference = float((ours(name)(denoise, x, sigmas) - end).abs().max())
-        said = ", ".join(f"{key}={value!r}" for key, value in options.items())
-        lines.append(f"| `{name}` | `{theirs}({said})` | {difference:.0e} |")
+        arguments = ", ".join(f"{key}={value!r}" for key, value in options.items())
+        lines.append(f"| `{name}` | `{theirs}({arguments})` | {difference:.0e} |")
     return "\n".join(
         [
             f"## The same steps in diffusers {version}\n",

@@ -29,19 +29,19 @@ SHARES = (1 / 4, 1 / 2, 1)
 SETTINGS: dict[str, Any] = {"sampler": "dpmpp_2m", "steps": 20}
 
 
-def trained(steps: Callable[[int], None], wanted: float) -> tuple[float, int]:
+def train_for(steps: Callable[[int], None], goal_seconds: float) -> tuple[float, int]:
     """Trains for the seconds wanted, ten steps at a time; the seconds and steps that it took."""
     seconds, count = 0.0, 0
-    while seconds < wanted:
+    while seconds < goal_seconds:
         seconds += measuring.seconds(lambda: steps(10))
         count += 10
     return seconds, count
 
 
-def ours(folder: Path, images: int, data: Path, judged: Callable[[Any], float]) -> list[dict[str, float]]:
+def ours(folder: Path, images: int, data: Path, judge: Callable[[Any], float]) -> list[dict[str, float]]:
     run = our_run(folder, "data.labels=false", "sample.guidance=1", "train.batch_size=64", data=data)
     stream = run.steps(images // 64)
-    found: list[dict[str, float]] = []
+    points: list[dict[str, float]] = []
     seconds = 0.0
     for share in SHARES:
         began = time.perf_counter()
@@ -50,13 +50,13 @@ def ours(folder: Path, images: int, data: Path, judged: Callable[[Any], float]) 
         float(progress.loss)
         seconds += time.perf_counter() - began
         samples = run.model.sample(2000, **SETTINGS)
-        found.append({"seconds": seconds, "pictures": 64.0 * run.state.step, "ratio": judged(samples.values)})
-        print(f"ours: {found[-1]}")
-    return found
+        points.append({"seconds": seconds, "pictures": 64.0 * run.state.step, "ratio": judge(samples.values)})
+        print(f"ours: {points[-1]}")
+    return points
 
 
 def theirs(
-    folder: Path, marks: list[float], data: Path, judged: Callable[[Any], float]
+    folder: Path, marks: list[float], data: Path, judge: Callable[[Any], float]
 ) -> list[dict[str, float]]:
     import torch
 
@@ -72,11 +72,11 @@ def theirs(
     net, table = adapted(copy.deepcopy(run.state.net), "diffusers"), linear(1000)
     steps, average = diffusers_example(net, run.source.pictures.images, "no")
     averaged = copy.deepcopy(net)
-    found: list[dict[str, float]] = []
+    points: list[dict[str, float]] = []
     seconds, count = 0.0, 0
     for mark in marks:
-        more, taken = trained(steps, mark - seconds)
-        seconds, count = seconds + more, count + taken
+        more, steps_done = train_for(steps, mark - seconds)
+        seconds, count = seconds + more, count + steps_done
         average.copy_to(averaged.parameters())
         belief = Denoiser(averaged.net.eval(), vp, eps, table.index, dtype=run.dtype)
         parts = []
@@ -85,10 +85,10 @@ def theirs(
             walk = generate(vp, table, (1, 28, 28), seeds, spacing="trailing", **SETTINGS)
             *_, last = alone(belief, walk, corrections=[clip()])
             parts.append(to_uint8(last.x0))
-        row = {"seconds": seconds, "pictures": float(BATCH * count), "ratio": judged(torch.cat(parts))}
-        found.append(row)
+        row = {"seconds": seconds, "pictures": float(BATCH * count), "ratio": judge(torch.cat(parts))}
+        points.append(row)
         print(f"diffusers' loop: {row}")
-    return found
+    return points
 
 
 def picture(curves: dict[str, list[dict[str, float]]]) -> Any:
@@ -122,15 +122,15 @@ def main() -> None:
 
     judge = Judge(configuration.load("mnist", [f"data.path={options.data}"]).data, 2000)
 
-    def judged(values: Any) -> float:
+    def ratio_of(values: Any) -> float:
         return (
             frechet_distance(Moments.of(extract(judge.extractor, values).pool), judge.moments) / judge.floor
         )
 
     images = 2560 if options.quick else options.images
     with tempfile.TemporaryDirectory() as name:
-        mine = ours(Path(name), images, options.data, judged)
-        other = theirs(Path(name), [point["seconds"] for point in mine], options.data, judged)
+        mine = ours(Path(name), images, options.data, ratio_of)
+        other = theirs(Path(name), [point["seconds"] for point in mine], options.data, ratio_of)
     curves = {"mezzotint, mnist recipe": mine, "diffusers' example, same network": other}
     rows = [
         [name, f"{p['seconds']:.0f}", f"{p['pictures']:,.0f}", f"{p['ratio']:.2f}"]
@@ -141,7 +141,7 @@ def main() -> None:
     measuring.keep(
         options.out, "quality", {"machine": machine, "settings": SETTINGS, "curves": curves}, options.quick
     )
-    picture(curves).save(options.out / f"{measuring.named('quality', options.quick)}.png")
+    picture(curves).save(options.out / f"{measuring.file_name('quality', options.quick)}.png")
 
 
 if __name__ == "__main__":

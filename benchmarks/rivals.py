@@ -58,12 +58,12 @@ def make() -> dict[str, str]:
     (packages / "ours.pth").write_text(f"import site; site.addsitedir({ours!r})\n", encoding="utf-8")
     (packages / "torchvision.py").write_text(STAND_IN, encoding="utf-8")
     pip = [sys.executable, "-m", "pip", "--python", str(PYTHON), "install", "--quiet", "--no-deps"]
-    told: dict[str, str] = {}
+    failures: dict[str, str] = {}
     for requirement in (*NEEDED, *RIVALS.values()):
         done = subprocess.run([*pip, requirement], capture_output=True, text=True, check=False)
         if done.returncode:
-            told[requirement.split("=")[0]] = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
-    return {name: told.get(pinned.split("=")[0]) or _tried(name) for name, pinned in RIVALS.items()}
+            failures[requirement.split("=")[0]] = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
+    return {name: failures.get(pinned.split("=")[0]) or _tried(name) for name, pinned in RIVALS.items()}
 
 
 def _tried(name: str) -> str:
@@ -75,12 +75,12 @@ def _tried(name: str) -> str:
 
 
 def main() -> dict[str, str]:
-    found = make()
+    versions = make()
     RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / "rivals.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    for name, version in found.items():
+    (RESULTS / "rivals.json").write_text(json.dumps(versions, indent=1) + "\n", encoding="utf-8")
+    for name, version in versions.items():
         print(f"{name}: {version}")
-    return found
+    return versions
 
 
 def continue_there() -> None:

@@ -1,4 +1,4 @@
-"""What does training you can trust cost?  Our loop against a bare one, on the mnist recipe, in one process by turns.
+"""What do the safety features of training cost, per step?  Our loop against a bare one, on the mnist recipe, in one process by turns.
 
 The bare loop draws noise, levels and order from torch's generator, keeps one average of the weights, and looks at
 nothing. Ours: noise and order as functions of (seed, step, row), the gate for values that are not finite, losses by

@@ -46,22 +46,22 @@ def counted(model: Any) -> Iterator[Calls]:
 def latency(name: str, repetitions: int) -> dict[str, Any]:
     from mezzotint.model.model import load
 
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     loaded: list[Any] = []
-    found["load"] = measuring.seconds(lambda: loaded.append(load(name)))
+    result["load"] = measuring.seconds(lambda: loaded.append(load(name)))
     (model,) = loaded
     label = "all" if model.classes else None
-    found["first"] = measuring.seconds(lambda: model.sample(64, label=label))
+    result["first"] = measuring.seconds(lambda: model.sample(64, label=label))
     again = [measuring.seconds(lambda: model.sample(64, label=label)) for _ in range(repetitions)]
-    found["loaded"] = measuring.spread(again)
+    result["loaded"] = measuring.spread(again)
     with counted(model) as calls:
         model.sample(64, label=label)
-    found["calls a picture"] = calls.rows / 64
+    result["calls a picture"] = calls.rows / 64
     with tempfile.TemporaryDirectory() as folder:
         shell = [shell_sample(name, Path(folder)) for _ in range(max(1, repetitions // 3))]
-    found["shell"] = measuring.spread(shell)
-    found["settings"] = model.config.sample.model_dump()
-    return found
+    result["shell"] = measuring.spread(shell)
+    result["settings"] = model.config.sample.model_dump()
+    return result
 
 
 def curve(name: str, data: Path | None, n: int, steps: tuple[int, ...]) -> list[dict[str, Any]]:
@@ -70,9 +70,9 @@ def curve(name: str, data: Path | None, n: int, steps: tuple[int, ...]) -> list[
     from mezzotint.model.model import load
 
     model = load(name)
-    wanted = model.config.data if data is None else model.config.data.model_copy(update={"path": data})
+    data_config = model.config.data if data is None else model.config.data.model_copy(update={"path": data})
     channels, *size = model.facts.shape
-    reference = open_reference(wanted, (size[0], size[1]), channels)
+    reference = open_reference(data_config, (size[0], size[1]), channels)
     judge = open_judge("auto", reference, model.device)
     points = []
     for sampler in SAMPLERS:
@@ -95,16 +95,16 @@ def picture(points: list[dict[str, Any]]) -> Any:
     }
     figure, axes = figure_of(9.0, 3.6, columns=2)
     for axis, (key, words) in zip(axes, panels.items()):
-        drawn: list[float] = []
+        distances: list[float] = []
         for i, sampler in enumerate(dict.fromkeys(p["sampler"] for p in points)):
             mine = [p for p in points if p["sampler"] == sampler and key in p]
             y = [100 * (1 - p[key]) if key == "agreement" else p[key] for p in mine]
             axis.plot(
                 [p["calls"] for p in mine], y, color=COLOURS[i], marker="o", markersize=4, label=sampler
             )
-            drawn += y
+            distances += y
         log_axis(axis, "x", [p["calls"] for p in points])
-        log_axis(axis, "y", [y for y in drawn if y > 0])
+        log_axis(axis, "y", [y for y in distances if y > 0])
         axis.set(xlabel="network calls a picture", ylabel=words)
     axes[0].legend(frameon=False, fontsize=9)
     return render(figure)
@@ -120,14 +120,14 @@ def main() -> None:
     result: dict[str, Any] = {"machine": machine, "goals": GOALS}
     result |= latency(options.model, 2 if options.quick else 15)
     rows = [["load", f"{result['load']:.2f}", ""], ["the first 64 pictures", f"{result['first']:.2f}", ""]]
-    rows += [["64 pictures, loaded", measuring.said(result["loaded"], 3), GOALS["loaded"]]]
-    rows += [["64 pictures from the shell", measuring.said(result["shell"]), GOALS["shell"]]]
+    rows += [["64 pictures, loaded", measuring.format_spread(result["loaded"], 3), GOALS["loaded"]]]
+    rows += [["64 pictures from the shell", measuring.format_spread(result["shell"]), GOALS["shell"]]]
     print(measuring.markdown(["what", "seconds", "at most"], [[str(w) for w in row] for row in rows]))
     print(f"{result['calls a picture']:g} network calls a picture")
     n, steps = (100, STEPS[1:3]) if options.quick else (2000, STEPS)
     result |= {"n": n, "curve": curve(options.model, options.data, n, steps)}
     measuring.keep(options.out, "sampling", result, options.quick)
-    picture(result["curve"]).save(options.out / f"{measuring.named('sampling', options.quick)}.png")
+    picture(result["curve"]).save(options.out / f"{measuring.file_name('sampling', options.quick)}.png")
 
 
 if __name__ == "__main__":

@@ -162,9 +162,9 @@ def get(port: int, path: str) -> tuple[int, bytes]:
 # --- measuring -------------------------------------------------------------------------------------------
 
 
-def load(port: int, wanted: list[dict[str, Any]]) -> dict[str, float]:
+def load(port: int, requests: list[dict[str, Any]]) -> dict[str, float]:
     """Throughput and latencies of the whole load, and of GET / meanwhile."""
-    left, times, probes, lost = list(reversed(wanted)), [], [], []
+    left, times, probes, lost = list(reversed(requests)), [], [], []
     over = threading.Event()
 
     def client() -> None:
@@ -196,7 +196,7 @@ def load(port: int, wanted: list[dict[str, Any]]) -> dict[str, float]:
     over.set()
     prober.join()
     return {
-        "pictures_a_second": len(wanted) / seconds,
+        "pictures_a_second": len(requests) / seconds,
         "p50_s": quantile(times, 0.5),
         "p95_s": quantile(times, 0.95),
         "health_p99_ms": 1000 * quantile(probes, 0.99),
@@ -211,40 +211,40 @@ def quantile(values: list[float], share: float) -> float:
 
 def memory(port: int, count: int) -> list[float]:
     """MiB of the server after every tenth of many small requests."""
-    found = []
+    sizes = []
     for tenth in range(10):
         load(port, [{"steps": 2, "seed": i} for i in range(count // 10)])
         lines = get(port, "/metrics")[1].decode().splitlines()
         (line,) = (line for line in lines if line.startswith("process_resident_memory_bytes "))
-        found.append(round(float(line.split()[1]) / 2**20, 1))
-        print(f"  memory after {(tenth + 1) * count // 10} requests: {found[-1]} MiB")
-    return found
+        sizes.append(round(float(line.split()[1]) / 2**20, 1))
+        print(f"  memory after {(tenth + 1) * count // 10} requests: {sizes[-1]} MiB")
+    return sizes
 
 
-def compare(path: Path, wanted: list[dict[str, Any]]) -> float:
+def compare(path: Path, requests: list[dict[str, Any]]) -> float:
     """The largest difference between shared and alone, in float32 before quantization, of values in [-1, 1]."""
     from mezzotint.model.model import load as load_model
     from mezzotint.serve.engine.engine import Engine
     from mezzotint.serve.engine.tickets import Ticket
 
-    model, engine, worst, tickets = (
+    model, engine, largest, tickets = (
         load_model(path, device="cpu"),
-        Engine(max_queue=len(wanted), max_per_client=len(wanted)),
+        Engine(max_queue=len(requests), max_per_client=len(requests)),
         0.0,
         [],
     )
-    for wish in wanted:
-        chosen = {k: v for k, v in wish.items() if k in ("sampler", "steps")}
-        ticket = Ticket(model, model.request(1, label=wish["class"], seed=wish["seed"], **chosen))
+    for wish in requests:
+        settings = {k: v for k, v in wish.items() if k in ("sampler", "steps")}
+        ticket = Ticket(model, model.request(1, label=wish["class"], seed=wish["seed"], **settings))
         engine.submit(ticket)
-        tickets.append((ticket, wish, chosen))
-    for ticket, wish, chosen in tickets:
+        tickets.append((ticket, wish, settings))
+    for ticket, wish, settings in tickets:
         ticket.over.wait()
         assert ticket.result is not None, ticket.error
-        *_, last = model.stream(1, label=wish["class"], seed=wish["seed"], **chosen)
-        worst = max(worst, float((ticket.result - last.x0).abs().max()))
+        *_, last = model.stream(1, label=wish["class"], seed=wish["seed"], **settings)
+        largest = max(largest, float((ticket.result - last.x0).abs().max()))
     engine.close(0)
-    return worst
+    return largest
 
 
 def call_ms(path: Path) -> dict[str, dict[str, float]]:
@@ -252,11 +252,11 @@ def call_ms(path: Path) -> dict[str, dict[str, float]]:
     from mezzotint.model.model import load as load_model
 
     model, rival = load_model(path, device="cpu"), rival_network()
-    found: dict[str, dict[str, float]] = {}
+    result: dict[str, dict[str, float]] = {}
     for name, net, key in (("ours", model.denoiser.net, "label"), ("diffusers", rival, "class_labels")):
-        found[name] = {"parameters": sum(p.numel() for p in net.parameters())}  # type: ignore[union-attr]
+        result[name] = {"parameters": sum(p.numel() for p in net.parameters())}  # type: ignore[union-attr]
         for rows in (1, 16):
-            x, told, label = (
+            x, c_noise, label = (
                 torch.randn(rows, 1, SIDE, SIDE),
                 torch.full((rows,), 500.0),
                 torch.arange(rows) % 10,
@@ -265,10 +265,10 @@ def call_ms(path: Path) -> dict[str, dict[str, float]]:
             with torch.no_grad():
                 for _ in range(12):
                     began = time.perf_counter()
-                    net(x, told, **{key: label})
+                    net(x, c_noise, **{key: label})
                     times.append(time.perf_counter() - began)
-            found[name][f"ms_{rows}_rows"] = 1000 * statistics.median(times[2:])
-    return found
+            result[name][f"ms_{rows}_rows"] = 1000 * statistics.median(times[2:])
+    return result
 
 
 def main() -> None:

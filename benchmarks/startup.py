@@ -93,7 +93,7 @@ def main() -> None:
         "imports": spent,
     }
     rows = [
-        [name, measuring.said(measuring.spread(values)), GOALS.get(name, "")]
+        [name, measuring.format_spread(measuring.spread(values)), GOALS.get(name, "")]
         for name, values in times.items()
     ]
     print(measuring.markdown(["until", "seconds", "at most"], rows))

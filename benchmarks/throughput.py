@@ -286,9 +286,9 @@ def main() -> None:
         "pictures_a_second": {name: measuring.spread(values) for name, values in rates.items()},
         "ratios": ratios,
     }
-    rows = [[name, measuring.said(measuring.spread(values), 0)] for name, values in rates.items()]
+    rows = [[name, measuring.format_spread(measuring.spread(values), 0)] for name, values in rates.items()]
     print(measuring.markdown(["loop", "pictures a second"], rows))
-    rows = [[r["ours"], r["theirs"], measuring.said(r, 3), r["goal"]] for r in ratios]
+    rows = [[r["ours"], r["theirs"], measuring.format_spread(r, 3), r["goal"]] for r in ratios]
     print(measuring.markdown(["ours", "theirs", "ratio", "at least"], rows))
     measuring.keep(options.out, "throughput", result, options.quick)
 

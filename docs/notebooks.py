@@ -17,11 +17,13 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def notebook(script: str) -> str:
     """The text of the .ipynb file of a script; cells are named by their place."""
-    found = jupytext.reads(script, fmt="py:percent")
-    for i, cell in enumerate(found.cells):
+    document = jupytext.reads(script, fmt="py:percent")
+    for i, cell in enumerate(document.cells):
         cell["id"] = f"cell-{i + 1:02}"
-    found.metadata.pop("jupytext")  # the script is the master: a notebook that is changed does not write it
-    return jupytext.writes(found, fmt="ipynb").rstrip("\n") + "\n"
+    document.metadata.pop(
+        "jupytext"
+    )  # the script is the master: a notebook that is changed does not write it
+    return jupytext.writes(document, fmt="ipynb").rstrip("\n") + "\n"
 
 
 def pages(root: Path = ROOT) -> dict[Path, str]:
@@ -32,10 +34,10 @@ def pages(root: Path = ROOT) -> dict[Path, str]:
 
 def stale(root: Path = ROOT) -> list[Path]:
     """Notebooks that are not what their scripts say, or have no script any more."""
-    wanted = pages(root)
-    there = (root / "notebooks").glob("*.ipynb")
-    old = {path for path, text in wanted.items() if not path.exists() or path.read_text("utf-8") != text}
-    return sorted(old | {path for path in there if path not in wanted})
+    expected = pages(root)
+    existing = (root / "notebooks").glob("*.ipynb")
+    old = {path for path, text in expected.items() if not path.exists() or path.read_text("utf-8") != text}
+    return sorted(old | {path for path in existing if path not in expected})
 
 
 if __name__ == "__main__":

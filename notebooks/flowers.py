@@ -153,8 +153,8 @@ for event in fit(recipe, RUN):
 plots.loss_curve(read_metrics(RUN))
 
 # %% [markdown]
-# Of few pictures, watch the held-out loss: where it turns up while the other falls, the model begins to learn the
-# pictures by heart.
+# Of few pictures, watch the held-out loss: where it turns up while the other falls, the model begins to copy the
+# pictures (it memorizes).
 #
 # ## Flowers by kind
 #
@@ -188,22 +188,24 @@ denoising(way)
 # that has never seen either. Far above that, the model remembers more than it has understood.
 
 # %%
-(found,) = evaluate([str(RUN)], n=N)
-print("against:", found.reference, "\n")
+(evaluation,) = evaluate([str(RUN)], n=N)
+print("against:", evaluation.reference, "\n")
 print(f"{'':26}{'real':>9}{'yours':>9}")
-for number in found.numbers:
+for number in evaluation.numbers:
     real = "" if number.real is None else f"{number.real:.3f}"
     between = "" if number.low is None else f"   {number.low:.3f} to {number.high:.3f}"
     print(f"{number.name:26}{real:>9}{number.value:9.3f}{between}")
-print("\nthis model copies its training pictures" if found.copying else "\nno copies to speak of")
+print("\nthis model copies its training pictures" if evaluation.copying else "\nno copies to speak of")
 
 # %% [markdown]
 # Numbers may be wrong, eyes less often. Above ten samples, below the training picture that is nearest to each. The
 # least suspicious reason for likeness is that both are blurred; the most suspicious is a stem with the same bend.
 
 # %%
-made = found.made
-plots.sheet(torch.cat([made.values[:10], made.nearest[:10]]), columns=10, row_labels=["sample", "nearest"])
+samples = evaluation.samples
+plots.sheet(
+    torch.cat([samples.values[:10], samples.nearest[:10]]), columns=10, row_labels=["sample", "nearest"]
+)
 
 # %% [markdown]
 # ## Where to go from here

@@ -24,4 +24,4 @@ def digits() -> tuple[Tensor, Tensor]:
 @cache
 def judge() -> Classifier:
     images, labels = digits()
-    return train_classifier(images[:LEARNED], labels[:LEARNED], 10, seen=12_000)
+    return train_classifier(images[:LEARNED], labels[:LEARNED], 10, pictures_seen=12_000)

@@ -16,9 +16,9 @@ from mezzotint import load, plots
 from mezzotint.disk.folder import read_metrics
 
 PICTURES = Path(__file__).parent / "pictures"
-ROWS = 2  # of a sheet
-CAPTION = 130  # pixels
-WIDE = 900
+ROWS_OF_A_SHEET = 2  # of a sheet
+CAPTION_PIXELS = 130  # pixels
+MAX_WIDTH_PIXELS = 900
 
 
 def step_of(path: Path) -> int:
@@ -34,14 +34,14 @@ def along_training(folder: Path, rows_of_a_sheet: int) -> Image.Image:
     strips = []
     for path in chosen:
         with Image.open(path) as sheet:
-            high = sheet.height * ROWS // rows_of_a_sheet
+            high = sheet.height * ROWS_OF_A_SHEET // rows_of_a_sheet
             strip = sheet.convert("RGB").crop((0, 0, sheet.width, high))
-        scale = max(1, (WIDE - CAPTION) // strip.width) if strip.height < 100 else 1
+        scale = max(1, (MAX_WIDTH_PIXELS - CAPTION_PIXELS) // strip.width) if strip.height < 100 else 1
         strips.append(strip.resize((strip.width * scale, strip.height * scale), Image.Resampling.NEAREST))
-    page = Image.new("RGB", (CAPTION + strips[0].width, sum(s.height + 8 for s in strips)), "white")
+    page = Image.new("RGB", (CAPTION_PIXELS + strips[0].width, sum(s.height + 8 for s in strips)), "white")
     draw, y = ImageDraw.Draw(page), 0
     for path, strip in zip(chosen, strips):
-        page.paste(strip, (CAPTION, y))
+        page.paste(strip, (CAPTION_PIXELS, y))
         step = step_of(path)
         draw.text((4, y + strip.height // 2 - 8), f"step {step:,}", fill="black", font_size=16)
         y += strip.height + 8

@@ -38,8 +38,8 @@ def _paragraph(lines: list[str]) -> Iterator[str]:
                 items[-1] += " " + line.strip()
         next_name = rf"(?<=\.) (?={NAMED.pattern})"
         for item in (each for line in items for each in re.split(next_name, line)):
-            name_of, said = item.split(": ", 1)
-            yield f"- ``{name_of}``: {_inline(said)}"
+            name_of, meaning = item.split(": ", 1)
+            yield f"- ``{name_of}``: {_inline(meaning)}"
         yield ""
         return
     for indented, group in groupby(lines, lambda line: line.startswith("  ")):

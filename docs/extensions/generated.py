@@ -24,6 +24,7 @@ from mezzotint.serve.http.api import create_app
 from mezzotint.serve.http.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
+GROUPS = ROOT / "src" / "mezzotint" / "config"  # of the configuration, a file each
 LINE = re.compile(r"^<!-- generated: (\w+)(?: (.+))? -->$", re.MULTILINE)
 
 
@@ -53,8 +54,8 @@ def kind(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
         ("maximum", "to"),
         ("exclusiveMaximum", "below"),
     ]
-    said = " ".join(f"{word} {_number(schema[key])}" for key, word in bounds if key in schema)
-    return schema.get("type", "anything") + (f" {said}" if said else "")
+    bounds_text = " ".join(f"{word} {_number(schema[key])}" for key, word in bounds if key in schema)
+    return schema.get("type", "anything") + (f" {bounds_text}" if bounds_text else "")
 
 
 def _number(value: float) -> str:
@@ -69,43 +70,41 @@ def _plain(value: Any) -> str:
     return words.get(str(value), str(value))
 
 
-def entry(term: str, said: str) -> str:
+def entry(term: str, text: str) -> str:
     """One term of a definition list, or a paragraph where nothing is said of it."""
-    return f"{term}\n: {said}\n" if said else f"{term}\n"
+    return f"{term}\n: {text}\n" if text else f"{term}\n"
 
 
 # --- the configuration ------------------------------------------------------------------------------------
 
 
 def comments() -> dict[tuple[str, str], str]:
-    """(class, field) -> the comment beside it in the source of its group."""
-    found: dict[tuple[str, str], str] = {}
-    for file in sorted(Path(config.__file__).parent.glob("*.py")):
-        text = file.read_text(encoding="utf-8")
-        lines = text.splitlines()
-        fields = [
-            (node.name, field)
-            for node in ast.parse(text).body
-            if isinstance(node, ast.ClassDef)
-            for field in node.body
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-        ]
-        for name, field in fields:
-            end = field.end_lineno or field.lineno
-            words = [line.partition("  # ")[2] for line in lines[field.lineno - 1 : end]]
-            found[name, ast.unparse(field.target)] = " ".join(filter(None, words))
-    return found
+    """(class, field) -> the comment beside it in the source: in the files of the groups, one file each."""
+    return {
+        key: text
+        for path in sorted(GROUPS.glob("*.py"))
+        for key, text in _comments_of(path.read_text("utf-8"))
+    }
+
+
+def _comments_of(source: str) -> Iterator[tuple[tuple[str, str], str]]:
+    lines = source.splitlines()
+    classes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
+    for owner, field in ((node, field) for node in classes for field in node.body):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and field.end_lineno:
+            parts = [line.partition("  # ")[2] for line in lines[field.lineno - 1 : field.end_lineno]]
+            yield (owner.name, field.target.id), " ".join(filter(None, parts))
 
 
 def configuration() -> Iterator[str]:
     """Every key of the tree."""
     schema = config.Config.model_json_schema()
-    definitions, said = schema["$defs"], comments()
+    definitions, texts = schema["$defs"], comments()
     for name, part in config.Config.model_fields.items():
         yield f"\n## `{name}`\n"
         choices = _models(part.annotation)
         for model in choices:
-            yield from _keys(name, model, definitions, said, of_several=len(choices) > 1)
+            yield from _keys(name, model, definitions, texts, of_several=len(choices) > 1)
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
@@ -119,7 +118,7 @@ def _keys(
     path: str,
     model: type[BaseModel],
     definitions: dict[str, Any],
-    said: dict[tuple[str, str], str],
+    texts: dict[tuple[str, str], str],
     of_several: bool,
 ) -> Iterator[str]:
     schema = definitions[model.__name__]
@@ -134,13 +133,13 @@ def _keys(
             continue
         default = "needed" if field.is_required() else f"default `{_plain(field.default)}`"
         words = f"{kind(schema['properties'][name], definitions)}; {default}"
-        comment = said.get((model.__name__, name))
+        comment = texts.get((model.__name__, name))
         yield entry(
             f"`{path}.{name}`", f"{comment[0].upper()}{comment[1:]}. *{words}*" if comment else f"*{words}*"
         )
     for place, models in below:
         for each in models:
-            yield from _keys(place, each, definitions, said, of_several=len(models) > 1)
+            yield from _keys(place, each, definitions, texts, of_several=len(models) > 1)
 
 
 # --- the command line -------------------------------------------------------------------------------------
@@ -192,8 +191,8 @@ def rest() -> Iterator[str]:
     schemas = document["components"]["schemas"]
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
-            said = operation.get("description") or operation.get("summary", "")
-            yield f"\n## `{method.upper()} {path}`\n\n{_escape(said)}\n"
+            text = operation.get("description") or operation.get("summary", "")
+            yield f"\n## `{method.upper()} {path}`\n\n{_escape(text)}\n"
             for one in operation.get("parameters", ()):
                 yield entry(f"`{one['name']}` (in the {one['in']})", _field(one["schema"], schemas))
             for title, content in _bodies(operation, schemas):
@@ -208,11 +207,11 @@ def rest() -> Iterator[str]:
 
 def _bodies(operation: dict[str, Any], schemas: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """What goes in and what comes out where all is well, by name."""
-    given = operation.get("requestBody", {}).get("content", {})
+    body = operation.get("requestBody", {}).get("content", {})
     answers = {
         code: each.get("content", {}) for code, each in operation["responses"].items() if code[0] == "2"
     }
-    for title, content in [("Body", given), *((f"Answer {code}", each) for code, each in answers.items())]:
+    for title, content in [("Body", body), *((f"Answer {code}", each) for code, each in answers.items())]:
         if content:
             names = [name for name in re.findall(r"schemas/(\w+)", str(content)) if name in schemas]
             links = ", ".join(f"[{name}](#{name.lower()})" for name in dict.fromkeys(names))
@@ -221,10 +220,10 @@ def _bodies(operation: dict[str, Any], schemas: dict[str, Any]) -> Iterator[tupl
 
 def _field(schema: dict[str, Any], schemas: dict[str, Any]) -> str:
     inner = (one.get("description") for one in schema.get("anyOf", ()))
-    said = schema.get("description") or next(filter(None, inner), "")
+    text = schema.get("description") or next(filter(None, inner), "")
     default = f"; default `{_plain(schema['default'])}`" if schema.get("default") is not None else ""
     words = f"*{kind(schema, schemas)}{default}*"
-    return f"{_escape(said[0].upper() + said[1:])}. {words}" if said else words
+    return f"{_escape(text[0].upper() + text[1:])}. {words}" if text else words
 
 
 # --- modules, files and contents ------------------------------------------------------------------------------------
@@ -232,8 +231,8 @@ def _field(schema: dict[str, Any], schemas: dict[str, Any]) -> str:
 
 def modules(package: str, first: list[str]) -> Iterator[str]:
     """A section for the module, or for each module of the package, in the order of reading as far as one is said."""
-    found = import_module(package)
-    names = [each.name for each in pkgutil.iter_modules(getattr(found, "__path__", ()))]
+    package_module = import_module(package)
+    names = [each.name for each in pkgutil.iter_modules(getattr(package_module, "__path__", ()))]
     names = [f"{package}.{name}" for name in dict.fromkeys([*first, *names])]
     for name in names or [package]:
         yield f"\n## `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n   :member-order: bysource\n```\n"
@@ -242,15 +241,15 @@ def modules(package: str, first: list[str]) -> Iterator[str]:
 def contents(folder: Path, words: str) -> Iterator[str]:
     """A table of contents of the pages below a folder that are there."""
     caption, patterns = words.split(": ")
-    found = [path for pattern in patterns.split() for path in sorted(folder.glob(f"{pattern}.md"))]
-    names = [path.relative_to(folder).with_suffix("").as_posix() for path in found]
+    paths = [path for pattern in patterns.split() for path in sorted(folder.glob(f"{pattern}.md"))]
+    names = [path.relative_to(folder).with_suffix("").as_posix() for path in paths]
     yield f"```{{toctree}}\n:caption: {caption}\n:maxdepth: 1\n\n" + "\n".join(names) + "\n```\n"
 
 
 def replace(app: Sphinx, page: str, source: list[str]) -> None:
     """Puts what was generated in the place of its line."""
 
-    def made(match: re.Match[str]) -> str:
+    def markdown(match: re.Match[str]) -> str:
         name, argument = match.groups()
         match name:
             case "commands":
@@ -269,7 +268,7 @@ def replace(app: Sphinx, page: str, source: list[str]) -> None:
             case _:
                 raise ValueError(f"{page}: nothing is generated under the name {name}")
 
-    source[0] = LINE.sub(made, source[0])
+    source[0] = LINE.sub(markdown, source[0])
 
 
 def setup(app: Sphinx) -> None:

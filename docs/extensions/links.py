@@ -18,13 +18,13 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 
 ROOT = Path(__file__).resolve().parents[2]
-LARGEST = 300_000  # bytes of a text that is shown
+MAX_BYTES = 300_000  # bytes of a text that is shown
 ELSEWHERE = {
     "README.md": "index",
     "CHANGELOG.md": "reference/changelog",
     "CONTRIBUTING.md": "reference/contributing",
 }
-shown: set[str] = set()  # paths of files that have a link, relative to the project
+linked_paths: set[str] = set()  # paths of files that have a link, relative to the project
 
 
 def resolve(app: Sphinx, doctree: nodes.document) -> None:
@@ -51,8 +51,8 @@ def resolve(app: Sphinx, doctree: nodes.document) -> None:
             document = ELSEWHERE.get(place) or app.env.path2doc(str(path))
             if document in app.env.found_docs:
                 uri = app.builder.get_relative_uri(page, document)
-            elif path.stat().st_size < LARGEST and _is_text(path):
-                shown.add(place)
+            elif path.stat().st_size < MAX_BYTES and _is_text(path):
+                linked_paths.add(place)
                 uri = app.builder.get_relative_uri(page, "source/" + place)
                 anchor = anchor.replace("L", "line-", 1)
             else:
@@ -71,7 +71,7 @@ def _is_text(path: Path) -> bool:
 
 def pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     """A page for every file that a link leads to."""
-    for place in sorted(shown):
+    for place in sorted(linked_paths):
         text = (ROOT / place).read_text(encoding="utf-8")
         try:
             language = get_lexer_for_filename(place).aliases[0]
@@ -97,7 +97,7 @@ def linkcode_resolve(domain: str, info: dict[str, str]) -> str | None:
         line = inspect.getsourcelines(thing)[1]
     except (AttributeError, TypeError, ValueError, OSError):
         return None
-    shown.add(place)
+    linked_paths.add(place)
     return f"../source/{place}.html#line-{line}"
 
 

@@ -34,7 +34,10 @@ def rows(out: str) -> dict[str, list[str]]:
 def test_a_run(mezzotint: Call, desk: Path) -> None:
     answer = mezzotint("evaluate", "digits", "-n", 100)
     assert answer.code == 0, answer.err
-    assert "against: all of digits, training pictures too" in answer.out
+    assert (
+        "reference: all 1,797 pictures of digits, training pictures included. A model that copies scores well"
+        in answer.out
+    )
     assert "judge: classifier " in answer.out and "n = 100" in answer.out
     found = rows(answer.out)
     assert {"frechet distance", "kernel distance", "precision", "recall", "class agreement", "copies"} <= set(
@@ -93,7 +96,7 @@ def test_points(mezzotint: Call, desk: Path) -> None:
 def test_bits_of_real_pictures_on_request(
     mezzotint: Call, desk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mezzotint.evaluate.bits.MOST", 4)
+    monkeypatch.setattr("mezzotint.evaluate.bits.MAX_PICTURES", 4)
     answer = mezzotint("evaluate", "discrete.v1", "-n", 20, "--json", "--metrics", "vlb,ode")
     assert answer.code == 0, answer.err
     numbers = json.loads(answer.out)[0]["numbers"]
@@ -114,7 +117,7 @@ def test_pictures_of_a_folder_against_a_known_set(mezzotint: Call, desk: Path) -
     ("words", "code", "says"),
     [
         (["nowhere"], 3, "no run and no model file is called 'nowhere'"),
-        (["few"], 2, "add --data NAME"),
+        (["few"], 2, "few holds pictures alone: give the real ones to compare with, --data NAME"),
         (["few", "-n", "10", "--data", "digits"], 3, "few has 6, fewer than n = 10; add -n 6"),
         (["digits", "--metrics", "fid"], 2, "fid is no metric; choose from frechet"),
         (["digits", "--extractor", "vgg"], 2, "--extractor vgg is not one of auto"),

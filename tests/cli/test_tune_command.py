@@ -22,7 +22,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MEZZOTINT_CACHE", str(tmp_path_factory.mktemp("kept")))
         patch.setattr(classifier, "budget", lambda count: 3000)
-        patch.setattr(tuning_judge, "POINTS", 200)
+        patch.setattr(tuning_judge, "REFERENCE_POINTS", 200)
         yield
 
 
@@ -38,9 +38,9 @@ def test_a_run_of_points(mezzotint: Call, own: Path) -> None:
     assert answer.code == 0, answer.err
     trials = [line for line in answer.out.splitlines() if re.match(r" *\d+/\d+  ", line)]
     assert len(trials) > 8 and all("calls, distance" in line and "left" in line for line in trials)
-    assert "average 0.05" in answer.out and "best so far" in trials[0]
+    assert "EMA 0.05" in answer.out and "best so far" in trials[0]
     assert "against 200 fresh points of moons" in answer.out
-    found = dict(re.findall(r"^(sampler|steps|energy distance|average) +(.+)$", answer.out, re.MULTILINE))
+    found = dict(re.findall(r"^(sampler|steps|energy distance|EMA length) +(.+)$", answer.out, re.MULTILINE))
     header = read_header(own / "model.safetensors")
     kept = json.loads((own / "tune.json").read_text())
     assert ("its defaults now" in answer.out) == kept["written"]
@@ -53,7 +53,7 @@ def test_a_dry_run_of_pictures(mezzotint: Call, desk: Path, store: Path) -> None
     before = contents(store / "runs" / "digits")
     answer = mezzotint("tune", "digits", "--quick", "-n", 100, "--dry-run", "--calls", 3)
     assert answer.code == 0, answer.err
-    assert "training a judge of digits" in answer.out and "agreement" in answer.out
+    assert "training a classifier of digits to score with, once" in answer.out and "agreement" in answer.out
     assert "898 training pictures of digits, 90 of them held out" in answer.out
     assert "Fréchet distance" in answer.out and "class agreement" in answer.out
     assert all(int(calls) <= 3 for calls in re.findall(r"(\d+) calls", answer.out))

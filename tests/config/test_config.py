@@ -188,7 +188,9 @@ class TestRefusals:
             ("train.log_every=5", "train.log_every: say it as '500 steps', '2 epochs' or '10%'"),
             ("train.log_every=0 steps", "train.log_every: say it as '500 steps'"),
             ("network.attention=[x]", "network.attention.0: input should be a valid integer"),
-            ("train.precision=bf61", "train.precision: 'bf61' is none of its values; did you mean 'bf16'?"),
+            ("train.precision=bf61", "train.precision: no precision 'bf61'; did you mean 'bf16'?"),
+            ("sample.sampler=dpm++", "sample.sampler: no sampler 'dpm++'; did you mean 'dpmpp_2m'?"),
+            ("sample.sampler=DPM++ SDE", "did you mean 'dpmpp_sde'?"),
             ("train.accumulate=200", "train: accumulate 200 is more than the batch size 128"),
             (
                 "diffusion.schedule={kind: karras, sigma_min: 9, sigma_max: 1}",

@@ -74,9 +74,9 @@ def formulas_are_mathml(built: Path) -> None:
 
 WORDS = [
     ("index", ["The guide", "Training you can trust", "Contributing"]),
-    ("reference/commands", ["mezzotint show reverse", "--guidance", "go on although the budget has changed"]),
+    ("reference/commands", ["mezzotint show reverse", "--guidance", "continuation with another budget"]),
     ("reference/configuration", ["train.batch_size", "number from 0 below 1; default 0.05", "Norm of the gradient"]),
-    ("reference/rest", ["POST /v1/generate", "GenerateOrder", "keep beliefs in the range"]),
+    ("reference/rest", ["POST /v1/generate", "GenerateBody", "keep beliefs in the range"]),
     ("reference/diffusion", ["add_noise", "Draws from q(x | x0) by reparameterization", "x0, eps: (B, *D)"]),
     ("reference/api", ["from_diffusers", "Measures a sampler against exact solutions"]),
     ("reference/contributing", ["ralston", "Add a data set"]),

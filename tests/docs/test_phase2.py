@@ -83,8 +83,8 @@ def test_a_network_must_be_told_the_level() -> None:
     figures = module(GUIDE / "figures" / "phase2.py")
     exact = Empirical(vp, torch.tensor([[-1.0], [1.0]]))
     x = torch.linspace(-2, 2, 41)[:, None]
-    told = figures.fitted(figures.time_condition, 250)
-    untold = figures.fitted(torch.zeros_like, 250)
+    told = figures.train_on_points(figures.time_condition, 250)
+    untold = figures.train_on_points(torch.zeros_like, 250)
 
     def away(denoiser: Denoiser) -> Tensor:
         levels = torch.tensor([2.0, -3.0], dtype=torch.float64)
@@ -114,7 +114,7 @@ def test_c_in_makes_inputs_of_variance_one() -> None:
             (parameterization.v, 1.0),
             (parameterization.edm, 0.25),
         ):
-            spread = kind(alpha, sigma).into ** 2 * (alpha**2 * variance + sigma**2)
+            spread = kind(alpha, sigma).c_in ** 2 * (alpha**2 * variance + sigma**2)
             torch.testing.assert_close(spread, torch.ones_like(spread))
 
 

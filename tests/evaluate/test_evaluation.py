@@ -44,7 +44,7 @@ def world() -> tuple[Reference, Extractor, Tensor, Tensor]:
     images, labels = pictures.batch(order)
     assert labels is not None
     train, reference = slice(0, LEARNED), slice(LEARNED, LEARNED + N)
-    net = train_classifier(images[train], labels[train], 10, seen=15_000)
+    net = train_classifier(images[train], labels[train], 10, pictures_seen=15_000)
     real = Reference(
         name="digits",
         words="held-out digits",
@@ -167,9 +167,9 @@ def test_page_has_numbers_pictures_and_the_verdict(
 ) -> None:
     real, judge, images, labels = world
     copied = judge_samples(SampleSet("<copier>", spoilt("copies", real, images, labels), labels), judge, real)
-    html = page([copied, replace(copied, source="from json", made=None, copies=None)])
+    html = page([copied, replace(copied, source="from json", samples=None, copies=None)])
     assert "&lt;copier&gt;" in html and "<copier>" not in html
-    assert html.count("data:image/png;base64,") == 2 and "copies its training pictures" in html
+    assert html.count("data:image/png;base64,") == 2 and "This model copies its training pictures" in html
     assert real.version in html and judge.version in html and "://" not in html
 
 
@@ -207,7 +207,10 @@ class TestReference:
 
     def test_and_else_all_which_is_said(self) -> None:
         found = open_reference(configuration.parse({"data": {"name": "digits"}}).data)
-        assert "training pictures too" in found.words and len(found.images) == 1797
+        assert (
+            "all 1,797 pictures of digits, training pictures included" in found.words
+            and len(found.images) == 1797
+        )
         assert len(found.unseen) == 90 and len(found.train) == 1707
 
     def test_judges_by_name(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,7 +299,7 @@ def test_sources_that_cannot_be_evaluated(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=np.zeros((20, 8, 8, 1), np.uint8))
     npz = str(tmp_path / "a.npz")
     for sources, options, words in (
-        ([npz], {}, "add --data"),
+        ([npz], {}, "give the real ones to compare with, --data NAME"),
         ([npz], {"metrics": ["fid"]}, "fid is no metric"),
         ([npz], {"n": 3}, "too few"),
         ([npz], {"n": 20, "data": "mixture"}, "holds pictures"),

@@ -65,15 +65,15 @@ def test_skipped_steps_are_named_and_do_not_count() -> None:
     meter = Meter()
     for i in range(6):
         meter.add(progress(float("nan") if i in (1, 4, 5) else 2.0, skipped=i in (1, 4, 5)))
-    assert meter.lost() == 2
+    assert meter.skipped_in_a_row() == 2
     reading = meter.read(106)  # steps 101 to 106
     assert (reading.loss, reading.skipped) == (2.0, [102, 105, 106])
-    assert meter.lost() == 2  # in a row, over readings
+    assert meter.skipped_in_a_row() == 2  # in a row, over readings
     meter.add(progress(float("inf"), skipped=True))
-    assert meter.lost() == 3
+    assert meter.skipped_in_a_row() == 3
     assert math.isnan(meter.read(107).loss)
     meter.add(progress(1.0))
-    assert meter.lost() == 0
+    assert meter.skipped_in_a_row() == 0
 
 
 def test_what_was_not_read_survives_a_resume() -> None:
@@ -83,12 +83,12 @@ def test_what_was_not_read_survives_a_resume() -> None:
         whole.add(progress(loss, i))
     for i, loss in enumerate(losses[:4]):
         first.add(progress(loss, i))
-    second = Meter(json.loads(json.dumps(first.unread())))
+    second = Meter(json.loads(json.dumps(first.pending_rows())))
     for i, loss in enumerate(losses[4:], 4):
         second.add(progress(loss, i))
-    assert second.unread() == whole.unread() and len(whole.unread()) == 7
+    assert second.pending_rows() == whole.pending_rows() and len(whole.pending_rows()) == 7
     assert second.read(7)[:3] == whole.read(7)[:3]
-    assert second.unread() == []
+    assert second.pending_rows() == []
 
 
 def test_speed_counts_this_sessions_steps_and_leaves_out_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +96,7 @@ def test_speed_counts_this_sessions_steps_and_leaves_out_pauses(monkeypatch: pyt
     monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
     earlier = Meter()
     earlier.add(progress(1.0))
-    meter = Meter(3 * earlier.unread())  # steps of an earlier session took none of this one's time
+    meter = Meter(3 * earlier.pending_rows())  # steps of an earlier session took none of this one's time
     for _ in range(6):
         meter.add(progress(1.0))
         now[0] += 0.5

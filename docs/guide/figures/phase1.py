@@ -141,13 +141,13 @@ def ideal() -> Image.Image:
     """A digit under noise, and what the ideal denoiser of the other 1,796 believes; no picture of them is it."""
     x0, others = digits().split([1, 1796])
     exact = Empirical(vp, others)
-    shown = (4.0, 2.0, 1.0, 0.0, -1.0, -2.0, -4.0)
-    noisy = [add_noise(vp, x0, eps_for(x0), level(one)) for one in shown]
-    beliefs = [exact(x, level(one)) for x, one in zip(noisy, shown)]
+    logsnrs = (4.0, 2.0, 1.0, 0.0, -1.0, -2.0, -4.0)
+    noisy = [add_noise(vp, x0, eps_for(x0), level(one)) for one in logsnrs]
+    beliefs = [exact(x, level(one)) for x, one in zip(noisy, logsnrs)]
     return sheet(
         to_uint8(torch.cat(noisy + beliefs)),
-        columns=len(shown),
-        captions=["logsnr 4", *(f"{one:g}" for one in shown[1:])],
+        columns=len(logsnrs),
+        captions=["logsnr 4", *(f"{one:g}" for one in logsnrs[1:])],
         row_labels=["x", "E[x0 | x]"],
     )
 

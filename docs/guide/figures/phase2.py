@@ -30,7 +30,7 @@ def level(logsnr: float) -> Tensor:
     return torch.tensor(logsnr, dtype=torch.float64)
 
 
-def fitted(c_noise: Callable[[Tensor], Tensor], steps: int = 1500) -> Denoiser:
+def train_on_points(c_noise: Callable[[Tensor], Tensor], steps: int = 1500) -> Denoiser:
     """A small network that has learned the two points -1 and 1."""
     torch.manual_seed(0)
     net = MLP(dim=1, width=32, depth=2)
@@ -55,8 +55,8 @@ def told() -> Image.Image:
     figure, axes = figure_of(4.6, 5.6, 2)
     with torch.enable_grad():
         denoisers = {
-            "told the level": fitted(time_condition),
-            "not told": fitted(lambda logsnr: torch.zeros_like(logsnr)),
+            "told the level": train_on_points(time_condition),
+            "not told": train_on_points(lambda logsnr: torch.zeros_like(logsnr)),
         }
     for axis, (title, denoiser) in zip(axes, denoisers.items()):
         for colour, one in zip(COLOURS, (3.0, 0.0, -3.0)):
@@ -101,10 +101,10 @@ def unet() -> Image.Image:
     """The bundled digits network, its sizes read off the network itself: height is resolution, arrows are skips."""
     model = mezzotint.load("digits")
     net: Any = model.denoiser.net
-    seen: list[tuple[str, tuple[int, ...]]] = []
+    outputs: list[tuple[str, tuple[int, ...]]] = []
 
     def watch(name: str) -> Callable[..., None]:
-        return lambda module, given, out: seen.append((name, tuple(out.shape[1:])))
+        return lambda module, given, out: outputs.append((name, tuple(out.shape[1:])))
 
     for name, module in net.named_modules():
         if isinstance(module, Stage) or name.endswith((".enter", ".leave")):
@@ -113,8 +113,8 @@ def unet() -> Image.Image:
 
     figure, (axis,) = figure_of(4.9, 3.4)
     skips: list[tuple[int, float]] = []
-    for i, (name, (channels, height, _)) in enumerate(seen):
-        way, depth = name.split(".")[0], -1.0 if height == seen[0][1][1] else -2.2
+    for i, (name, (channels, height, _)) in enumerate(outputs):
+        way, depth = name.split(".")[0], -1.0 if height == outputs[0][1][1] else -2.2
         if way == "middle":
             depth = -3.4
         block = ".stages." in name or way == "middle"
@@ -127,14 +127,14 @@ def unet() -> Image.Image:
             start, at = skips.pop()
             arch = {"arrowstyle": "->", "color": INK, "linewidth": 0.9, "connectionstyle": "arc3,rad=-0.28"}
             axis.annotate("", (i, at + 0.33), (start, at + 0.33), arrowprops=arch, zorder=5)
-    side = seen[0][1][1]
+    side = outputs[0][1][1]
     for depth, text in (
         (-1, f"{side} x {side}"),
         (-2.2, f"{side // 2} x {side // 2}"),
         (-3.4, f"middle, {side // 2} x {side // 2}"),
     ):
         axis.text(-0.8, depth, text, ha="right", va="center", fontsize=10, color=INK)
-    axis.set(xlim=(-4, len(seen) - 0.4), ylim=(-4, 0.7), xticks=[], yticks=[])
+    axis.set(xlim=(-4, len(outputs) - 0.4), ylim=(-4, 0.7), xticks=[], yticks=[])
     for handle, text in ((COLOURS[0], "residual block"), (COLOURS[4], "entrance, halving, doubling, exit")):
         axis.bar(0, 0, color=handle, label=text)
     axis.legend(frameon=False, fontsize=9, loc="lower center", ncols=2, bbox_to_anchor=(0.5, -0.12))

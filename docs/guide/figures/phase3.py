@@ -21,7 +21,7 @@ from mezzotint.diffusion import loss, parameterization, process, schedule
 from mezzotint.diffusion.process import Process, per_row
 from mezzotint.nets import MLP
 from mezzotint.plots.style import COLOURS, FAINT, INK, figure_of, log_axis, render
-from mezzotint.plots.training import LEVELS
+from mezzotint.plots.training import LEVEL_COLOURS
 from mezzotint.run.parts import Parts
 from mezzotint.train import Ema, State, adamw, held_out_loss, train
 from mezzotint.train.distributed import Ranks
@@ -202,7 +202,7 @@ def train_points() -> None:
 
 def levels_picture(judge: Judge, kept: dict[int, Tensor]) -> None:
     figure, (above, below) = figure_of(WIDTH, 1.2 * WIDTH, rows=2)
-    for (step, excess), colour in zip(kept.items(), (LEVELS[6], LEVELS[5], LEVELS[0])):
+    for (step, excess), colour in zip(kept.items(), (LEVEL_COLOURS[6], LEVEL_COLOURS[5], LEVEL_COLOURS[0])):
         above.plot(judge.levels, judge.floor + excess, color=colour, label=f"network, {step:,} steps")
         below.plot(judge.levels, excess, color=colour, label=f"{step:,} steps")
     above.plot(judge.levels, judge.floor, "--", color=INK, label="the floor: exact $E[x_0 | x]$")
@@ -251,7 +251,7 @@ def train_digits() -> None:
             made = run.model.sample(10, label="all", seed=0, guidance=2.0, steps=12)
             frames[step] = to_uint8(made.values) if made.values.is_floating_point() else made.values
     figure, (above, below) = figure_of(WIDTH, 1.3 * WIDTH, rows=2)
-    for part, colour in enumerate(LEVELS):
+    for part, colour in enumerate(LEVEL_COLOURS):
         label = {0: "cleanest eighth", 7: "noisiest eighth"}.get(part)
         above.plot([s for s, _ in looked], [v[part] for _, v in looked], color=colour, label=label)
     log_axis(above, "x", [s for s, _ in looked])

@@ -109,8 +109,8 @@ def where_the_error_lies() -> None:
         "time": grid("time", 10, karras()),
     }
     for i, (_, stops) in enumerate(grids.items()):
-        seen = stops[stops.isfinite()]
-        bottom.plot(seen.numpy(), [i] * len(seen), "o", color=COLOURS[2], markersize=5)
+        finite = stops[stops.isfinite()]
+        bottom.plot(finite.numpy(), [i] * len(finite), "o", color=COLOURS[2], markersize=5)
         if stops[0].isinf():
             bottom.plot(-12.6, i, "<", color=COLOURS[2], markersize=5, clip_on=False)
         bottom.plot(12.6, i, ">", color=COLOURS[2], markersize=5, clip_on=False)
@@ -123,9 +123,9 @@ def orders() -> None:
     """Error against network calls, measured by mezzotint.check."""
     figure, (axis,) = figure_of(5.2, 4.2)
     for i, name in enumerate(("ddim", "heun", "dpmpp_2m", "unipc", "unipc_3")):
-        found = mezzotint.check(name, steps=(5, 10, 20, 40, 80, 160))
-        axis.loglog(found.calls, found.errors, "o-", color=COLOURS[i], markersize=4)
-        label = f"{name}, order {found.order:.1f}"
+        result = mezzotint.check(name, steps=(5, 10, 20, 40, 80, 160))
+        axis.loglog(result.calls, result.errors, "o-", color=COLOURS[i], markersize=4)
+        label = f"{name}, order {result.order:.1f}"
         axis.plot([], [], "o-", color=COLOURS[i], markersize=4, label=label)
     axis.set(xlabel="network calls", ylabel="error at the end, root mean square")
     axis.set_xticks((5, 10, 20, 50, 100, 300), (5, 10, 20, 50, 100, 300))
@@ -159,8 +159,8 @@ def samplers_by_steps() -> None:
     cells = []
     for name in samplers:
         for steps in counts:
-            made = model.sample(4, label="none", seed=8, sampler=name, steps=steps).values
-            framed = torch.nn.functional.pad(made, (0, 1, 0, 1), value=128)  # a grey line between the four
+            samples = model.sample(4, label="none", seed=8, sampler=name, steps=steps).values
+            framed = torch.nn.functional.pad(samples, (0, 1, 0, 1), value=128)  # a grey line between the four
             rows = framed.reshape(2, 2, 9, 9).permute(0, 2, 1, 3).reshape(18, 18)
             cells.append(rows[None, :17, :17])
     captions = [f"{n} step{'s' * (n > 1)}" for n in counts]

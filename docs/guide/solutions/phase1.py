@@ -27,13 +27,13 @@ def exercise_1_1() -> dict[float, tuple[float, float]]:
     Returns, for each logsnr, the standard deviation by formula and as measured.
     """
     x0 = digits()
-    found = {}
+    deviations = {}
     for logsnr in (2.0, 0.0, -2.0):
         level = torch.tensor(logsnr, dtype=torch.float64)
         alpha, sigma = vp(level)
         formula = (alpha**2 * x0.double().var() + sigma**2).sqrt()
-        found[logsnr] = float(formula), float(add_noise(vp, x0, normal(x0.shape), level).std())
-    return found
+        deviations[logsnr] = float(formula), float(add_noise(vp, x0, normal(x0.shape), level).std())
+    return deviations
 
 
 def exercise_1_2() -> tuple[float, float, float]:

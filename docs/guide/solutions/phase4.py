@@ -151,7 +151,7 @@ def exercise_4_5() -> dict[str, tuple[float, float]]:
     """
     exact = Gaussian(vp, torch.zeros(2).double(), torch.ones(2).double())
     levels, seeds = torch.linspace(-6, 6, 11, dtype=torch.float64), torch.arange(10_000)
-    found = {}
+    errors = {}
     for name, large in (("ddpm", False), ("ddpm_large", True)):
         x, variance = normal(len(seeds)), 1.0
         for i, (s, t) in enumerate(pairwise(levels)):
@@ -160,8 +160,8 @@ def exercise_4_5() -> dict[str, tuple[float, float]]:
             z = gain * noise(seeds, i + 1, 0, (2,)).double()
             x = drawing(z)(x, exact(x, s), s, t)
             variance = float((alpha_s / alpha_t) ** 2 * variance + (gain * sigma_t) ** 2 * fresh)
-        found[name] = (float(x.var()), variance)
-    return found
+        errors[name] = (float(x.var()), variance)
+    return errors
 
 
 def exercise_4_6() -> dict[str, float]:

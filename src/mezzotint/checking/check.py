@@ -29,13 +29,14 @@ from mezzotint.randomness import noise
 Denoised = Callable[[Tensor, Tensor], Tensor]  # (x (B, d), sigma: one number or (B,)) -> x0 (B, d)
 AnySampler = Callable[[Denoised, Tensor, Tensor], Tensor]  # (denoise, x, sigmas (N + 1,)) -> x at sigmas[-1]
 
-NOISIEST, CLEANEST = -5.0, 5.0  # logsnr: sigma 12 to 0.08, where all the shape of a mixture is made
+# sigma 12 to 0.08, where all the shape of a mixture is made
+NOISIEST_LOGSNR, CLEANEST_LOGSNR = -5.0, 5.0
 STEPS = (10, 20, 40, 80, 160, 320)
-START_UP = 16
-FLOOR = 1e-10  # errors below are rounding, and the exact flow's own
-NEAR = 0.15  # of a measured order to the declared one
-DRAWS = 20_000
-WITHIN = 4.0  # standard errors
+START_UP_STEPS = 16
+MIN_ERROR = 1e-10  # errors below are rounding, and the exact flow's own
+MAX_ORDER_GAP = 0.15  # of a measured order to the declared one
+SAMPLES = 20_000
+MAX_STANDARD_ERRORS = 4.0  # of a stochastic sampler's mean or covariance
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,14 @@ class Check:
     declared: int | None
     stochastic: bool
 
-    def _seen(self) -> list[tuple[int, float]]:
+    def _errors_above_rounding(self) -> list[tuple[int, float]]:
         """Runs whose error is not rounding; one that is NaN or infinite is seen."""
-        return [(n, error) for n, error in zip(self.steps, self.errors) if not error <= FLOOR]
+        return [(n, error) for n, error in zip(self.steps, self.errors) if not error <= MIN_ERROR]
 
     @property
     def order(self) -> float:
         """The error falls like N^-order: the slope over the last three runs. NaN if there are too few, or stochastic."""
-        last = self._seen()[-3:]
+        last = self._errors_above_rounding()[-3:]
         if self.stochastic or len(last) < 2 or not all(math.isfinite(error) for _, error in last):
             return math.nan
         (n, error), (more, less) = last[0], last[-1]
@@ -70,13 +71,13 @@ class Check:
     @property
     def ever_worse(self) -> bool:
         """Did more steps ever raise the error?"""
-        return any(not b < a for (_, a), (_, b) in pairwise(self._seen()))
+        return any(not b < a for (_, a), (_, b) in pairwise(self._errors_above_rounding()))
 
     @property
     def passed(self) -> bool:
         if self.stochastic:
-            return self.errors[-1] < WITHIN
-        near = self.declared is None or abs(self.order - self.declared) < NEAR
+            return self.errors[-1] < MAX_STANDARD_ERRORS
+        near = self.declared is None or abs(self.order - self.declared) < MAX_ORDER_GAP
         return near and not self.ever_worse and math.isfinite(self.order)
 
     @property
@@ -85,7 +86,7 @@ class Check:
         if self.stochastic:
             return (
                 f"{'right' if self.passed else 'WRONG'}: at {self.steps[-1]} steps, mean and covariance are off by "
-                f"{self.errors[-1]:.1f} standard errors of {WITHIN:g} allowed"
+                f"{self.errors[-1]:.1f} standard errors of {MAX_STANDARD_ERRORS:g} allowed"
             )
         declared = "" if self.declared is None else f", declared {self.declared}"
         worse = "; more steps raised the error" if self.ever_worse else ""
@@ -103,7 +104,7 @@ class Check:
         what = "largest deviation, standard errors" if self.stochastic else "error, root mean square"
         series: dict[str, tuple[Sequence[float], Sequence[float]]] = {self.name: (self.calls, self.errors)}
         if self.stochastic:
-            series["allowed"] = (self.calls, (WITHIN,) * len(self.calls))
+            series["allowed"] = (self.calls, (MAX_STANDARD_ERRORS,) * len(self.calls))
         elif self.declared is not None:
             slope = tuple(self.errors[-1] * (self.calls[-1] / c) ** self.declared for c in self.calls)
             series[f"order {self.declared}"] = (self.calls, slope)
@@ -178,22 +179,22 @@ def ours(name: str, process: Process = vp, seed: int = 0) -> AnySampler:
 
 
 def even_grid(steps: int) -> Tensor:
-    """Sigmas uniform in logsnr between finite ends, with an exact start-up: (steps + START_UP,) float64.
+    """Sigmas uniform in logsnr between finite ends, with an exact start-up: (steps + START_UP_STEPS,) float64.
 
     Methods that remember earlier answers begin without any, at a lower order than theirs. So the first of the equal
-    steps is cut into START_UP, growing like j^4 from a 65,000th of it: too short for the first orders to matter.
+    steps is cut into START_UP_STEPS, growing like j^4 from a 65,000th of it: too short for the first orders to matter.
     """
-    levels = torch.linspace(NOISIEST, CLEANEST, steps + 1, dtype=torch.float64)
-    first = (torch.arange(START_UP, dtype=torch.float64) / START_UP) ** 4
+    levels = torch.linspace(NOISIEST_LOGSNR, CLEANEST_LOGSNR, steps + 1, dtype=torch.float64)
+    first = (torch.arange(START_UP_STEPS, dtype=torch.float64) / START_UP_STEPS) ** 4
     return (-torch.cat([levels[0] + first * (levels[1] - levels[0]), levels[1:]]) / 2).exp()
 
 
 def fresh_mixture(process: Process, seed: int) -> Mixture:
     """Three full-covariance Gaussians in the plane, of variance about 1 together, drawn from the seed."""
-    return Mixture(process, *_drawn(seed, 3))
+    return Mixture(process, *_draw_gaussians(seed, 3))
 
 
-def _drawn(seed: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
+def _draw_gaussians(seed: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Weights (K,), means (K, 2) and covariances (K, 2, 2)."""
     draw = torch.Generator().manual_seed(seed)
     root = 0.3 * torch.randn(count, 2, 2, dtype=torch.float64, generator=draw)
@@ -204,14 +205,14 @@ def _drawn(seed: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
 
 @cache
 def exact_ends(seed: int) -> tuple[Tensor, Tensor]:
-    """64 points at NOISIEST of a fresh mixture, and where its exact flow carries them at CLEANEST; x0 + sigma eps."""
-    high, low = (torch.tensor(level, dtype=torch.float64) for level in (NOISIEST, CLEANEST))
+    """64 points at the noisiest level of a fresh mixture, and where its exact flow carries them at the cleanest; x0 + sigma eps."""
+    high, low = (torch.tensor(level, dtype=torch.float64) for level in (NOISIEST_LOGSNR, CLEANEST_LOGSNR))
     z = torch.randn(64, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     x = ve(high)[1] * z
     return x, exact_flow(fresh_mixture(ve, seed), x, high, low)
 
 
-def _counted(exact: Mixture, calls: list[int]) -> Denoised:
+def _count_calls(exact: Mixture, calls: list[int]) -> Denoised:
     """The exact denoiser by sigma, which counts its calls."""
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
@@ -224,23 +225,23 @@ def _counted(exact: Mixture, calls: list[int]) -> Denoised:
 def _distance(run: AnySampler, steps: int, seed: int) -> tuple[int, float]:
     """Network calls of the equal steps (a start-up's are left out), and the error at the end."""
     calls, (x, end), sigmas = [0], exact_ends(seed), even_grid(steps)
-    answer = run(_counted(fresh_mixture(ve, seed), calls), x, sigmas)
+    answer = run(_count_calls(fresh_mixture(ve, seed), calls), x, sigmas)
     return round(calls[0] * steps / (len(sigmas) - 1)), float((answer - end).square().mean().sqrt())
 
 
 def _deviation(run: AnySampler, steps: int, seed: int) -> tuple[int, float]:
     """Network calls, and how far mean and covariance are from the Gaussian's, in standard errors: sqrt(C_ii / n) of a
     mean, sqrt((C_ii C_jj + C_ij^2) / n) of a covariance."""
-    _, (mean,), (covariance,) = _drawn(seed, 1)
+    _, (mean,), (covariance,) = _draw_gaussians(seed, 1)
     exact, eye = Gaussian(ve, mean, covariance), torch.eye(2, dtype=torch.float64)
-    levels = torch.linspace(NOISIEST, CLEANEST, steps + 1, dtype=torch.float64)
+    levels = torch.linspace(NOISIEST_LOGSNR, CLEANEST_LOGSNR, steps + 1, dtype=torch.float64)
     sigmas = (-levels / 2).exp()
-    z = noise(seed + torch.arange(DRAWS), 0, 0, mean.shape).double()
+    z = noise(seed + torch.arange(SAMPLES), 0, 0, mean.shape).double()
     calls = [0]
     x = mean + z @ torch.linalg.cholesky(covariance + sigmas[0] ** 2 * eye).T
-    answer = run(_counted(exact, calls), x, sigmas)
-    wanted = covariance + sigmas[-1] ** 2 * eye
-    variance = wanted.diag()
-    off_mean = (answer.mean(0) - mean).abs() / (variance / DRAWS).sqrt()
-    off = (answer.T.cov() - wanted).abs() / ((variance.outer(variance) + wanted**2) / DRAWS).sqrt()
+    answer = run(_count_calls(exact, calls), x, sigmas)
+    expected = covariance + sigmas[-1] ** 2 * eye
+    variance = expected.diag()
+    off_mean = (answer.mean(0) - mean).abs() / (variance / SAMPLES).sqrt()
+    off = (answer.T.cov() - expected).abs() / ((variance.outer(variance) + expected**2) / SAMPLES).sqrt()
     return calls[0], float(torch.cat([off_mean, off.flatten()]).max())

@@ -21,11 +21,11 @@ def doctor(
     data: options.Data = None,
     device: options.Device = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="leave out what is measured by training: time, memory, learning")
+        bool, typer.Option("--quick", help="no trial training: time, memory and learning are left out")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print the findings as JSON")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="findings as JSON")] = False,
 ) -> int:
-    """Looks for trouble before training, by a short trial, too.
+    """Checks data and configuration before training, by a trial too.
 
     Nothing is written. The exit code is 1 where there is an error, such as a network that cannot learn.
 
@@ -46,16 +46,16 @@ def doctor(
     console = Console(highlight=False)
     findings = diagnose(config, quick=quick)
     if as_json:
-        found = list(findings)
-        print(json.dumps([asdict(finding) for finding in found], indent=1, ensure_ascii=False))
+        results = list(findings)
+        print(json.dumps([asdict(finding) for finding in results], indent=1, ensure_ascii=False))
     elif console.is_terminal:
-        found = _table(console, findings)
+        results = _table(console, findings)
     else:
-        found = list(_lines(findings))
-    counts = {level: sum(finding.level == level for finding in found) for level in ("error", "warning")}
+        results = list(_lines(findings))
+    counts = {level: sum(finding.level == level for finding in results) for level in ("error", "warning")}
     if not as_json:
-        said = [f"{n} {level}{'s' * (n > 1)}" for level, n in counts.items() if n]
-        print(f"{len(found)} findings: {' and '.join(said) or 'nothing to worry about'}")
+        words = [f"{n} {level}{'s' * (n > 1)}" for level, n in counts.items() if n]
+        print(f"{len(results)} findings: {' and '.join(words) or 'nothing to worry about'}")
     return 1 if counts["error"] else 0
 
 
@@ -73,11 +73,11 @@ def _table(console: "Console", findings: Iterable["Finding"]) -> list["Finding"]
 
     colours = {"ok": "green", "warning": "yellow", "error": "bold red"}
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    found = []
+    results = []
     with console.status("looking at the data") as status:
         for finding in findings:
-            found.append(finding)
-            status.update(f"{len(found)} checks done, {finding.title} the last")
+            results.append(finding)
+            status.update(f"{len(results)} checks done, {finding.title} the last")
             advice = _advice(finding, "\n")
             table.add_row(
                 f"[{colours[finding.level]}]{finding.level}[/]",
@@ -85,7 +85,7 @@ def _table(console: "Console", findings: Iterable["Finding"]) -> list["Finding"]
                 escape(finding.text) + (f"[bold]{escape(advice)}[/]" if advice else ""),
             )
     console.print(table)
-    return found
+    return results
 
 
 def _advice(finding: "Finding", before: str) -> str:

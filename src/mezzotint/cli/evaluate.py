@@ -24,33 +24,49 @@ ARROWS = {"lower": "↓", "higher": "↑", "": ""}
 def evaluate(
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="RUN|MODEL|FOLDER|NPZ...", help="what to judge; several make one table"),
+        typer.Argument(
+            metavar="RUN|MODEL|FOLDER|NPZ...",
+            help="pictures to judge: of runs, models or files; several make one table",
+        ),
     ],
-    n: Annotated[int, typer.Option("-n", help="pictures of each; numbers of other n do not compare")] = 2000,
+    n: Annotated[
+        int, typer.Option("-n", help="number of pictures of each; numbers of other n do not compare")
+    ] = 2000,
     extractor: Annotated[
         str,
         typer.Option(
             "--extractor",
-            help="auto, classifier, clusters, inception=FILE, dinov2[=PLACE], clip[=PLACE]",
+            help="network whose features are compared: auto, classifier, clusters, inception=FILE, dinov2[=PLACE], clip[=PLACE]",
         ),
     ] = "auto",
     data: Annotated[
-        str | None, typer.Option("--data", help="the real pictures: a set's name, a folder or a parquet file")
+        str | None,
+        typer.Option(
+            "--data", help="real pictures to compare with: name of a set, a folder or a parquet file"
+        ),
     ] = None,
     metrics: Annotated[
         str | None,
-        typer.Option("--metrics", help="of frechet,kernel,score,precision,agreement,memorization,vlb,ode"),
+        typer.Option(
+            "--metrics",
+            help="metrics with commas: frechet,kernel,score,precision,agreement,memorization,vlb,ode",
+        ),
     ] = None,
     seed: options.Seed = 0,
     report: Annotated[
-        Path | None, typer.Option("--report", help="write one page with numbers and pictures: FILE.html")
+        Path | None, typer.Option("--report", help="page with numbers and pictures: FILE.html")
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="print JSON; kept, it can stand for its source later")
+        bool,
+        typer.Option(
+            "--json", help="JSON in place of the table; a file of it can stand for its source later"
+        ),
     ] = False,
     device: options.Device = None,
 ) -> int:
     """Measures how good pictures are, against real ones.
+
+    Fréchet distance (FID with the features of another network), precision and recall, class agreement, copies.
 
     \b
     Examples:
@@ -59,7 +75,8 @@ def evaluate(
       mezzotint evaluate my/pictures --data cifar10 --extractor inception=pt_inception-2015-12-05-6726825d.pth
       mezzotint evaluate mnist --metrics vlb,ode --json > mnist-bits.json
 
-    The judge is a classifier trained on the data set itself, once, and kept (in $MEZZOTINT_CACHE or ~/.cache/mezzotint).
+    Works offline: the first call trains a classifier on the data set, whose features are compared (minutes); it is kept in
+    $MEZZOTINT_CACHE or ~/.cache/mezzotint.
     vlb and ode, the bits/dim of real pictures under the model, take minutes and are measured when asked for.
     """
     from mezzotint.errors import ConfigError
@@ -70,62 +87,67 @@ def evaluate(
         if report.suffix.lower() != ".html":
             raise ConfigError(f"--report {report}: give it a name that ends in .html")
         reserve(report)
-    kept = [name for name in sources if name.endswith(".json")]
-    fresh = [name for name in sources if name not in kept]
-    found = [one for name in kept for one in _read(Path(name))]
-    if fresh:
-        chosen = study.USUAL if metrics is None else [word.strip() for word in metrics.split(",")]
+    files = [name for name in sources if name.endswith(".json")]
+    sources_to_measure = [name for name in sources if name not in files]
+    evaluations = [one for name in files for one in _read(Path(name))]
+    if sources_to_measure:
+        names = study.DEFAULT_METRICS if metrics is None else [word.strip() for word in metrics.split(",")]
         with _Progress() as progress:
-            found += study.evaluate(
-                fresh,
+            evaluations += study.evaluate(
+                sources_to_measure,
                 n=n,
                 seed=seed,
                 extractor=extractor,
                 data=data,
-                metrics=chosen,
+                metrics=names,
                 device=device or "auto",
                 progress=progress,
             )
-    study.refuse_unequal(found)
-    for one in found:
+    study.refuse_unequal(evaluations)
+    for one in evaluations:
         with suppress(OSError):  # somebody else's run
             keep(one)
     if as_json:
-        print(json.dumps([one.as_json() for one in found], indent=1))
+        print(json.dumps([one.as_json() for one in evaluations], indent=1))
     else:
-        print("\n".join(table(found)))
+        print("\n".join(table(evaluations)))
     if report is not None:
         from mezzotint.disk.files import write
 
         with writing(report):
-            write(report, page(found).encode())
-        print(f"{report}: numbers, samples, and the real pictures nearest to them", file=sys.stderr)
+            write(report, page(evaluations).encode())
+        print(
+            f"{report}: numbers and samples; nearest training pictures where memorization was measured",
+            file=sys.stderr,
+        )
     return 0
 
 
-def table(found: "Sequence[Evaluation]") -> list[str]:
+def table(evaluations: "Sequence[Evaluation]") -> list[str]:
     """Lines of text: a row for every number, a column for real pictures and one for every source."""
-    first = found[0]
-    names = list(dict.fromkeys(number.name for one in found for number in one.numbers))
-    cells = [["", "", "real", *[one.source for one in found]]]
+    first = evaluations[0]
+    names = list(dict.fromkeys(number.name for one in evaluations for number in one.numbers))
+    cells = [["", "", "real", *[one.source for one in evaluations]]]
     for name in names:
-        numbers = [next((number for number in one.numbers if number.name == name), None) for one in found]
+        numbers = [
+            next((number for number in one.numbers if number.name == name), None) for one in evaluations
+        ]
         known = next(number for number in numbers if number is not None)
         real = "" if known.real is None else f"{known.real:.3g}"
-        cells.append([name, ARROWS[known.better], real, *map(spoken, numbers)])
-    wide = [max(len(row[k]) for row in cells) for k in range(len(cells[0]))]
+        cells.append([name, ARROWS[known.better], real, *map(format_number, numbers)])
+    widths = [max(len(row[k]) for row in cells) for k in range(len(cells[0]))]
     lines = [
-        f"against: {first.reference}",
+        f"reference: {first.reference}",
         f"judge: {first.judge};  n = {first.n:,};  with 95 % intervals",
         "",
     ]
-    lines += ["  ".join(word.ljust(w) for word, w in zip(row, wide)).rstrip() for row in cells]
-    lines += [f"\n{one.source} copies its training pictures" for one in found if one.copying]
-    seconds = "  ".join(f"{one.source} {one.seconds:.0f} s" for one in found)
+    lines += ["  ".join(word.ljust(w) for word, w in zip(row, widths)).rstrip() for row in cells]
+    lines += [f"\n{one.source} copies its training pictures" for one in evaluations if one.copying]
+    seconds = "  ".join(f"{one.source} {one.seconds:.0f} s" for one in evaluations)
     return [*lines, "", f"sampled and measured in {seconds}"]
 
 
-def spoken(number: "Number | None") -> str:
+def format_number(number: "Number | None") -> str:
     """A value and its interval, to two digits of that."""
     if number is None:
         return "-"

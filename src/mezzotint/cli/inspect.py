@@ -8,9 +8,11 @@ import typer
 
 
 def info(
-    file: Annotated[str, typer.Argument(metavar="FILE|RUN", help="a PNG of ours, a model file, or a run")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE|RUN", help="PNG made by mezzotint, a model file, or a run")
+    ],
 ) -> int:
-    """Says how a PNG was made, or what a model knows of itself.
+    """Shows how a PNG was made, or what a model file says of itself.
 
     \b
     Example:
@@ -59,9 +61,11 @@ def _picture(path: Path) -> int:
 
 
 def listing(
-    what: Annotated[str, typer.Argument(metavar="models|samplers|datasets|recipes")],
-    out: Annotated[Path, typer.Option("--out", help="the folder of all runs")] = Path("runs"),
-    all: Annotated[bool, typer.Option("--all", help="samplers: the rarer ones, too")] = False,
+    what: Annotated[
+        str, typer.Argument(metavar="models|samplers|datasets|recipes", help="kind of thing to list")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="folder of all runs")] = Path("runs"),
+    all: Annotated[bool, typer.Option("--all", help="rarer samplers, too")] = False,
 ) -> int:
     """Lists what there is: models, samplers, datasets or recipes.
 
@@ -95,11 +99,11 @@ def _models(out: Path) -> Rows:
     from mezzotint.disk.names import bundled
     from mezzotint.errors import ModelError
 
-    found = [(path.parent.name, path, "run") for path in sorted(out.glob("*/model.safetensors"))]
-    names = {name for name, *_ in found}
-    found += [(name, path, "bundled") for name, path in bundled().items() if name not in names]
+    entries = [(path.parent.name, path, "run") for path in sorted(out.glob("*/model.safetensors"))]
+    names = {name for name, *_ in entries}
+    entries += [(name, path, "bundled") for name, path in bundled().items() if name not in names]
     rows: list[tuple[Any, ...]] = []
-    for name, path, origin in found:
+    for name, path, origin in entries:
         try:
             header = read_header(path)
         except ModelError as error:
@@ -119,7 +123,7 @@ def _samplers(all: bool) -> Rows:
         for name, row in SAMPLERS.items()
         if row.shown or all
     ]
-    return ["sampler", "order", "calls a step", "stochastic", "when", "paper"], rows
+    return ["sampler", "order", "calls a step (NFE)", "stochastic", "when", "paper"], rows
 
 
 def _datasets() -> Rows:

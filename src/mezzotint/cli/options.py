@@ -5,29 +5,34 @@ from typing import Annotated
 
 import typer
 
-Source = Annotated[str, typer.Argument(metavar="RECIPE|CONFIG.yaml", help="a recipe's name or a YAML file")]
+Source = Annotated[str, typer.Argument(metavar="RECIPE|CONFIG.yaml", help="name of a recipe, or a YAML file")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="any key of the configuration, train.lr=1e-4"),
+    typer.Argument(metavar="[KEY=VALUE]...", help="keys of the configuration, such as train.lr=1e-4"),
 ]
 Run = Annotated[
-    str, typer.Argument(metavar="RUN|MODEL", help="a run's name or directory, a model file, or latest")
+    str, typer.Argument(metavar="RUN|MODEL", help="name or folder of a run, a model file, or latest")
 ]
-Data = Annotated[
-    Path | None, typer.Option("--data", help="local files to learn from: a folder or a parquet file")
-]
+Data = Annotated[Path | None, typer.Option("--data", help="folder or parquet file of the training pictures")]
 Device = Annotated[
-    str | None, typer.Option("--device", help="cuda, mps or cpu; the best there is by default")
+    str | None, typer.Option("--device", help="device: cuda, mps or cpu (default: the fastest there is)")
 ]
-Output = Annotated[Path | None, typer.Option("-o", "--output", help="where to write")]
-Sampler = Annotated[str | None, typer.Option("--sampler", help="see: mezzotint list samplers")]
-Steps = Annotated[int | None, typer.Option("--steps", help="more are slower and closer to the model's truth")]
+Output = Annotated[Path | None, typer.Option("-o", "--output", help="file or folder to write")]
+Sampler = Annotated[
+    str | None, typer.Option("--sampler", help="name of a sampler: mezzotint list samplers [--all]")
+]
+Steps = Annotated[
+    int | None, typer.Option("--steps", help="number of steps; more is slower and more accurate")
+]
 Class = Annotated[
     str | None,
-    typer.Option("--class", help="a name, a number, a list a,b,c, all in turn, or none; else drawn"),
+    typer.Option(
+        "--class", help="class: a name, a number, a list a,b,c, all (in turn), or none; random by default"
+    ),
 ]
 Guidance = Annotated[
-    float | None, typer.Option("--guidance", help="1 is off; 2 to 4 is clearer, less varied")
+    float | None,
+    typer.Option("--guidance", help="guidance scale (CFG): 1 is off; 2 to 4 is clearer, less varied"),
 ]
 
 
@@ -37,4 +42,6 @@ def _seed(value: int) -> int:
     return value
 
 
-Seed = Annotated[int, typer.Option("--seed", help="picture i is made from seed + i", callback=_seed)]
+Seed = Annotated[
+    int, typer.Option("--seed", help="random seed (default 0); picture i has seed + i", callback=_seed)
+]

@@ -6,7 +6,7 @@ import typer
 
 
 def report(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="a run's name or directory, or latest")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="name or folder of a run, or latest")],
 ) -> int:
     """One page about a run: findings, curves, samples.
 

@@ -16,24 +16,36 @@ if TYPE_CHECKING:
 
 def sample(
     run: options.Run,
-    n: Annotated[int, typer.Option("-n", help="how many", min=1)] = 64,
+    n: Annotated[int, typer.Option("-n", help="number of pictures", min=1)] = 64,
     sampler: options.Sampler = None,
     steps: options.Steps = None,
     label: options.Class = None,
     guidance: options.Guidance = None,
-    eta: Annotated[float | None, typer.Option("--eta", help="fresh noise of ddim, 0 to 1")] = None,
-    churn: Annotated[float | None, typer.Option("--churn", help="fresh noise of heun, euler, dpm2")] = None,
+    eta: Annotated[float | None, typer.Option("--eta", help="share of fresh noise, 0 to 1, for ddim")] = None,
+    churn: Annotated[
+        float | None, typer.Option("--churn", help="amount of fresh noise (S_churn), for heun, euler, dpm2")
+    ] = None,
     spacing: Annotated[
-        str | None, typer.Option("--spacing", help="of the steps: trailing, karras, ...")
+        str | None,
+        typer.Option(
+            "--spacing", help="spacing of the steps: karras, logsnr, time, trailing, leading, linspace"
+        ),
     ] = None,
     seed: options.Seed = 0,
-    weights: Annotated[str, typer.Option("--weights", help="ema (the average) or raw (the last)")] = "ema",
+    weights: Annotated[
+        str,
+        typer.Option(
+            "--weights", help="weights: ema (their average), raw (the last), or an EMA length such as 0.1"
+        ),
+    ] = "ema",
     output: options.Output = None,
-    format: Annotated[str | None, typer.Option("--format", help="png (a grid), folder, npz or gif")] = None,
-    trajectory: Annotated[
-        bool, typer.Option("--trajectory", help="save the pictures of every step, too")
-    ] = False,
-    batch: Annotated[int | None, typer.Option("--batch", help="pictures a network call", min=1)] = None,
+    format: Annotated[
+        str | None, typer.Option("--format", help="file format: png (a grid), folder, npz or gif")
+    ] = None,
+    trajectory: Annotated[bool, typer.Option("--trajectory", help="pictures of every step, too")] = False,
+    batch: Annotated[
+        int | None, typer.Option("--batch", help="number of pictures in a network call", min=1)
+    ] = None,
     device: options.Device = None,
 ) -> int:
     """Makes pictures. The PNG carries its settings; `mezzotint info` reads them back.
@@ -121,9 +133,9 @@ def _write(path: Path, kind: str, samples: "Samples", states: "list[Tensor]", mo
         case "npz":
             images = samples.medium.arrays(samples.values)
             labels = {} if samples.labels is None else {"labels": samples.labels.numpy()}
-            whole = io.BytesIO()
-            np.savez(whole, images=images, seeds=samples.seeds.numpy(), **labels)  # type: ignore[arg-type]
-            write(path, whole.getvalue())
+            buffer = io.BytesIO()
+            np.savez(buffer, images=images, seeds=samples.seeds.numpy(), **labels)  # type: ignore[arg-type]
+            write(path, buffer.getvalue())
         case "folder":
             path.mkdir(exist_ok=True)
             if samples.medium.table is not None:

@@ -13,42 +13,50 @@ def serve(
         list[str] | None,
         typer.Argument(
             metavar="[RUN|MODEL]...",
-            help="what to serve, the default one first; else the newest run, or a bundled model",
+            help="models to serve, the default one first; else the newest run, or a bundled model",
         ),
     ] = None,
-    host: Annotated[str, typer.Option("--host", help="other than loopback needs --token")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="0 takes a free one", min=0, max=65535)] = 8000,
+    host: Annotated[
+        str, typer.Option("--host", help="address to listen on; other than loopback needs --token")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="port; 0 takes a free one", min=0, max=65535)] = 8000,
     token: Annotated[
-        str | None, typer.Option("--token", envvar="MEZZOTINT_TOKEN", help="that requests bring; or none")
+        str | None,
+        typer.Option("--token", envvar="MEZZOTINT_TOKEN", help="bearer token that requests must carry"),
     ] = None,
     max_queue: Annotated[
-        int | None, typer.Option("--max-queue", help="requests under way; default: 64", min=1)
+        int | None, typer.Option("--max-queue", help="number of requests under way (default 64)", min=1)
     ] = None,
     max_per_client: Annotated[
-        int | None, typer.Option("--max-per-client", help="those of one address; default: 32", min=1)
+        int | None,
+        typer.Option("--max-per-client", help="number of requests of one address (default 32)", min=1),
     ] = None,
     max_rows: Annotated[
-        int | None, typer.Option("--max-rows", help="pictures a network call; default: 64", min=1)
+        int | None,
+        typer.Option("--max-rows", help="number of pictures in a network call (default 64)", min=1),
     ] = None,
     max_n: Annotated[
-        int | None, typer.Option("--max-n", help="pictures a request; default: 64", min=1)
+        int | None, typer.Option("--max-n", help="number of pictures in a request (default 64)", min=1)
     ] = None,
     max_steps: Annotated[
-        int | None, typer.Option("--max-steps", help="steps a request; default: 1000", min=1)
+        int | None, typer.Option("--max-steps", help="number of steps in a request (default 1000)", min=1)
     ] = None,
     max_seconds: Annotated[
-        int | None, typer.Option("--max-seconds", help="seconds a request; default: 300", min=1)
+        int | None, typer.Option("--max-seconds", help="seconds for a request (default 300)", min=1)
     ] = None,
     allow_host: Annotated[
-        list[str] | None, typer.Option("--allow-host", help="a name by which browsers know this server")
+        list[str] | None,
+        typer.Option("--allow-host", help="host name by which browsers may call this server"),
     ] = None,
     proxy: Annotated[
-        str | None, typer.Option("--proxy", help="addresses a,b of proxies, believed whom they ask for")
+        str | None, typer.Option("--proxy", help="trusted proxy addresses a,b (X-Forwarded-For)")
     ] = None,
     log: Annotated[
-        Path | None, typer.Option("--log", help="a file for a line about every request; else stderr")
+        Path | None, typer.Option("--log", help="file for a line about every request (default: stderr)")
     ] = None,
-    weights: Annotated[str, typer.Option("--weights", help="ema (the average) or raw (the last)")] = "ema",
+    weights: Annotated[
+        str, typer.Option("--weights", help="weights: ema (their average) or raw (the last)")
+    ] = "ema",
     device: options.Device = None,
 ) -> int:
     """Serves models over HTTP; its page /docs says how to ask.
@@ -72,8 +80,8 @@ def serve(
     from mezzotint.serve.http.server import serve as run
     from mezzotint.serve.http.settings import Settings, make_limits
 
-    given = {"max_queue": max_queue, "max_per_client": max_per_client, "max_rows": max_rows}
-    given |= {"max_n": max_n, "max_steps": max_steps, "max_seconds": max_seconds}
+    limits = {"max_queue": max_queue, "max_per_client": max_per_client, "max_rows": max_rows}
+    limits |= {"max_n": max_n, "max_steps": max_steps, "max_seconds": max_seconds}
     settings = Settings(
         models=tuple(runs or ()),
         token=token,
@@ -81,7 +89,7 @@ def serve(
         log=log,
         device=device or "auto",
         weights=weights,
-        limits=make_limits(**{name: value for name, value in given.items() if value is not None}),
+        limits=make_limits(**{name: value for name, value in limits.items() if value is not None}),
     )
     logging.basicConfig(format="mezzotint: %(message)s")
     run(settings, host, port, proxy)

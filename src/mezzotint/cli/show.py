@@ -8,7 +8,7 @@ import typer
 from mezzotint.cli import options
 from mezzotint.cli.output import reserve, writing
 
-TIMES = "0,50,100,200,400,600,800,999"
+DEFAULT_TIMES = "0,50,100,200,400,600,800,999"
 
 show = typer.Typer(help="Pictures of data, noising, schedule, denoising and loss.", rich_markup_mode=None)
 
@@ -37,7 +37,7 @@ def data(
     source: options.Source,
     overrides: options.Overrides = None,
     data: options.Data = None,
-    n: Annotated[int, typer.Option("-n", help="how many", min=1)] = 64,
+    n: Annotated[int, typer.Option("-n", help="number of pictures", min=1)] = 64,
     output: options.Output = None,
 ) -> int:
     """Exactly what the network sees: cropped, scaled, augmented.
@@ -66,9 +66,12 @@ def forward(
     data: options.Data = None,
     times: Annotated[
         str,
-        typer.Option("--times", help="of 1000: timesteps of a discrete schedule, else the time of the flow"),
-    ] = TIMES,
-    n: Annotated[int, typer.Option("-n", help="pictures", min=1)] = 6,
+        typer.Option(
+            "--times",
+            help="times from 0 to 999: timesteps of a discrete schedule, else thousandths of the time of the flow",
+        ),
+    ] = DEFAULT_TIMES,
+    n: Annotated[int, typer.Option("-n", help="number of pictures", min=1)] = 6,
     seed: options.Seed = 0,
     output: options.Output = None,
 ) -> int:
@@ -83,22 +86,26 @@ def forward(
 
     config, opened = _open(source, overrides, data)
     try:
-        chosen = [int(part) for part in times.split(",")]
+        timesteps = [int(part) for part in times.split(",")]
     except ValueError:
-        chosen = [-1]
-    if any(not 0 <= t <= 999 for t in chosen):
+        timesteps = [-1]
+    if any(not 0 <= t <= 999 for t in timesteps):
         raise ConfigError(f"--times must be whole numbers from 0 to 999 with commas, not {times!r}")
     path = output or Path(f"{Path(source).stem}-forward.png")
     reserve(path)
     batch = opened.preview(max(n, opened.facts.medium.least))
-    settings = {"data": config.data.name, "times": chosen, "seed": seed}
-    return _save(noising(config, opened.facts, batch, chosen, seed), path, settings)
+    settings = {"data": config.data.name, "times": timesteps, "seed": seed}
+    return _save(noising(config, opened.facts, batch, timesteps, seed), path, settings)
 
 
 @show.command("schedule")
 def schedule(
     source: Annotated[
-        str | None, typer.Argument(metavar="[RECIPE|CONFIG.yaml]", help="all named schedules by default")
+        str | None,
+        typer.Argument(
+            metavar="[RECIPE|CONFIG.yaml]",
+            help="recipe whose schedule is drawn; all named schedules by default",
+        ),
     ] = None,
     overrides: options.Overrides = None,
     output: options.Output = None,
@@ -139,7 +146,7 @@ def schedule(
 @show.command("reverse")
 def reverse(
     run: options.Run,
-    n: Annotated[int, typer.Option("-n", help="pictures", min=1)] = 6,
+    n: Annotated[int, typer.Option("-n", help="number of pictures", min=1)] = 6,
     sampler: options.Sampler = None,
     steps: options.Steps = None,
     label: options.Class = None,
@@ -147,7 +154,7 @@ def reverse(
     seed: options.Seed = 0,
     output: options.Output = None,
 ) -> int:
-    """The way from noise: the state, and below what is believed of it.
+    """The way from noise. Top: the noisy picture. Below: the network's guess at the clean one (x0 prediction).
 
     \b
     Example:
@@ -158,9 +165,9 @@ def reverse(
     from mezzotint.model.strips import denoising, spread_steps
 
     model = load(run)
-    wanted = "all" if label is None and model.classes else split(label, model.classes)
+    classes = "all" if label is None and model.classes else split(label, model.classes)
     settings = {"sampler": sampler, "steps": steps, "guidance": guidance}
-    request = model.request(max(n, model.medium.least), label=wanted, seed=seed, **settings)
+    request = model.request(max(n, model.medium.least), label=classes, seed=seed, **settings)
     path = output or Path(f"{model.source}-reverse.png")
     reserve(path)
     shown = spread_steps(request.settings.steps)

@@ -14,7 +14,7 @@ from mezzotint.cli import options
 
 def sweep(
     source: Annotated[
-        str, typer.Argument(metavar="SWEEP.yaml", help="a file, or the name of a bundled sweep")
+        str, typer.Argument(metavar="SWEEP.yaml", help="file of a sweep, or name of a bundled one")
     ],
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="folder of the sweep; sweeps/NAME by default")
@@ -22,10 +22,11 @@ def sweep(
     extractor: Annotated[
         str,
         typer.Option(
-            "--extractor", help="auto, classifier, clusters, inception=FILE, dinov2[=PLACE], clip[=PLACE]"
+            "--extractor",
+            help="network whose features are compared: auto, classifier, clusters, inception=FILE, dinov2[=PLACE], clip[=PLACE]",
         ),
     ] = "auto",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="list the cells, write nothing")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="list of the cells; nothing is written")] = False,
     device: options.Device = None,
 ) -> int:
     """Compares a grid of settings; goes on where it stopped.
@@ -36,7 +37,7 @@ def sweep(
       mezzotint sweep my_sweep.yaml --dry-run
       mezzotint sweep my_sweep.yaml --out sweeps/second
 
-    One judge and one reference for all. The folder gets table.csv, table.md, quality.png, loss.png, a sheet and an
+    One judge (a classifier whose features are compared) and one reference for all. The folder gets table.csv, table.md, quality.png, loss.png, a sheet and an
     ordinary run of every trained cell.
     """
     from mezzotint.cli.bar import Bar
@@ -49,7 +50,7 @@ def sweep(
     trained = sum(cell.config is not None for cell in plan.cells)
     print(
         f"{trained} cells to train, {len(plan.points)} ways to sample each, {plan.n:,} pictures a row; "
-        "the time left is told after the first cell",
+        "the time left is shown after the first cell",
         flush=True,
     )
     if dry_run:
@@ -71,7 +72,7 @@ def sweep(
     previous = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with writing(out), Bar() as bar:
-            for said in study.sweep(
+            for update in study.sweep(
                 plan,
                 out,
                 extractor=extractor,
@@ -80,16 +81,18 @@ def sweep(
                 progress=bar.show,
             ):
                 left = (
-                    "" if said.left is None else f"  {round(said.left) // 60}:{round(said.left) % 60:02} left"
+                    ""
+                    if update.left is None
+                    else f"  {round(update.left) // 60}:{round(update.left) % 60:02} left"
                 )
-                bar.say(said.text + left)
-        rows = study.kept_rows(out)
+                bar.say(update.text + left)
+        rows = study.read_rows(out)
         with writing(out):
-            written = publish(plan, rows, out)
+            paths = publish(plan, rows, out)
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
     if received:
         return 128 + received[0]
-    print("\n".join(["", *text(rows), "", verdict(rows), *map(str, written)]))
+    print("\n".join(["", *text(rows), "", verdict(rows), *map(str, paths)]))
     return 0

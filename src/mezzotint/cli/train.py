@@ -25,30 +25,36 @@ def train(
     source: options.Source,
     overrides: options.Overrides = None,
     data: options.Data = None,
-    out: Annotated[Path, typer.Option("--out", help="the folder of all runs")] = Path("runs"),
+    out: Annotated[Path, typer.Option("--out", help="folder of all runs")] = Path("runs"),
     name: Annotated[
-        str | None, typer.Option("--name", help="of this run; by default that of the recipe")
+        str | None, typer.Option("--name", help="name of the run (default: that of the recipe)")
     ] = None,
     epochs: Annotated[float | None, typer.Option("--epochs", help="budget: passes over the data")] = None,
     images: Annotated[int | None, typer.Option("--images", help="budget: pictures seen")] = None,
     steps: Annotated[int | None, typer.Option("--steps", help="budget: optimiser steps")] = None,
     minutes: Annotated[float | None, typer.Option("--minutes", help="budget: time on this machine")] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", help="pictures or points a step")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", help="number of pictures or points in a step")
+    ] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="peak learning rate")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="of everything random; default: 0")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="random seed (default 0)")] = None,
     device: options.Device = None,
-    precision: Annotated[str | None, typer.Option("--precision", help="auto, fp32 or bf16")] = None,
+    precision: Annotated[
+        str | None, typer.Option("--precision", help="precision: auto, fp32 or bf16")
+    ] = None,
     compile: Annotated[bool | None, typer.Option("--compile/--no-compile", help="torch.compile")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="go on although the budget has changed")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="start anew under a used name")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="continuation with another budget")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="new run in place of one of this name")
+    ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="check configuration and data, write nothing")
+        bool, typer.Option("--dry-run", help="check of configuration and data; nothing is written")
     ] = False,
     track: Annotated[
-        list[str] | None, typer.Option("--track", help="send metrics on: tensorboard or wandb")
+        list[str] | None, typer.Option("--track", help="tracker of metrics: tensorboard or wandb")
     ] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="refresh samples/watch.png as it learns; a GIF at the end")
+        bool, typer.Option("--watch", help="samples/watch.png, refreshed as it learns; a GIF at the end")
     ] = False,
 ) -> int:
     """Trains a model; the same command again goes on where it stopped.
@@ -143,7 +149,7 @@ def _judge_of(config: "Config") -> "Callable[[Model], dict[str, float]]":
     from mezzotint.evaluate.reference import open_judge, open_reference
     from mezzotint.model.device import find_device
 
-    _say("preparing the judge of the samples; it is kept for the next time")
+    _say("preparing the classifier that judges the samples; it is kept for the next time")
     reference = open_reference(config.data)
     judge = open_judge("auto", reference, find_device(config.train.device))
     return lambda model: quality(model, judge, reference, n=500)

@@ -19,12 +19,13 @@ def tune(
         int | None,
         typer.Option(
             "--calls",
-            help="network calls a picture at most, a guided step counts twice; as now by default",
+            help="network calls a picture (NFE) at most; a guided step counts twice (default: as now)",
             min=1,
         ),
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option("--seconds", help="for 64 pictures on this machine", min=1e-3)
+        float | None,
+        typer.Option("--seconds", help="seconds for 64 pictures on this machine, at most", min=1e-3),
     ] = None,
     agreement: Annotated[
         float,
@@ -35,13 +36,13 @@ def tune(
             max=1,
         ),
     ] = 0.99,
-    n: Annotated[int, typer.Option("-n", help="pictures (or points) a trial", min=100)] = 1000,
+    n: Annotated[int, typer.Option("-n", help="number of pictures (or points) in a trial", min=100)] = 1000,
     seed: options.Seed = 0,
-    quick: Annotated[bool, typer.Option("--quick", help="fewer trials")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="write nothing")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="smaller search, fewer trials")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="search alone; nothing is written")] = False,
     device: options.Device = None,
 ) -> int:
-    """Finds the best sampling defaults of a model, in a given time.
+    """Finds the best sampler, steps, guidance, EMA for a given cost.
 
     \b
     Examples:
@@ -50,9 +51,9 @@ def tune(
       mezzotint tune latest --seconds 0.5 --agreement 0.995 -n 2000
       mezzotint tune moons --quick --dry-run
 
-    Sampler, steps, guidance and its interval, and for a run the length of the average of its weights. They are compared
-    with pictures of the training split and written into the model file as its defaults, if they are better beyond noise.
-    The test split is left for mezzotint evaluate. A run keeps the trials in its tune.json: interrupted, the same command
+    Guidance has an interval, too. The length of the EMA, the average of the weights, is searched for runs alone. Settings
+    are compared with pictures of the training split and written into the model file as its defaults, if they are better
+    beyond noise. The test split is left for mezzotint evaluate. A run keeps the trials in its tune.json: interrupted, the same command
     goes on.
     """
     from mezzotint.studies.tune.search import Outcome, Target, TrialDone
@@ -81,23 +82,23 @@ def tune(
                         print("\n".join(table(event)))
         except KeyboardInterrupt:
             if best is not None:
-                progress.say(f"stopped; the best so far, not written: {spoken(best.trial)}")
+                progress.say(f"stopped; the best so far, not written: {describe(best.trial)}")
             raise
     return 0
 
 
-def line(tried: "TrialDone") -> str:
+def line(event: "TrialDone") -> str:
     """A trial, as one line."""
-    left = f"{round(tried.left) // 60}:{round(tried.left) % 60:02} left"
-    mark = "  best so far" if tried.best else ""
-    return f"{tried.done:3}/{tried.total}  {spoken(tried.trial)}  {left}{mark}"
+    left = f"{round(event.left) // 60}:{round(event.left) % 60:02} left"
+    mark = "  best so far" if event.best else ""
+    return f"{event.done:3}/{event.total}  {describe(event.trial)}  {left}{mark}"
 
 
-def spoken(trial: "Trial") -> str:
+def describe(trial: "Trial") -> str:
     """What was tried, and how good it was."""
     settings, weights = trial.choice.settings, trial.choice.weights
     words = [
-        "present average" if weights == "ema" else f"average {weights}",
+        "present EMA" if weights == "ema" else f"EMA {weights}",
         f"{settings.sampler} {settings.steps} steps",
     ]
     if settings.guidance != 1:
@@ -116,7 +117,7 @@ def table(outcome: "Outcome") -> list[str]:
     """Lines: the present defaults against the found ones, and what became of them."""
     columns = []
     for head, trial, seconds in zip(
-        ("now", "found"), (outcome.present, outcome.found), outcome.seconds, strict=True
+        ("now", "best"), (outcome.present, outcome.best), outcome.seconds, strict=True
     ):
         settings = trial.choice.settings
         columns.append(
@@ -135,15 +136,23 @@ def table(outcome: "Outcome") -> list[str]:
                 "-" if trial.agreement is None else f"{trial.agreement:.1%}",
             ]
         )
-    names = ["", "sampler", "steps", "guidance", "of sigma / alpha", "average", "network calls a picture"]
+    names = [
+        "",
+        "sampler",
+        "steps",
+        "guidance",
+        "of sigma / alpha",
+        "EMA length",
+        "network calls a picture (NFE)",
+    ]
     names += ["64 pictures take", NAMES[outcome.kind], "class agreement"]
-    wide = [max(map(len, column)) for column in (names, *columns)]
+    widths = [max(map(len, column)) for column in (names, *columns)]
     lines = ["", f"on fresh seeds, against {outcome.words}", ""]
     for row in zip(names, *columns, strict=True):
-        lines.append("  ".join(word.ljust(width) for word, width in zip(row, wide, strict=True)).rstrip())
+        lines.append("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
     if outcome.written:
         end = f"{outcome.path}: these are its defaults now, since {outcome.reason}"
-    elif outcome.clear:
+    elif outcome.is_better:
         end = f"better, since {outcome.reason}; nothing is written in a dry run"
     else:
         end = f"nothing is written: {outcome.reason}"

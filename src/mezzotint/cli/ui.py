@@ -11,22 +11,25 @@ from mezzotint.cli import options
 def ui(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN|MODEL]...", help="what to choose from; all runs by default"),
+        typer.Argument(metavar="[RUN|MODEL]...", help="models to choose from; all runs by default"),
     ] = None,
-    host: Annotated[str, typer.Option("--host", help="other than loopback needs --token")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="where the page is", min=1, max=65535)] = 8501,
+    host: Annotated[
+        str, typer.Option("--host", help="address to listen on; other than loopback needs --token")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="port of the page", min=1, max=65535)] = 8501,
     token: Annotated[
-        str | None, typer.Option("--token", envvar="MEZZOTINT_TOKEN", help="that visitors type; or none")
+        str | None, typer.Option("--token", envvar="MEZZOTINT_TOKEN", help="token that visitors must type")
     ] = None,
     allow_host: Annotated[
-        list[str] | None, typer.Option("--allow-host", help="a name by which browsers know this machine")
+        list[str] | None,
+        typer.Option("--allow-host", help="host name by which browsers may call this machine"),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="the folder of all runs")] = Path("runs"),
+    out: Annotated[Path, typer.Option("--out", help="folder of all runs")] = Path("runs"),
     device: options.Device = None,
 ) -> int:
     """Starts a page for the browser to make pictures and see how.
 
-    It shows noising, denoising and a run in training, works offline, and tells nobody anything.
+    It shows noising, denoising and a run in training. It works offline and sends no data.
 
     \b
     Examples:

@@ -24,7 +24,7 @@ class Karras(Tree):
     rho: Annotated[float, Field(gt=0)] = 7.0
 
     @model_validator(mode="after")
-    def _ordered(self) -> "Karras":
+    def _check_order(self) -> "Karras":
         if self.sigma_min >= self.sigma_max:
             raise ValueError(f"sigma_min {self.sigma_min:g} must be below sigma_max {self.sigma_max:g}")
         return self
@@ -55,7 +55,7 @@ class Diffusion(Tree):
     distance: Literal["l2", "l1", "huber"] = "l2"  # between prediction and target
 
     @model_validator(mode="after")
-    def _fits(self) -> "Diffusion":
+    def _check_combination(self) -> "Diffusion":
         zero_snr = isinstance(self.schedule, Discrete) and self.schedule.zero_terminal_snr
         if self.parameterization == "eps" and (zero_snr or self.schedule.kind == "linear_time"):
             raise ValueError(

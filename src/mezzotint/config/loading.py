@@ -87,7 +87,7 @@ def _set(tree: dict[str, Any], key: str, value: Any) -> None:
 def parse(tree: dict[str, Any]) -> Config:
     """A checked configuration from plain data. Raises ConfigError in one line that names the key."""
     try:
-        tree = _worded(tree)
+        tree = _with_words_for_keys(tree)
         return Config.model_validate(tree)
     except RecursionError:
         raise ConfigError("the configuration has an alias that contains itself; write it out") from None
@@ -95,18 +95,22 @@ def parse(tree: dict[str, Any]) -> Config:
         raise ConfigError("; ".join(_explain(e, tree) for e in error.errors()[:3])) from None
 
 
-def _worded(tree: Any) -> Any:
+def _with_words_for_keys(tree: Any) -> Any:
     """The same with words for keys: YAML reads `1`, `yes` and `2020-01-01` as other things."""
-    return {str(key): _worded(value) for key, value in tree.items()} if isinstance(tree, dict) else tree
+    return (
+        {str(key): _with_words_for_keys(value) for key, value in tree.items()}
+        if isinstance(tree, dict)
+        else tree
+    )
 
 
 def _explain(error: Any, tree: Any) -> str:
     """One pydantic error as a sentence, with the nearest known key where one is unknown."""
-    where: Any = tree
+    value: Any = tree
     path: list[str] = []  # without the tags of unions, which are no keys
     for step in error["loc"]:
-        if step in where if isinstance(where, dict) else isinstance(where, list):
-            where = where[step]
+        if step in value if isinstance(value, dict) else isinstance(value, list):
+            value = value[step]
             path.append(str(step))
     key = ".".join(path) or "the configuration"
     match error["type"]:
@@ -118,24 +122,31 @@ def _explain(error: Any, tree: Any) -> str:
             return f"{key}: say which kind, {key}.kind"
         case "model_type" | "dict_type" | "model_attributes_type":
             example = ".".join([*path, _siblings(path, tree)[0]])
-            return f"{key} is a group of keys, such as {example}, not {where!r}"
-        case "literal_error" if near := difflib.get_close_matches(
-            str(where), re.findall("'(.+?)'", error["ctx"]["expected"]), 1
+            return f"{key} is a group of keys, such as {example}, not {value!r}"
+        case "literal_error" if near := _near_word(
+            str(value), re.findall("'(.+?)'", error["ctx"]["expected"])
         ):
-            return f"{key}: {where!r} is none of its values; did you mean {near[0]!r}?"
+            return f"{key}: no {path[-1]} {value!r}; did you mean {near!r}?"
         case _:
             message = error["msg"].removeprefix("Value error, ")
-            shown = "" if isinstance(where, dict | list) else f", not {where!r}"
-            return f"{key}: {message[:1].lower()}{message[1:]}{shown}"
+            suffix = "" if isinstance(value, dict | list) else f", not {value!r}"
+            return f"{key}: {message[:1].lower()}{message[1:]}{suffix}"
+
+
+def _near_word(word: str, words: list[str]) -> str | None:
+    """The nearest of some words, or None: "dpm++" is near "dpmpp_2m", as the papers write ++ where names have pp."""
+    word = word.lower().replace("+", "p").replace("-", "_").replace(" ", "_")
+    beginnings = [other for other in words if len(word) > 2 and other.startswith(word)]
+    return next(iter(beginnings or difflib.get_close_matches(word, words, 1)), None)
 
 
 def _nearest(path: list[str], tree: Any) -> str:
     """A hint for an unknown key: the nearest beside it, or keys of that name elsewhere, or what there is."""
     *parents, leaf = path
-    beside = _siblings(parents, tree)
-    found = [".".join([*parents, near]) for near in difflib.get_close_matches(leaf, beside, 1)]
-    found = found or [key for key in _flat(Config().model_dump()) if key.endswith(f".{leaf}")]
-    return f"did you mean {' or '.join(found)}?" if found else f"known: {', '.join(beside)}"
+    siblings = _siblings(parents, tree)
+    keys = [".".join([*parents, near]) for near in difflib.get_close_matches(leaf, siblings, 1)]
+    keys = keys or [key for key in _flat(Config().model_dump()) if key.endswith(f".{leaf}")]
+    return f"did you mean {' or '.join(keys)}?" if keys else f"known: {', '.join(siblings)}"
 
 
 def _siblings(path: list[str], tree: Any) -> list[str]:

@@ -41,11 +41,11 @@ class Sample(Tree):
     spacing: SpacingName | None = None  # None: trailing for discrete schedules, time for flow, else karras
     eta: Annotated[float, Field(ge=0, le=1)] = 0.0  # of ddim: 1 is DDPM
     churn: Annotated[float, Field(ge=0)] = 0.0  # of euler, heun, dpm2: EDM's S_churn
-    guidance: Annotated[float, Field(ge=0, le=100)] = 1.0  # 1: off
+    guidance: Annotated[float, Field(ge=0, le=100)] = 1.0  # scale of classifier-free guidance; 1: off
     guidance_interval: tuple[Annotated[float, Field(ge=0)], float] | None = (
         None  # only for sigma / alpha in between
     )
     guidance_rescale: Annotated[float, Field(ge=0, le=1)] = (
         0.0  # share of CFG rescale, against washed-out contrast
     )
-    clip: bool | None = None  # keep the belief in the range of the data; None: for pictures
+    clip: bool | None = None  # limit of the x0 prediction to the range of the data; None: for pictures

@@ -23,10 +23,10 @@ class Train(Tree):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     clip: Annotated[float, Field(gt=0)] | None = 1.0  # norm of the gradient
     ema: Annotated[float, Field(gt=0, lt=0.28)] = (
-        0.05  # length of the average of weights, as a share of training; any other can be made afterwards
+        0.05  # EMA length: of the average of weights, as a share of training; any other can be made afterwards
     )
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = (
-        None  # instead: a constant decay with warm-up, such as 0.9999
+        None  # in place of a length: a constant decay with warm-up, such as 0.9999
     )
     label_drop: Share = 0.1  # share of labels replaced by "none", for guidance
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
@@ -44,14 +44,14 @@ class Train(Tree):
         None  # a Fréchet distance, as of `mezzotint evaluate`, but of fewer samples
     )
     checkpoint_every: Interval = "10%"
-    keep: PositiveInt = 2  # checkpoints: the newest,
+    keep: PositiveInt = 2  # number of checkpoints: the newest,
     keep_every: Interval | None = None  # and those of such steps for good
     snapshot_every: Interval = "10%"  # of the averages, from which those of other lengths are made
 
     @model_validator(mode="after")
-    def _one_budget(self) -> "Train":
-        if len(given := [b for b in BUDGETS if getattr(self, b) is not None]) > 1:
-            raise ValueError(f"give one budget, not {' and '.join(given)}")
+    def _check_budget(self) -> "Train":
+        if len(budgets := [b for b in BUDGETS if getattr(self, b) is not None]) > 1:
+            raise ValueError(f"give one budget, not {' and '.join(budgets)}")
         if self.accumulate > self.batch_size:
             raise ValueError(f"accumulate {self.accumulate} is more than the batch size {self.batch_size}")
         return self

@@ -1,1 +1,1 @@
-"""How good are pictures? Metrics, judges that look, the real pictures that they are measured against."""
+"""How good are pictures? Metrics, the networks whose features they compare (judges), the real pictures (references)."""

@@ -17,11 +17,11 @@ from mezzotint.evaluate.reference import SILENT, Progress
 from mezzotint.media.pictures import to_model
 from mezzotint.model.model import Model
 
-MOST = 100  # pictures
-PROBES = 2
-TOLERANCE = 1e-4  # of a step of the ODE: float32 networks repeat to about 1e-6
-OUTER = 0.0005  # share of the training levels left out at either end where a schedule has no ends
-NOISIEST, CLEANEST = -12.0, 14.0
+MAX_PICTURES = 100
+PROBES = 2  # random vectors for each trace of the Jacobian
+STEP_TOLERANCE = 1e-4  # of the ODE: float32 networks repeat to about 1e-6
+OUTER_SHARE = 0.0005  # of the training levels, left out at either end where a schedule has no ends
+NOISIEST_LOGSNR, CLEANEST_LOGSNR = -12.0, 14.0
 
 
 def vlb(model: Model, images: Tensor, labels: Tensor | None, progress: Progress = SILENT) -> Number:
@@ -32,7 +32,7 @@ def vlb(model: Model, images: Tensor, labels: Tensor | None, progress: Progress 
     table = model.schedule
     if not isinstance(table, Table):
         raise ConfigError("vlb needs a schedule of discrete timesteps, and this model has none; use ode")
-    images, cond = _some(model, images, labels)
+    images, cond = _subset(model, images, labels)
     x0 = to_model(images).to(model.device)
     seeds = torch.arange(len(x0), device=model.device)
     total = prior_term(model.process, table, x0)
@@ -48,39 +48,39 @@ def ode(model: Model, images: Tensor, labels: Tensor | None, progress: Progress 
 
     From the cleanest level of training to the noisiest; a few hundred network calls.
     """
-    images, cond = _some(model, images, labels)
+    images, cond = _subset(model, images, labels)
     low, high = ends(model.schedule)
     bits = []
     progress("bits by the ODE", 0, len(images))
-    for first in range(0, len(images), 10):
-        rows = torch.arange(first, min(first + 10, len(images)), device=model.device)
-        part = dequantize(images[first : first + 10].to(model.device), rows)
-        found = log_likelihood(
+    for start in range(0, len(images), 10):
+        rows = torch.arange(start, min(start + 10, len(images)), device=model.device)
+        part = dequantize(images[start : start + 10].to(model.device), rows)
+        likelihood = log_likelihood(
             model.denoiser,
             model.process,
             part,
             cond.map(lambda column, rows=rows: column[rows]),  # type: ignore[misc]
             low=low,
             high=high,
-            tolerance=TOLERANCE,
+            tolerance=STEP_TOLERANCE,
             probes=PROBES,
             seeds=rows,
         )
-        bits.append(bits_per_dim(found.nats, part.shape[1:].numel()))
-        progress("bits by the ODE", first + len(part), len(images))
+        bits.append(bits_per_dim(likelihood.nats, part.shape[1:].numel()))
+        progress("bits by the ODE", start + len(part), len(images))
     return _mean("bits/dim, ODE", torch.cat(bits))
 
 
 def ends(schedule: Schedule) -> tuple[float, float]:
     """The noisiest and the cleanest logsnr of training, finite and within -12 and 14."""
-    levels = schedule(torch.tensor([1 - OUTER, OUTER], dtype=torch.float64))
-    low, high = levels.clamp(NOISIEST, CLEANEST).tolist()
+    levels = schedule(torch.tensor([1 - OUTER_SHARE, OUTER_SHARE], dtype=torch.float64))
+    low, high = levels.clamp(NOISIEST_LOGSNR, CLEANEST_LOGSNR).tolist()
     return low, high
 
 
-def _some(model: Model, images: Tensor, labels: Tensor | None) -> tuple[Tensor, Cond]:
-    """At most MOST pictures, evenly spread, and their classes where the model knows them."""
-    count = min(MOST, len(images))
+def _subset(model: Model, images: Tensor, labels: Tensor | None) -> tuple[Tensor, Cond]:
+    """At most MAX_PICTURES pictures, evenly spread, and their classes where the model knows them."""
+    count = min(MAX_PICTURES, len(images))
     index = torch.arange(count) * len(images) // count
     if not model.classes or labels is None:
         return images[index], nothing(model.classes).expand(count).map(lambda column: column.to(model.device))

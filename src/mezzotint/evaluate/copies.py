@@ -13,8 +13,8 @@ from mezzotint.evaluate.metrics.memorization import Memorization, memorization
 from mezzotint.model.device import find_device
 from mezzotint.model.model import load
 
-MOST = 2**29  # bytes of training pictures that are looked through
-SHOWN = 10
+MAX_TRAIN_BYTES = 2**29  # of training pictures that are looked through
+MAX_PAIRS = 10
 
 
 def look_for_copies(folder: Path, n: int | None = None, device: str = "auto") -> Memorization | None:
@@ -29,23 +29,23 @@ def look_for_copies(folder: Path, n: int | None = None, device: str = "auto") ->
         return None
     n = n or (64 if max(model.facts.shape[1:]) > 32 else 256)
     samples = model.sample(n, label="all" if model.classes else None, seed=10**6).values
-    count = min(len(source.kept), max(4, MOST // math.prod(model.facts.shape)))
-    few = source.kept[torch.linspace(0, len(source.kept) - 1, count).round().long()]
-    train, held = (_pictures(source, part) for part in (few, source.held))
-    found = memorization(samples, train, held)
-    worst = found.ratios.argsort()[:SHOWN]
-    pairs = torch.cat([samples[worst], train[found.nearest[worst]]])
-    plots.save_png(plots.sheet(pairs, columns=len(worst)), folder / "memorization.png")
+    count = min(len(source.kept), max(4, MAX_TRAIN_BYTES // math.prod(model.facts.shape)))
+    subset = source.kept[torch.linspace(0, len(source.kept) - 1, count).round().long()]
+    train, held_out = (_pictures(source, part) for part in (subset, source.held))
+    memory = memorization(samples, train, held_out)
+    likeliest = memory.ratios.argsort()[:MAX_PAIRS]
+    pairs = torch.cat([samples[likeliest], train[memory.nearest[likeliest]]])
+    plots.save_png(plots.sheet(pairs, columns=len(likeliest)), folder / "memorization.png")
     content = {
-        "flagged": found.flagged,
-        "copied": found.copied.value,
-        "ratio": float(found.ratios.median()),
-        "p_value": found.p_value,
+        "flagged": memory.flagged,
+        "copied": memory.copied.value,
+        "ratio": float(memory.ratios.median()),
+        "p_value": memory.p_value,
         "n": n,
         "step": model.header.step,
     }
     write_json(folder / "memorization.json", content)
-    return found
+    return memory
 
 
 def _pictures(source: PictureSource, index: Tensor) -> Tensor:

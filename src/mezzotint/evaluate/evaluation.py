@@ -1,6 +1,6 @@
 """How good are these pictures?  Samples of models, or pictures in files, against real ones, with comparable numbers.
 
-A number depends on how many pictures it was made of, on the network that looked at them, on how they were resized, and on
+A number depends on how many pictures it was made of, on the network whose features it compares, on how they were resized, and on
 the real pictures they were compared with. All four are kept beside it, and tables of unequal ones are refused.
 """
 
@@ -30,10 +30,8 @@ from mezzotint.model.device import find_device
 from mezzotint.model.model import Model, load
 
 METRICS = (*FEATURE_METRICS, "memorization", "vlb", "ode")
-USUAL = (*FEATURE_METRICS, "memorization")
-MOST_NUMBERS = (
-    64 * 64 * 3
-)  # of a picture whose copies are looked for pixel by pixel; of larger ones, by features
+DEFAULT_METRICS = (*FEATURE_METRICS, "memorization")
+MAX_PIXEL_VALUES = 64 * 64 * 3  # of a picture compared pixel by pixel; larger ones are compared by features
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Evaluation:
     n: how many pictures. judge: name, hash of the weights and resize of the extractor. reference: which real pictures;
     data: their hash. settings: what the samples were made with. seconds: for samples and numbers, not for what is kept.
     copying: the verdict on memorization, where it was asked for.
-    made, copies: the pictures and what was found about copies, for a report; not in the JSON.
+    samples, copies: the pictures and their check for copies, for a report; not in the JSON.
     """
 
     source: str
@@ -55,7 +53,7 @@ class Evaluation:
     settings: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     copying: bool | None = None
-    made: SampleSet | None = field(default=None, repr=False, compare=False)
+    samples: SampleSet | None = field(default=None, repr=False, compare=False)
     copies: Memorization | None = field(default=None, repr=False, compare=False)
 
     def __getitem__(self, name: str) -> Number:
@@ -106,7 +104,7 @@ def evaluate(
     seed: int = 0,
     extractor: str = "auto",
     data: str | None = None,
-    metrics: Collection[str] = USUAL,
+    metrics: Collection[str] = DEFAULT_METRICS,
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> list[Evaluation]:
@@ -122,68 +120,69 @@ def evaluate(
         raise ConfigError(f"{wrong[0]} is no metric; choose from {', '.join(METRICS)}")
     if n < 10:
         raise ConfigError(f"-n {n} is too few to say anything; the usual is 2000")
-    where = find_device(device)
+    place = find_device(device)
     paths = {source: _model_file(source) for source in sources}
     configs = [read_header(path).config for path in paths.values() if path]
-    wanted = _data(configs, data)
-    if wanted.name in toy.TOYS:
+    data_config = _data(sources, configs, data)
+    if data_config.name in toy.TOYS:
         return [
-            _points(source, path, wanted.name, n, seed, device, progress) for source, path in paths.items()
+            _evaluate_points(source, path, data_config.name, n, seed, device, progress)
+            for source, path in paths.items()
         ]
     shape = next((read_header(path).facts.shape for path in paths.values() if path), None)
-    if shape is None and wanted.size is None and wanted.name not in KNOWN:
+    if shape is None and data_config.size is None and data_config.name not in KNOWN:
         shape = next((one for source in sources if (one := _npz_shape(source))), None)
     size, channels = ((shape[1], shape[2]), shape[0]) if shape else (None, None)
-    reference = open_reference(wanted, size, channels)
-    judge = open_judge(extractor, reference, where, progress)
-    found = []
+    reference = open_reference(data_config, size, channels)
+    judge = open_judge(extractor, reference, place, progress)
+    evaluations = []
     for source, path in paths.items():
-        made = _made(source, path, reference, n, seed, device, progress)
+        samples = _open_samples(source, path, reference, n, seed, device, progress)
         model = (
             load(path, device=device, precision="fp32") if path and {"vlb", "ode"} & set(metrics) else None
         )
-        found.append(judge_samples(made, judge, reference, metrics, model, progress))
-    return found
+        evaluations.append(judge_samples(samples, judge, reference, metrics, model, progress))
+    return evaluations
 
 
 def judge_samples(
-    made: SampleSet,
+    samples: SampleSet,
     judge: Extractor,
     reference: Reference,
-    metrics: Collection[str] = USUAL,
+    metrics: Collection[str] = DEFAULT_METRICS,
     model: Model | None = None,
     progress: Progress = SILENT,
 ) -> Evaluation:
     """The numbers of pictures that are there. model: in float32, for bits/dim of real pictures under it."""
     real = reference.features(judge, progress)
     began = time.perf_counter()
-    features = extract(judge, made.values, progress=lambda done, total: progress("features", done, total))
-    asked = made.labels if judge.labels else None
-    numbers = list(compare(features, real, asked, reference.labels, metrics))
+    features = extract(judge, samples.values, progress=lambda done, total: progress("features", done, total))
+    labels = samples.labels if judge.labels else None
+    numbers = list(compare(features, real, labels, reference.labels, metrics))
     copies = None
     if "memorization" in metrics and len(reference.unseen) >= 20:
         progress("looking for copies", 0, 1)
-        copies = _copies(made.values, features.pool, judge, reference)
+        copies = _copies(samples.values, features.pool, judge, reference)
         share = copies.copied
-        made = replace(made, nearest=reference.train[copies.nearest])
+        samples = replace(samples, nearest=reference.train[copies.nearest])
         numbers.append(Number("copies", *share, copies.chance.value))
         numbers.append(Number("nearest in training set", *copies.nearer, copies.expected))
         progress("looking for copies", 1, 1)
     for name, measure in (("vlb", bits.vlb), ("ode", bits.ode)):
         if model and name in metrics:
             numbers.append(measure(model, reference.images, reference.labels, progress))
-    seconds = made.seconds + time.perf_counter() - began
+    seconds = samples.seconds + time.perf_counter() - began
     return Evaluation(
-        made.name,
-        len(made.values),
+        samples.name,
+        len(samples.values),
         str(judge),
         reference.words,
         reference.version,
         tuple(numbers),
-        made.settings,
+        samples.settings,
         seconds,
         None if copies is None else copies.flagged,
-        made,
+        samples,
         copies,
     )
 
@@ -197,16 +196,16 @@ def quality(
     Fréchet distance, its extrapolation where n allows it, and class agreement where there are classes. The reference's
     features are kept.
     """
-    made = sample_set_of(model, n, seed, **settings)
-    asked = made.labels if extractor.labels else None
-    features = extract(extractor, made.values)
-    numbers = compare(features, reference.features(extractor), asked, None, ("frechet", "agreement"))
+    samples = sample_set_of(model, n, seed, **settings)
+    labels = samples.labels if extractor.labels else None
+    features = extract(extractor, samples.values)
+    numbers = compare(features, reference.features(extractor), labels, None, ("frechet", "agreement"))
     return {number.name: number.value for number in numbers}
 
 
 def _copies(images: Tensor, pool: Tensor, judge: Extractor, reference: Reference) -> Memorization:
     """Copies among the samples, pixel by pixel, or where pictures are large by their features."""
-    if images[0].numel() <= MOST_NUMBERS:
+    if images[0].numel() <= MAX_PIXEL_VALUES:
         return memorization(images, reference.train, reference.unseen)
     return memorization(pool, extract(judge, reference.train).pool, extract(judge, reference.unseen).pool)
 
@@ -224,7 +223,7 @@ def _model_file(source: str) -> Path | None:
         raise
 
 
-def _data(configs: Sequence[Config], data: str | None) -> Data:
+def _data(sources: Sequence[str], configs: Sequence[Config], data: str | None) -> Data:
     """Which data set all sources are measured against."""
     first = configs[0].data if configs else None
     if data is not None:
@@ -235,7 +234,7 @@ def _data(configs: Sequence[Config], data: str | None) -> Data:
         return configuration.parse({"data": {"name": "folder", "path": data}}).data
     if first is None:
         raise ConfigError(
-            "pictures alone do not say what they should be like; add --data NAME or --data PATH"
+            f"{sources[0]} holds pictures alone: give the real ones to compare with, --data NAME or --data PATH"
         )
     for other in configs[1:]:
         for key in ("name", "path", "size", "channels", "only", "limit", "holdout"):
@@ -251,7 +250,7 @@ def _npz_shape(source: str) -> tuple[int, ...] | None:
     return tuple(read_samples(source).values.shape[1:]) if source.endswith(".npz") else None
 
 
-def _made(
+def _open_samples(
     source: str,
     path: Path | None,
     reference: Reference,
@@ -262,7 +261,7 @@ def _made(
 ) -> SampleSet:
     shape = tuple(reference.images.shape[1:])
     if path is None:
-        made = read_samples(source, shape, reference.classes).first(n)
+        samples = read_samples(source, shape, reference.classes).first(n)
     else:
         model = load(path, device=device)
         if model.facts.shape != shape:
@@ -270,25 +269,27 @@ def _made(
                 f"{source} makes {model.facts.shape} and the reference is {shape}; evaluate models of one size together"
             )
         folder = path.parent if (path.parent / "config.yaml").is_file() else None
-        made = replace(sample_set_of(model, n, seed, progress), folder=folder)
-    if tuple(made.values.shape[1:]) != shape:
+        samples = replace(sample_set_of(model, n, seed, progress), folder=folder)
+    if tuple(samples.values.shape[1:]) != shape:
         raise ConfigError(
-            f"the pictures of {source} are {tuple(made.values.shape[1:])} and the real ones {shape}; resize them alike"
+            f"the pictures of {source} are {tuple(samples.values.shape[1:])} and the real ones {shape}; resize them alike"
         )
-    return made
+    return samples
 
 
-def _points(
+def _evaluate_points(
     source: str, path: Path | None, name: str, n: int, seed: int, device: str, progress: Progress
 ) -> Evaluation:
     if path is None:
-        made = read_samples(source).first(n)
+        samples = read_samples(source).first(n)
     else:
-        made = sample_set_of(load(path, device=device), n, seed, progress)
-    if made.values.ndim != 2:
+        samples = sample_set_of(load(path, device=device), n, seed, progress)
+    if samples.values.ndim != 2:
         raise ConfigError(f"{source} holds pictures, and {name} is a set of points; say another --data")
     began = time.perf_counter()
-    numbers = tuple(point_numbers(made.values, name))
-    seconds = made.seconds + time.perf_counter() - began
+    numbers = tuple(point_numbers(samples.values, name))
+    seconds = samples.seconds + time.perf_counter() - began
     words = f"the density of {name}, and {n:,} fresh points"
-    return Evaluation(source, n, "none: points", words, name, numbers, made.settings, seconds, made=made)
+    return Evaluation(
+        source, n, "none: points", words, name, numbers, samples.settings, seconds, samples=samples
+    )

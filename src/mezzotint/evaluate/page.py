@@ -14,7 +14,7 @@ from mezzotint.disk.files import write_json
 from mezzotint.disk.folder import read_metrics
 from mezzotint.evaluate.evaluation import Evaluation
 
-SHOWN, PAIRS = 100, 12
+MAX_SAMPLES, MAX_PAIRS = 100, 12
 
 
 class Figure(NamedTuple):
@@ -49,74 +49,75 @@ def page(evaluations: Sequence[Evaluation]) -> str:
 
 
 def _section(one: Evaluation) -> Section:
-    shown = ("sampler", "steps", "guidance", "seed", "weights", "step")
-    settings = ", ".join(f"{key} {one.settings[key]}" for key in shown if key in one.settings)
+    keys = ("sampler", "steps", "guidance", "seed", "weights", "step")
+    settings = ", ".join(f"{key} {one.settings[key]}" for key in keys if key in one.settings)
     verdict = ""
     if one.copies:
-        found = one.copies
+        memory = one.copies
         verdict = (
-            f"{found.copied.value:.1%} of the samples are suspiciously near one training picture, "
-            f"{found.chance.value:.1%} by chance; the nearest of all pictures is a training picture for "
-            f"{found.nearer.value:.1%}, by chance {found.expected:.1%}: "
-            + ("this model copies its training pictures." if found.flagged else "no sign of copying.")
+            ("This model copies its training pictures: " if memory.flagged else "No sign of copying: ")
+            + f"{memory.copied.value:.1%} of the samples are suspiciously close to one training picture, "
+            f"{memory.chance.value:.1%} by chance; the nearest of all pictures is a training picture for "
+            f"{memory.nearer.value:.1%}, by chance {memory.expected:.1%}."
         )
     return Section(one.source, settings, list(_figures(one)), list(_curves(one)), verdict)
 
 
 def _figures(one: Evaluation) -> Iterator[Figure]:
-    if one.made is None:
+    if one.samples is None:
         return
-    values, labels = one.made.values, one.made.labels
+    values, labels = one.samples.values, one.samples.labels
     if values.ndim == 2:
         yield _figure(plots.scatter([(f"{len(values):,} points", values[:4000], None)]), "the points")
         return
-    classes = 0 if labels is None else len(labels[:SHOWN].unique())
+    classes = 0 if labels is None else len(labels[:MAX_SAMPLES].unique())
     columns = classes if 1 < classes <= 20 else None
     yield _figure(
-        plots.sheet(values[:SHOWN], columns=columns), f"the first {min(SHOWN, len(values))} samples"
+        plots.sheet(values[:MAX_SAMPLES], columns=columns),
+        f"the first {min(MAX_SAMPLES, len(values))} samples",
     )
-    if drawn := pairs(one):
-        yield _figure(drawn, "the samples likeliest to be copies, and the training pictures nearest to them")
+    if image := pairs(one):
+        yield _figure(image, "the samples likeliest to be copies, and the training pictures nearest to them")
 
 
 def pairs(one: Evaluation) -> Image.Image | None:
     """The samples likeliest to be copies above the training pictures nearest to them, where they were looked for."""
-    if one.copies is None or one.made is None or one.made.nearest is None:
+    if one.copies is None or one.samples is None or one.samples.nearest is None:
         return None
-    worst = one.copies.ratios.argsort()[:PAIRS]
-    both = torch.stack([one.made.values[worst], one.made.nearest[worst]]).flatten(0, 1)
-    return plots.sheet(both, columns=len(worst), row_labels=["sample", "nearest"])
+    likeliest = one.copies.ratios.argsort()[:MAX_PAIRS]
+    both = torch.stack([one.samples.values[likeliest], one.samples.nearest[likeliest]]).flatten(0, 1)
+    return plots.sheet(both, columns=len(likeliest), row_labels=["sample", "nearest"])
 
 
 def keep(one: Evaluation) -> None:
     """Writes the numbers, and what was found about copies, into the directory of the run that made the samples, for its
     own report. Other sources leave nothing. Raises OSError."""
-    folder = None if one.made is None else one.made.folder
+    folder = None if one.samples is None else one.samples.folder
     if folder is None:
         return
     write_json(folder / "evaluation.json", one.as_json())
-    drawn = pairs(one)
-    if one.copies is not None and drawn is not None:
-        found = one.copies
+    image = pairs(one)
+    if one.copies is not None and image is not None:
+        memory = one.copies
         content: dict[str, object] = {
             "n": one.n,
-            "copied": round(found.copied.value * one.n),
-            "flagged": found.flagged,
+            "copied": round(memory.copied.value * one.n),
+            "flagged": memory.flagged,
         }
-        content |= {"ratio": float(found.ratios.median()), "p_value": found.p_value}
+        content |= {"ratio": float(memory.ratios.median()), "p_value": memory.p_value}
         write_json(folder / "memorization.json", content)
-        plots.save_png(drawn, folder / "memorization.png", {"source": one.source, "n": one.n})
+        plots.save_png(image, folder / "memorization.png", {"source": one.source, "n": one.n})
 
 
 def _curves(one: Evaluation) -> Iterator[str]:
     """Quality over training where it was measured, and the losses, of a run that lies here."""
-    rows = read_metrics(one.made.folder) if one.made and one.made.folder else []
+    rows = read_metrics(one.samples.folder) if one.samples and one.samples.folder else []
     for name, columns in (
         ("Fréchet distance", {"Fréchet distance": "frechet distance"}),
         ("loss", {"training": "loss", "held out": "val_loss"}),
     ):
-        if drawn := plots.history(rows, columns, ylabel=name):
-            yield drawn
+        if chart := plots.history(rows, columns, ylabel=name):
+            yield chart
 
 
 def _figure(image: Image.Image, caption: str) -> Figure:

@@ -1,4 +1,4 @@
-"""The real pictures that samples are measured against, and the judge that looks at both."""
+"""The real pictures that samples are compared with, and the judge: a network whose features of both are compared."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from mezzotint.data.known import flips_by_default
 from mezzotint.data.split import split_set
 from mezzotint.errors import ConfigError, DataError
 from mezzotint.evaluate.judges import cache
-from mezzotint.evaluate.judges.features import Extractor, Features, kept_features
+from mezzotint.evaluate.judges.features import Extractor, Features, cached_features
 from mezzotint.model.device import find_precision
 
 Progress = Callable[[str, int, int], None]  # (what, done, of so many)
 SILENT: Progress = lambda what, done, total: None  # noqa: E731
-FEWEST = 500  # held-out pictures that make a reference
-MOST_BYTES = 2**30  # of a part of a set that is held in memory; of larger ones, pictures spread over them
+MIN_REFERENCE_PICTURES = 500  # held-out pictures that make a reference
+MAX_BYTES = 2**30  # of a part of a set that is held in memory; of larger ones, pictures spread over them
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Reference:
     """Real pictures, decoded as the model's are.
 
     images: uint8 (M, C, H, W), with labels (M,) int64 where there are classes: what samples are compared with.
-    words: which they are, for people. learn: uint8 (L, C, H, W), with labels: what a judge of the set is trained on.
+    words: a description for people. learn: uint8 (L, C, H, W), with labels: what a judge of the set is trained on.
     train: uint8 (N, C, H, W): what the model was trained on. unseen: uint8, pictures that it has never seen.
     """
 
@@ -50,7 +50,7 @@ class Reference:
 
     def features(self, extractor: Extractor, progress: Progress = SILENT) -> Features:
         """Of `images`; kept in the cache."""
-        return kept_features(
+        return cached_features(
             extractor,
             self.images,
             self.version,
@@ -59,7 +59,7 @@ class Reference:
 
 
 def open_reference(data: Data, size: tuple[int, int] | None = None, channels: int | None = None) -> Reference:
-    """The reference of a run's data: its test split where there is one, then its validation split, then the part held
+    """The reference for a run's data: its test split where there is one, then its validation split, then the part held
     out of training if that has 500 pictures, and else all that there are.
 
     size, channels: of the model's pictures. Raises DataError where there are no pictures.
@@ -88,20 +88,19 @@ def open_reference(data: Data, size: tuple[int, int] | None = None, channels: in
     split = _first_split(pictures, data.path)
     if split is not None:
         images, labels = _take(split[1], torch.arange(len(split[1])))
-        unseen, words = images, f"{split[0]} split of {data.name}"
+        unseen, words = images, f"{split[0]} split of {data.name}, {len(images):,} pictures"
     else:
         unseen, labels = _take(whole, parts.held)
-        images, words = unseen, f"part of {data.name} held out of training"
-        if len(parts.held) >= FEWEST:
+        images, words = unseen, f"part of {data.name} held out of training, {len(unseen):,} pictures"
+        if len(parts.held) >= MIN_REFERENCE_PICTURES:
             learn, learn_labels = train, train_labels
         else:
             images, labels = learn, learn_labels
-            words = (
-                f"all of {data.name}, training pictures too: what copies looks good by all but memorization"
-            )
+            words = f"all {len(images):,} pictures of {data.name}, training pictures included"
+            words += ". A model that copies scores well here; only `memorization` shows it"
     return Reference(
         data.name,
-        f"{words}, {len(images):,} pictures",
+        words,
         images,
         labels,
         learn,
@@ -125,10 +124,10 @@ def _first_split(pictures: Callable[[str], Pictures], path: Path | None) -> tupl
 
 
 def _take(pictures: Pictures, index: Tensor) -> tuple[Tensor, Tensor | None]:
-    """The pictures at `index`, or as many of them, evenly spread, as MOST_BYTES hold."""
-    most = max(1, MOST_BYTES // (pictures.channels * pictures.size[0] * pictures.size[1]))
-    if len(index) > most:
-        index = index[torch.arange(most) * len(index) // most]
+    """The pictures at `index`, or as many of them, evenly spread, as MAX_BYTES hold."""
+    max_pictures = max(1, MAX_BYTES // (pictures.channels * pictures.size[0] * pictures.size[1]))
+    if len(index) > max_pictures:
+        index = index[torch.arange(max_pictures) * len(index) // max_pictures]
     return pictures.batch(index)
 
 
@@ -148,11 +147,11 @@ def open_judge(
     dtype = find_precision("auto", device)
 
     def report(done: int, total: int) -> None:
-        progress(f"training a judge of {reference.name}, once", done, total)
+        progress(f"training a classifier of {reference.name} to score with, once", done, total)
 
     match name:
         case "classifier" | "auto" if labels is not None and len(reference.classes) > 1:
-            return classifier.kept_classifier(
+            return classifier.cached_classifier(
                 reference.learn,
                 labels,
                 len(reference.classes),
@@ -164,7 +163,7 @@ def open_judge(
         case "classifier":
             raise ConfigError(f"{reference.name} has no classes to learn; use --extractor clusters")
         case "clusters" | "auto":
-            return clusters.kept_clusters(
+            return clusters.cached_clusters(
                 reference.learn, flip=reference.flip, device=device, dtype=dtype, report=report
             )
         case "inception" if place:

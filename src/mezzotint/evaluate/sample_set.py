@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mezzotint.data.images import load_pictures
 from mezzotint.errors import DataError
-from mezzotint.evaluate.reference import MOST_BYTES, SILENT, Progress
+from mezzotint.evaluate.reference import MAX_BYTES, SILENT, Progress
 from mezzotint.model.model import Model
 
 
@@ -71,12 +71,14 @@ def read_samples(source: str, shape: tuple[int, ...] | None = None, classes: Seq
     path = Path(source)
     if path.suffix != ".npz":
         channels, size = (None, None) if shape is None else (shape[0], (shape[1], shape[2]))
-        found = load_pictures("folder", path, size=size, channels=channels, memory_limit=MOST_BYTES)
-        images, labels = found.batch(torch.arange(len(found)))
-        known = {name: number for number, name in enumerate(classes)}
-        if labels is None or not set(found.classes) <= known.keys():
+        pictures = load_pictures("folder", path, size=size, channels=channels, memory_limit=MAX_BYTES)
+        images, labels = pictures.batch(torch.arange(len(pictures)))
+        class_numbers = {name: number for number, name in enumerate(classes)}
+        if labels is None or not set(pictures.classes) <= class_numbers.keys():
             return SampleSet(path.name, images, None)
-        return SampleSet(path.name, images, torch.tensor([known[name] for name in found.classes])[labels])
+        return SampleSet(
+            path.name, images, torch.tensor([class_numbers[name] for name in pictures.classes])[labels]
+        )
     try:
         with np.load(path, allow_pickle=False) as file:
             key = "images" if "images" in file else "arr_0"

@@ -38,8 +38,8 @@ def from_diffusers(scheduler: Any) -> AnySampler:
             x0 = denoise(x / alpha, sigma / alpha)
             # Networks see the variance-preserving state (or that of the flow), also where the scheduler's is another.
             network = vp if process is ve else process
-            c, seen = predicts(*network(level)), network(level)[0] / alpha * x
-            x = inner.step((x0 - c.c_skip * seen) / c.c_out, t, x, return_dict=False)[0].double()
+            c, state = predicts(*network(level)), network(level)[0] / alpha * x
+            x = inner.step((x0 - c.c_skip * state) / c.c_out, t, x, return_dict=False)[0].double()
         return x / process(-2 * sigmas[-1].log())[0]
 
     run.__name__ = type(scheduler).__name__

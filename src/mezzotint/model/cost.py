@@ -13,11 +13,11 @@ from mezzotint.diffusion.engine import together
 from mezzotint.diffusion.guidance import cfg
 from mezzotint.model.model import Model
 
-TIMED = 64  # pictures, of a target in seconds
+TIMED_PICTURES = 64  # of a target in seconds
 
 
 def network_calls(model: Model, settings: Sample) -> int:
-    """How often a picture passes through the network. Counted, by walking the sampler's way with an answer that costs
+    """Network calls a picture (NFE, "number of function evaluations"). Counted, by walking the sampler's way with an answer that costs
     nothing: steps at the ends, and outside of the guidance interval, ask less."""
     total = 0
 
@@ -32,24 +32,24 @@ def network_calls(model: Model, settings: Sample) -> int:
     return total
 
 
-def fitted(model: Model, settings: Sample, budget: int) -> Sample | None:
+def fit_steps(model: Model, settings: Sample, budget: int) -> Sample | None:
     """These settings with as many steps as `budget` network calls allow, or None where one is too many."""
     schedule = model.config.diffusion.schedule
-    most = min(budget, schedule.timesteps if isinstance(schedule, Discrete) else 10_000)
+    max_steps = min(budget, schedule.timesteps if isinstance(schedule, Discrete) else 10_000)
 
     def calls(steps: int) -> int:
         return network_calls(model, settings.model_copy(update={"steps": steps}))
 
-    steps = bisect_right(range(1, most + 1), budget, key=calls)
+    steps = bisect_right(range(1, max_steps + 1), budget, key=calls)
     return settings.model_copy(update={"steps": steps}) if steps else None
 
 
 def seconds_of(model: Model, repeats: int = 3) -> float:
-    """Of 64 pictures with the model's defaults, the best of some times."""
+    """Of 64 pictures with the model's defaults, the fastest of `repeats` timings."""
 
     def once() -> float:
         began = time.perf_counter()
-        model.sample(TIMED, label="all" if model.classes else None)
+        model.sample(TIMED_PICTURES, label="all" if model.classes else None)
         return time.perf_counter() - began
 
     return min(once() for _ in range(repeats))

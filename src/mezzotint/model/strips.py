@@ -43,7 +43,7 @@ def spread_steps(steps: int, most: int = 8) -> set[int]:
 
 
 def denoising(previews: Sequence[Preview]) -> Image.Image:
-    """The way from noise at some steps: the state of each picture, and below what is believed of it."""
+    """The way from noise at some steps. Top: the noisy picture. Below: the network's guess at the clean one."""
     medium = previews[0].medium
     frames = [medium.pair(preview.state, preview.belief) for preview in previews]
     return medium.strip(frames, [f"step {preview.step}" for preview in previews])

@@ -37,7 +37,7 @@ class ResidualBlock(nn.Module):
         return self.skip(x) + self.conv2(self.dropout(F.silu(h)))
 
 
-FEW = 64  # positions
+MAX_POSITIONS = 64  # for attention as written; more go through the fused kernel
 
 
 def softmax_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ def softmax_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     By PyTorch's fused kernel, which never forms the N x N weights; but on a CPU, where that costs more than it saves as
     long as positions are few (docs/LOG.md), as written.
     """
-    if q.device.type == "cpu" and q.shape[-2] <= FEW:
+    if q.device.type == "cpu" and q.shape[-2] <= MAX_POSITIONS:
         weights = (q * q.shape[-1] ** -0.5 @ k.mT).softmax(-1)
         return (v.mT @ weights.mT).mT  # laid out as q is, by channels
     return F.scaled_dot_product_attention(q.contiguous(), k.contiguous(), v.contiguous())
@@ -166,10 +166,8 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         factors = [patch * 2**i for i in range(len(multipliers))]
-        if strangers := sorted(set(attention) - set(factors)):
-            raise ValueError(
-                f"attention at {strangers}, but the levels of this network have factors {factors}"
-            )
+        if unknown := sorted(set(attention) - set(factors)):
+            raise ValueError(f"attention at {unknown}, but the levels of this network have factors {factors}")
         emb = 4 * width
         widths = [width * multiplier for multiplier in multipliers]
 

@@ -23,11 +23,11 @@ def gif(frames: Sequence[Image.Image], path: str | Path, *, ms: int = 80, hold: 
     if len({frame.size for frame in frames}) != 1:
         raise ValueError("a GIF needs one frame at least, and all of one size")
     durations = [ms] * (len(frames) - 1) + [hold]
-    first, rest = frames[0], frames[1:]
+    first, others = frames[0], frames[1:]
     _write(
         Path(path),
         lambda temporary: first.save(
-            temporary, "GIF", save_all=True, append_images=rest, duration=durations, loop=0, disposal=1
+            temporary, "GIF", save_all=True, append_images=others, duration=durations, loop=0, disposal=1
         ),
     )
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mezzotint.plots.style import INK
 
-TINY = 64  # pixels: smaller pictures are enlarged for the eye
+MIN_SIDE_PIXELS = 64  # smaller pictures are enlarged for the eye
 
 
 def picture(image: Tensor) -> Image.Image:
@@ -42,10 +42,10 @@ def sheet(
         raise ValueError("a sheet needs columns >= 1, gap >= 0 and scale >= 1")
     columns = min(columns, n)
     rows = math.ceil(n / columns)
-    for labels, expected, what in ((captions, columns, "captions"), (row_labels, rows, "row labels")):
+    for labels, expected, kind in ((captions, columns, "captions"), (row_labels, rows, "row labels")):
         if labels is not None and len(labels) != expected:
-            raise ValueError(f"{len(labels)} {what} for {expected}: give one for each")
-    scale = scale or max(1, round(TINY / max(height, width)))
+            raise ValueError(f"{len(labels)} {kind} for {expected}: give one for each")
+    scale = scale or max(1, round(MIN_SIDE_PIXELS / max(height, width)))
     pixels = pixels.repeat(scale, axis=1).repeat(scale, axis=2)
     height, width = height * scale, width * scale
 
@@ -64,13 +64,13 @@ def sheet(
         y = top + i // columns * (height + gap)
         x = left + i % columns * (cell + gap) + (cell - width) // 2
         paper[y : y + height, x : x + width] = tile
-    drawn = _image(paper)
-    pen = ImageDraw.Draw(drawn)
+    image = _image(paper)
+    pen = ImageDraw.Draw(image)
     for i, label in enumerate(captions or ()):
         pen.text((left + i * (cell + gap) + cell / 2, gap + 10), label, INK, font, anchor="mm")
     for i, label in enumerate(row_labels or ()):
         pen.text((left - 6, top + i * (height + gap) + height / 2), label, INK, font, anchor="rm")
-    return drawn
+    return image
 
 
 def strip(frames: Tensor, captions: Sequence[str]) -> Image.Image:
@@ -85,8 +85,8 @@ def strip(frames: Tensor, captions: Sequence[str]) -> Image.Image:
 def _pixels(images: Tensor) -> np.ndarray:
     """(N, C, H, W) uint8 tensor to an (N, H, W, C) array."""
     if images.ndim != 4 or images.dtype != torch.uint8 or images.shape[1] not in (1, 3):
-        found = f"{tuple(images.shape)} {str(images.dtype).removeprefix('torch.')}"
-        raise ValueError(f"pictures are (N, C, H, W) uint8 with C = 1 (grey) or 3 (RGB), not {found}")
+        description = f"{tuple(images.shape)} {str(images.dtype).removeprefix('torch.')}"
+        raise ValueError(f"pictures are (N, C, H, W) uint8 with C = 1 (grey) or 3 (RGB), not {description}")
     if not images.numel():
         raise ValueError("there are no pictures to draw")
     return images.permute(0, 2, 3, 1).cpu().numpy()

@@ -64,9 +64,9 @@ def svg(figure: Any, description: str) -> str:
     file = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "mezzotint"}):
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    drawn = file.getvalue()
-    drawn = drawn[drawn.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{description}"', 1)
-    return drawn.replace(INK, "currentColor").replace(FAINT, "var(--faint)")
+    text = file.getvalue()
+    text = text[text.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{description}"', 1)
+    return text.replace(INK, "currentColor").replace(FAINT, "var(--faint)")
 
 
 def _dress(figure: Any) -> None:

@@ -11,8 +11,8 @@ from mezzotint.plots.style import COLOURS, INK, figure_of, log_axis, render, svg
 
 Rows = Sequence[dict[str, Any]]
 # From clean to noisy: a walk through hues that are equally easy to see on white and on black.
-LEVELS = ("#3b6fd4", "#2a8fbf", "#2a9d8f", "#5a9e4b", "#96962f", "#c98a1e", "#d1603d", "#b8406f")
-FEW, MOST = 30, 400  # points: fewer get markers, more are thinned out
+LEVEL_COLOURS = ("#3b6fd4", "#2a8fbf", "#2a9d8f", "#5a9e4b", "#96962f", "#c98a1e", "#d1603d", "#b8406f")
+MAX_MARKERS, MAX_POINTS = 30, 400  # points: fewer get markers, more are thinned out
 
 
 def column(rows: Rows, key: str) -> tuple[np.ndarray, np.ndarray]:
@@ -57,16 +57,16 @@ def history(
     """
     figure, (axis,) = figure_of(4.6, 2.8)
     levels = len(columns) > 3
-    drawn = _lines(axis, metrics, columns, LEVELS if levels else COLOURS, faint=not levels)
-    if not drawn:
+    values = _lines(axis, metrics, columns, LEVEL_COLOURS if levels else COLOURS, faint=not levels)
+    if not values:
         return None
     if rule:
         axis.axhline(rule[1], color=INK, linestyle="--", linewidth=1, label=rule[0])
-        drawn.append(rule[1])
+        values.append(rule[1])
     if from_zero:
         axis.set_ylim(bottom=0)
     else:
-        log_axis(axis, "y", drawn)
+        log_axis(axis, "y", values)
     axis.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value >= 10_000 else f"{value:g}")
     axis.xaxis.get_major_locator().set_params(nbins=6)
     axis.set(xlabel="optimiser steps", ylabel=ylabel)
@@ -94,10 +94,10 @@ def _lines(
             if faint:
                 axis.plot(*_extremes(steps, values), color=colour, alpha=0.25, linewidth=0.8)
             sums, counts = (np.convolve(v, np.ones(window), "same") for v in (values, np.ones(len(values))))
-            every = slice(None, None, max(1, len(values) // MOST))
+            every = slice(None, None, max(1, len(values) // MAX_POINTS))
             axis.plot(steps[every], (sums / counts)[every], color=colour, label=label)
         elif len(values):
-            marker = "o" if len(values) <= FEW else ""
+            marker = "o" if len(values) <= MAX_MARKERS else ""
             axis.plot(steps, values, color=colour, marker=marker, markersize=4, label=label)
     axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     return drawn
@@ -105,11 +105,11 @@ def _lines(
 
 def _extremes(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The lowest and the highest of every few values: the same to the eye, and no spike is lost."""
-    block = len(values) // MOST
+    block = len(values) // MAX_POINTS
     if block < 2:
         return steps, values
-    whole = len(values) // block * block
-    blocks = values[:whole].reshape(-1, block)
+    count = len(values) // block * block
+    blocks = values[:count].reshape(-1, block)
     pairs = np.stack([blocks.min(1), blocks.max(1)], axis=1).flatten()
-    rest = slice(whole, None)
-    return np.r_[steps[:whole:block].repeat(2), steps[rest]], np.r_[pairs, values[rest]]
+    remainder = slice(count, None)
+    return np.r_[steps[:count:block].repeat(2), steps[remainder]], np.r_[pairs, values[remainder]]

@@ -150,7 +150,7 @@ class _Training:
                 if self.log(step, until):
                     reading = self.meter.read(step)
                     row |= self.logged(progress, reading)
-                    lost = self.meter.lost() >= LOST
+                    lost = self.meter.skipped_in_a_row() >= LOST
                     if reading.skipped and not lost:
                         yield Note(f"{self.explain(reading.skipped)}; left out")
                 yield Tick(step, until, row.get("loss"), row.get("images_per_second"))
@@ -257,7 +257,7 @@ class _Training:
         """What is due of snapshot, checkpoint, model file and loss curve; True where there is nothing worth saving: the
         network is lost. After a few steps that were not finite it may be, and nothing is written until it is known."""
         state, train = self.run.state, self.run.config.train
-        lost = self.meter.lost()
+        lost = self.meter.skipped_in_a_row()
         if not all(weight.isfinite().all() for weight in state.net.parameters()):
             return True
         if lost:
@@ -266,7 +266,7 @@ class _Training:
             if self.snapshot(step, self.until):
                 save_snapshot(self.run.folder, state)
             if self.checkpoint(step, self.until) or stopped:
-                extra = {"until": self.until, **self.fixed, "losses": self.meter.unread()}
+                extra = {"until": self.until, **self.fixed, "losses": self.meter.pending_rows()}
                 extra["rollbacks"] = self.rollbacks
                 save_checkpoint(self.run.folder, state, extra, train.keep, self.keep_every)
                 self.publish()

@@ -23,23 +23,25 @@ def blame(
     x0, cond = batch
     if not bool(x0.isfinite().all()):
         rows = (~x0.flatten(1).isfinite().all(1)).nonzero().flatten().tolist()
-        return f"the data has values that are not finite, in {_some(rows)} of the batch"
+        return f"the data has values that are not finite, in {_list_rows(rows)} of the batch"
     for name, weight in net.named_parameters():
         if not bool(weight.isfinite().all()):
             return f"the weights of {name} are not finite any more"
     eps, u, _ = draw(seed, step, x0)
     logsnr = schedule(u)
-    found: list[str] = []
+    failures: list[str] = []
 
     def watch(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            if found or not isinstance(output, Tensor) or bool(output.isfinite().all()):
+            if failures or not isinstance(output, Tensor) or bool(output.isfinite().all()):
                 return
             bad = ~output.detach().isfinite().flatten(1).all(1).cpu()
-            where = f" at logsnr {_span(logsnr[bad])}, {_some(bad.nonzero().flatten().tolist())}"
+            place = (
+                f" at logsnr {_describe_levels(logsnr[bad])}, {_list_rows(bad.nonzero().flatten().tolist())}"
+            )
             kind = type(module).__name__
-            found.append(
-                f"layer {name or 'net'} ({kind}) gives values that are not finite,{where} of the batch"
+            failures.append(
+                f"layer {name or 'net'} ({kind}) gives values that are not finite,{place} of the batch"
             )
 
         return hook
@@ -50,11 +52,11 @@ def blame(
     finally:
         for hook in hooks:
             hook.remove()
-    if found:
-        return found[0]
+    if failures:
+        return failures[0]
     finite = each.detach().isfinite().cpu()
     if not bool(finite.all()):
-        return f"the loss is not finite at logsnr {_span(logsnr[~finite])}, though every layer is"
+        return f"the loss is not finite at logsnr {_describe_levels(logsnr[~finite])}, though every layer is"
     each.mean().backward()
     bad_gradients = [
         name for name, p in net.named_parameters() if p.grad is not None and not bool(p.grad.isfinite().all())
@@ -66,12 +68,12 @@ def blame(
     return f"with the present weights (the largest is {largest:.3g}) the step is finite again"
 
 
-def _some(rows: Sequence[int]) -> str:
-    shown = ", ".join(str(row) for row in rows[:4]) + (", ..." if len(rows) > 4 else "")
-    return f"row{'s' if len(rows) > 1 else ''} {shown}"
+def _list_rows(rows: Sequence[int]) -> str:
+    text = ", ".join(str(row) for row in rows[:4]) + (", ..." if len(rows) > 4 else "")
+    return f"row{'s' if len(rows) > 1 else ''} {text}"
 
 
-def _span(logsnr: Tensor) -> str:
+def _describe_levels(logsnr: Tensor) -> str:
     low, high = float(logsnr.min()), float(logsnr.max())
     return f"{low:.1f}" if low == high else f"{low:.1f} to {high:.1f}"
 

@@ -29,7 +29,7 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that writes and speaks."""
+        """Whether this process writes files and prints."""
         return self.rank == 0
 
     def wrap(self, net: nn.Module) -> nn.Module:
@@ -78,7 +78,7 @@ class Ranks:
 
 
 def start() -> Ranks:
-    """Joins the processes that torchrun started, or stands alone. On CUDA each process takes its own GPU."""
+    """Joins the process group that torchrun started; a single process needs none. On CUDA each process takes its own GPU."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1 or not dist.is_available():
         return Ranks()
@@ -91,7 +91,7 @@ def start() -> Ranks:
 
 
 def leave() -> None:
-    """Ends the company that `start` joined; at the latest when the process ends."""
+    """Leaves the process group; called at exit, too."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
         # Gloo's threads let go of the last tensors a moment after the wait for them is over, and need the interpreter

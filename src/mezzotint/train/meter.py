@@ -49,7 +49,7 @@ class Meter:
         self._rows.append(torch.cat([progress.skipped[None], progress.levels.flatten()]))
         self._steps += 1
 
-    def unread(self) -> list[list[float]]:
+    def pending_rows(self) -> list[list[float]]:
         """What was added since the last reading, a row a step: a checkpoint keeps them, so that a resumed run logs the
         same means."""
         if not self._rows:
@@ -57,16 +57,16 @@ class Meter:
         device = self._rows[-1].device
         return torch.stack([row.to(device) for row in self._rows]).tolist()
 
-    def lost(self) -> int:
+    def skipped_in_a_row(self) -> int:
         """How many steps in a row were skipped, up to now. Waits for the device."""
-        lost = self._lost
-        for row in self.unread():
-            lost = lost + 1 if row[0] else 0
-        return lost
+        count = self._lost
+        for row in self.pending_rows():
+            count = count + 1 if row[0] else 0
+        return count
 
     def read(self, step: int) -> Reading:
         """Reads and starts anew, after step `step`. Waits for the device."""
-        rows = torch.tensor(self.unread(), dtype=torch.float64)
+        rows = torch.tensor(self.pending_rows(), dtype=torch.float64)
         good = rows[:, 0] == 0
         sums, numbers = rows[good, 1:].sum(0).view(2, -1)
         levels = [a / b if b else None for a, b in zip(sums.tolist(), numbers.tolist())]
@@ -77,7 +77,7 @@ class Meter:
             skipped=[step - len(rows) + 1 + i for i in (~good).nonzero().flatten().tolist()],
             speed=self._steps / (now - self._began),
         )
-        self._lost = self.lost()
+        self._lost = self.skipped_in_a_row()
         self._rows, self._steps, self._began = [], 0, now
         return reading
 

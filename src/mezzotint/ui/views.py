@@ -27,7 +27,7 @@ def denoising(made: LastPictures | None) -> None:
         st.info("Make pictures first; this shows how they came out of noise.")
         return
     pictures = made.samples.medium.table is None
-    below = "; below each what was believed of it then" if pictures else ""
+    below = "; top: the noisy picture, below: the network's guess at the clean one" if pictures else ""
     st.caption(f"From noise on the left to the result on the right{below}.")
     st.image(denoising_strip(made.moments), width="stretch")
 

@@ -10,10 +10,10 @@ from mezzotint.data.images import load_pictures
 from mezzotint.evaluate.judges import classifier, clusters
 from mezzotint.evaluate.judges.classifier import (
     Classifier,
-    augmented,
+    augment,
     budget,
+    cached_classifier,
     classifier_extractor,
-    kept_classifier,
     train_classifier,
 )
 from mezzotint.evaluate.judges.features import extract
@@ -74,7 +74,7 @@ def test_the_same_seed_makes_the_same_judge() -> None:
     images, labels = digits()
     state = torch.random.get_rng_state()
     one, two, other = (
-        train_classifier(images[:200], labels[:200], 10, seed=seed, seen=640).state_dict()
+        train_classifier(images[:200], labels[:200], 10, seed=seed, pictures_seen=640).state_dict()
         for seed in (3, 3, 4)
     )
     assert all(torch.equal(one[key], two[key]) for key in one)
@@ -98,7 +98,7 @@ def test_augmentation_keeps_pictures_where_they_are_and_flips_only_where_allowed
     columns = torch.arange(16.0) - 7.5
 
     def places(flip: bool) -> torch.Tensor:
-        seen = augmented(x, random, flip)
+        seen = augment(x, random, flip)
         return (seen.sum((1, 2)) @ columns) / seen.sum((1, 2, 3))
 
     still, mirrored = places(False), places(True)
@@ -112,7 +112,7 @@ def test_trained_once_for_the_same_data(folder: Path, monkeypatch: pytest.Monkey
     told: list[tuple[int, int]] = []
 
     def get(labels: torch.Tensor = labels) -> str:
-        judge = kept_classifier(images[:200], labels[:200], 10, report=lambda *step: told.append(step))
+        judge = cached_classifier(images[:200], labels[:200], 10, report=lambda *step: told.append(step))
         return judge.version
 
     first = get()
@@ -135,11 +135,11 @@ def test_k_means_finds_what_lies_together() -> None:
 def test_a_judge_without_labels_knows_digits_better_than_pixels_do(monkeypatch: pytest.MonkeyPatch) -> None:
     images, _ = digits()
     monkeypatch.setattr(clusters, "budget", lambda count: 16_000)
-    judge = clusters.kept_clusters(images[:LEARNED])
+    judge = clusters.cached_clusters(images[:LEARNED])
     found = extract(judge, images)
     assert found.logits is None and not judge.labels and judge.name == "clusters"
     assert neighbours_agree(found.pool) > 0.95
-    assert clusters.kept_clusters(images[:LEARNED]).version == judge.version
+    assert clusters.cached_clusters(images[:LEARNED]).version == judge.version
 
 
 @pytest.mark.slow
@@ -150,7 +150,7 @@ def test_mnist_in_a_sixtieth_of_the_budget() -> None:
     train, test = (load_pictures("mnist", MNIST, split=split) for split in ("train", "test"))
     assert isinstance(train.images, torch.Tensor) and isinstance(test.images, torch.Tensor)
     assert train.labels is not None and test.labels is not None
-    net = train_classifier(train.images, train.labels, 10, seen=8_000)
+    net = train_classifier(train.images, train.labels, 10, pictures_seen=8_000)
     found = extract(classifier_extractor(net), test.images[:2000])
     assert found.logits is not None
     assert (found.logits.argmax(1) == test.labels[:2000]).float().mean() > 0.94

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.evaluate.judges import cache
-from mezzotint.evaluate.judges.features import Extractor, Features, extract, in_colour, kept_features
+from mezzotint.evaluate.judges.features import Extractor, Features, cached_features, extract, in_colour
 
 
 def means(version: str = "1", calls: list[int] | None = None) -> Extractor:
@@ -44,28 +44,28 @@ def test_only_bytes_are_taken() -> None:
 
 def test_features_are_computed_once_for_data_and_weights(folder: Path) -> None:
     calls: list[int] = []
-    first = kept_features(means("1", calls), pictures(), "data")
-    again = kept_features(means("1", calls), pictures(), "data")
+    first = cached_features(means("1", calls), pictures(), "data")
+    again = cached_features(means("1", calls), pictures(), "data")
     assert calls == [7]
     assert torch.equal(first.pool, again.pool) and torch.equal(first.logits, again.logits)
-    kept_features(means("2", calls), pictures(), "data")  # other weights
-    kept_features(means("1", calls), pictures(), "other")  # other pictures
+    cached_features(means("2", calls), pictures(), "data")  # other weights
+    cached_features(means("1", calls), pictures(), "other")  # other pictures
     assert calls == [7, 7, 7]
 
 
 def test_a_damaged_file_is_made_anew(folder: Path) -> None:
     calls: list[int] = []
-    first = kept_features(means("1", calls), pictures(), "data")
+    first = cached_features(means("1", calls), pictures(), "data")
     (path,) = folder.iterdir()
     path.write_bytes(path.read_bytes()[:-20])
-    assert torch.equal(kept_features(means("1", calls), pictures(), "data").pool, first.pool)
+    assert torch.equal(cached_features(means("1", calls), pictures(), "data").pool, first.pool)
     assert calls == [7, 7]
 
 
 def test_without_a_place_to_keep_it_still_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("MEZZOTINT_CACHE", str(tmp_path / "file"))
-    assert len(kept_features(means(), pictures(), "data").pool) == 7
+    assert len(cached_features(means(), pictures(), "data").pool) == 7
 
 
 def test_digest_sees_values_shapes_types_and_order() -> None:

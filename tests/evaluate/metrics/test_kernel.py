@@ -35,7 +35,7 @@ def test_torchmetrics() -> None:
 
 
 def test_sums_over_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel, "CHUNK", 4)
+    monkeypatch.setattr(kernel, "ROWS_PER_CHUNK", 4)
     x, y = randn(9, 3), randn(7, 3, seed=1)
 
     def k(a: Tensor, b: Tensor) -> float:

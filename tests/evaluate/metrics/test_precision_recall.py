@@ -16,8 +16,8 @@ def randn(*shape: int, seed: int = 0) -> Tensor:
 
 @pytest.mark.parametrize("columns", [5, 100000])
 def test_neighbours(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
-    monkeypatch.setattr(neighbours, "ROWS", 7)
-    monkeypatch.setattr(neighbours, "COLUMNS", columns)
+    monkeypatch.setattr(neighbours, "ROWS_PER_BLOCK", 7)
+    monkeypatch.setattr(neighbours, "COLUMNS_PER_BLOCK", columns)
     x, data = 100 + randn(20, 2, 3), 100 + randn(33, 2, 3, seed=1)
     distances, which = nearest(x, data, 9)
     full = (x.flatten(1)[:, None] - data.flatten(1)).square().sum(-1).sqrt()
@@ -35,7 +35,7 @@ def test_neighbours_of_bytes() -> None:
 
 
 def test_against_all_distances(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CELLS", 300)
+    monkeypatch.setattr(module, "MAX_DISTANCES", 300)
     samples, real, k = 0.5 + 0.8 * randn(60, 3), randn(90, 3, seed=1), 3
 
     def away(a: Tensor, b: Tensor) -> Tensor:

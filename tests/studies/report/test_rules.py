@@ -44,7 +44,7 @@ def test_a_healthy_run_is_told_so() -> None:
         "No sign of trouble",
         "at or near its lowest",
         "lowers the held-out loss by 0.001",
-        "1.0% of 400",
+        "No sign of copying: 4 of 400 samples are suspiciously close to a training picture.",
     ):
         assert word in texts
 
@@ -127,7 +127,10 @@ def test_copies_come_first() -> None:
     rows = healthy()
     spike(rows)
     found = say(rows, memorization={"flagged": True, "copied": 0.25, "n": 64})
-    assert found[0].kind == "problem" and "25.0% of 64 samples" in found[0].text
+    assert (
+        found[0].kind == "problem"
+        and "16 of 64 samples are suspiciously close to a training picture" in found[0].text
+    )
     assert [f.kind for f in found] == sorted((f.kind for f in found), key=["problem", "advice", "good"].index)
 
 

@@ -10,7 +10,7 @@ import pytest
 from mezzotint.errors import ConfigError
 from mezzotint.evaluate.judges import classifier
 from mezzotint.studies.sweep import cells as study
-from mezzotint.studies.sweep.cells import Row, kept_rows, sweep
+from mezzotint.studies.sweep.cells import Row, read_rows, sweep
 from mezzotint.studies.sweep.plan import read_plan
 from mezzotint.studies.sweep.table import markdown, publish, table, verdict
 
@@ -60,8 +60,8 @@ def test_stopped_in_training_killed_in_sampling_and_ended(
         return True
 
     said = list(sweep(plan, out, stop=once))
-    assert "saved cosine at step 1;" in said[-1].text and kept_rows(out) == []
-    plain, judged = study._judged, []
+    assert "saved cosine at step 1;" in said[-1].text and read_rows(out) == []
+    plain, judged = study._judge, []
 
     def killed(*words: Any) -> Row:
         judged.append(words[5].name)
@@ -69,17 +69,17 @@ def test_stopped_in_training_killed_in_sampling_and_ended(
             raise KeyboardInterrupt
         return plain(*words)
 
-    monkeypatch.setattr(study, "_judged", killed)
+    monkeypatch.setattr(study, "_judge", killed)
     with pytest.raises(KeyboardInterrupt):
         list(sweep(plan, out))
-    assert [(row.cell, row.point) for row in kept_rows(out)] == [("cosine", "ddim-4")]
+    assert [(row.cell, row.point) for row in read_rows(out)] == [("cosine", "ddim-4")]
     found = [said.row for said in sweep(plan, out) if said.row]
     assert [(row.cell, row.point) for row in found] == [
         ("cosine", "dpmpp_2m-4"),
         ("flow", "ddim-4"),
         ("flow", "dpmpp_2m-4"),
     ]
-    rows = kept_rows(out)
+    rows = read_rows(out)
     assert len(rows) == 4 and all(row.low < row.frechet < row.high and row.calls == 4 for row in rows)  # type: ignore[operator]
     assert len({row.frechet for row in rows}) == 4
     monkeypatch.setattr(study, "fit", None)

@@ -27,7 +27,7 @@ from mezzotint.errors import ConfigError, RunError
 from mezzotint.evaluate.judges.features import Features
 from mezzotint.evaluate.metrics.energy import energy_distance
 from mezzotint.media.facts import Facts
-from mezzotint.model.cost import fitted, network_calls
+from mezzotint.model.cost import fit_steps, network_calls
 from mezzotint.model.model import Model, load
 from mezzotint.run.fit import fit
 from mezzotint.studies.tune import judge as tuning_judge
@@ -45,7 +45,7 @@ EDM = {"process": "ve", "schedule": {"kind": "karras"}, "parameterization": "edm
 @pytest.fixture(autouse=True, scope="module")
 def small() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuning_judge, "POINTS", 400)
+        patch.setattr(tuning_judge, "REFERENCE_POINTS", 400)
         yield
 
 
@@ -139,13 +139,13 @@ def test_as_many_steps_as_the_target_allows(tmp_path: Path, budget: int) -> None
     for sampler in ("dpmpp_2m", "heun", "euler_a"):
         for scale, interval in ((1.0, None), (2.0, None), (2.0, (0.3, 2.0))):
             settings = Sample(sampler=sampler, guidance=scale, guidance_interval=interval)
-            found = fitted(model, settings, budget)
+            found = fit_steps(model, settings, budget)
             more = settings.model_copy(update={"steps": found.steps + 1 if found else 1})
             assert found is None or network_calls(model, found) <= budget
             assert network_calls(model, more) > budget
     table = {"schedule": {"kind": "linear", "timesteps": 6}}
     few = load(random_model(tmp_path, diffusion=table))
-    found = fitted(few, Sample(), 24)
+    found = fit_steps(few, Sample(), 24)
     assert found is not None and found.steps == 6  # there are no more timesteps
 
 
@@ -153,7 +153,7 @@ def test_no_trial_takes_more_calls_than_the_target(trained: Path, monkeypatch: p
     plant(monkeypatch, lambda settings, weights: 1 / settings.steps)
     tried, outcome = searched(trained, Target(calls=9), dry_run=True, quick=False)
     assert len(tried) > 30 and {one.trial.calls <= 9 for one in tried} == {True}
-    assert outcome.found.choice.settings.steps == 9 and outcome.found.calls == 9
+    assert outcome.best.choice.settings.steps == 9 and outcome.best.calls == 9
     tried, outcome = searched(trained, dry_run=True)  # no target: what the present defaults take
     assert max(one.trial.calls for one in tried) == 6
 
@@ -164,14 +164,14 @@ def test_a_target_in_seconds(trained: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(study, "seconds_of", clock)
     tried, outcome = searched(trained, Target(seconds=0.2), dry_run=True)
     assert max(one.trial.calls for one in tried) == 18  # nine tenths of it
-    assert outcome.seconds == pytest.approx((0.06, 0.18)) and outcome.clear
+    assert outcome.seconds == pytest.approx((0.06, 0.18)) and outcome.is_better
     with pytest.raises(ConfigError, match="too short"):
         searched(trained, Target(seconds=0.01), dry_run=True)
     # a machine that has become slower since
     slow = iter([0.06])
     monkeypatch.setattr(study, "seconds_of", lambda model, repeats=3: next(slow, 2 * clock(model)))
     _, outcome = searched(trained, Target(seconds=0.2), dry_run=True)
-    assert outcome.seconds[1] <= 0.2 and outcome.found.choice.settings.steps == 10
+    assert outcome.seconds[1] <= 0.2 and outcome.best.choice.settings.steps == 10
 
 
 def test_present_defaults_that_take_too_long_are_given_up_even_at_a_loss(
@@ -192,12 +192,12 @@ def test_the_planted_length_is_found_and_published(moons: Path, monkeypatch: pyt
 
     plant(monkeypatch, loss)
     _, outcome = searched(moons, quick=False)
-    assert outcome.written and outcome.found.choice.weights == "0.07"
+    assert outcome.written and outcome.best.choice.weights == "0.07"
     header = read_header(moons / "model.safetensors")
-    assert header.weights == "ema 0.07" and header.config.sample == outcome.found.choice.settings
+    assert header.weights == "ema 0.07" and header.config.sample == outcome.best.choice.settings
     wanted, written = average_of(moons, 0.07), read_tensors(moons / "model.safetensors")
     assert all(torch.equal(written[name], tensor) for name, tensor in wanted.items())
-    assert load(moons).sample(3).settings["steps"] == outcome.found.choice.settings.steps
+    assert load(moons).sample(3).settings["steps"] == outcome.best.choice.settings.steps
 
 
 def test_the_planted_guidance_and_sampler_are_found(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +207,7 @@ def test_the_planted_guidance_and_sampler_are_found(trained: Path, monkeypatch: 
 
     plant(monkeypatch, loss)
     _, outcome = searched(trained, quick=False, dry_run=True)
-    found = outcome.found.choice.settings
+    found = outcome.best.choice.settings
     assert (found.guidance, found.guidance_interval, found.sampler) == (3, (0.4, 3), "deis")
     assert found.eta == 0
 
@@ -217,7 +217,7 @@ def test_agreement_comes_before_distance(trained: Path, monkeypatch: pytest.Monk
     plant(monkeypatch, lambda s, w: s.guidance, lambda s: min(1.0, 0.5 + 0.2 * s.guidance))
     for wanted, scale in ((0.75, 1.5), (0.95, 2.5), (0.6, 1.0)):
         _, outcome = searched(trained, Target(agreement=wanted), dry_run=True)
-        assert outcome.found.choice.settings.guidance == scale
+        assert outcome.best.choice.settings.guidance == scale
     choice = Choice("ema", Sample())
     ranks = [Trial(choice, 1, d, 0, a).rank(0.99) for a, d in ((1.0, 1), (0.99, 2), (0.9, 0), (0.8, 0))]
     assert ranks == sorted(ranks) and Trial(choice, 1, 3, 0, None).rank(0.99) == (0, 3)
@@ -235,7 +235,7 @@ def test_real_points_get_better_on_seeds_that_tune_never_saw(moons: Path) -> Non
     _, outcome = searched(moons, Target(calls=16), n=300)
     after = distance(load(moons))
     assert outcome.written and after < 0.7 * before, (before, after)
-    assert read_header(moons / "model.safetensors").config.sample == outcome.found.choice.settings
+    assert read_header(moons / "model.safetensors").config.sample == outcome.best.choice.settings
     # what is left of chance is no reason to write again
     kept = (moons / "model.safetensors").read_bytes()
     _, again = searched(moons, Target(calls=16), n=300)
@@ -265,9 +265,9 @@ def test_luck_is_not_written(moons: Path, monkeypatch: pytest.MonkeyPatch) -> No
         worlds.append(len(worlds))
         (moons / "tune.json").unlink(missing_ok=True)
         _, outcome = searched(moons)
-        others += outcome.found.choice != outcome.present.choice  # the best of many
+        others += outcome.best.choice != outcome.present.choice  # the best of many
         lost += outcome.written
-        if not outcome.written and outcome.found.choice != outcome.present.choice:
+        if not outcome.written and outcome.best.choice != outcome.present.choice:
             assert "noise" in outcome.reason
         assert outcome.written == ((moons / "model.safetensors").read_bytes() != before)
         (moons / "model.safetensors").write_bytes(before)
@@ -278,7 +278,7 @@ def test_a_dry_run_writes_nothing(trained: Path, monkeypatch: pytest.MonkeyPatch
     plant(monkeypatch, lambda settings, weights: settings.guidance + (settings.sampler == "ddim"))
     before = contents(trained)
     _, outcome = searched(trained, dry_run=True)
-    assert outcome.clear and not outcome.written and contents(trained) == before
+    assert outcome.is_better and not outcome.written and contents(trained) == before
 
 
 def test_trials_are_kept_and_not_made_again(moons: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,7 +337,7 @@ def test_a_model_alone_has_no_other_averages(
     _, outcome = searched(copy, Target(calls=20))
     assert outcome.written and {weights for _, weights in seen} == {read_header(copy).weights}
     assert [path.name for path in tmp_path.iterdir()] == ["copy.safetensors"]
-    assert load(copy).settings() == outcome.found.choice.settings
+    assert load(copy).settings() == outcome.best.choice.settings
 
 
 def test_without_classes_guidance_is_not_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

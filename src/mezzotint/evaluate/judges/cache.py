@@ -13,23 +13,23 @@ from torch import Tensor
 
 def folder() -> Path:
     """Where they are kept: $MEZZOTINT_CACHE, or mezzotint in the user's cache directory. All of it may be deleted."""
-    if chosen := os.environ.get("MEZZOTINT_CACHE"):
-        return Path(chosen).expanduser()
+    if path := os.environ.get("MEZZOTINT_CACHE"):
+        return Path(path).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "mezzotint"
 
 
 def digest(*parts: Tensor | str | None) -> str:
     """16 hexadecimal digits of SHA-256 that stand for tensors (dtype, shape and values) and words, in this order."""
-    whole = hashlib.sha256()
+    sha = hashlib.sha256()
     for part in parts:
         if isinstance(part, Tensor):
             part = part.detach().cpu().contiguous()
-            whole.update(f"{part.dtype} {tuple(part.shape)};".encode())
-            whole.update(part.reshape(-1).view(torch.uint8).numpy().data)
+            sha.update(f"{part.dtype} {tuple(part.shape)};".encode())
+            sha.update(part.reshape(-1).view(torch.uint8).numpy().data)
         else:
-            whole.update(f"{part!r};".encode())
-    return whole.hexdigest()[:16]
+            sha.update(f"{part!r};".encode())
+    return sha.hexdigest()[:16]
 
 
 def load(name: str) -> dict[str, Tensor] | None:

@@ -18,10 +18,12 @@ from mezzotint.media.pictures import to_model
 
 VERSION = 1  # of network, training and augmentation; a new one forgets what is in the cache
 WIDTHS = (32, 48, 96)
-BATCH = 128
-PEAK_LR, WEIGHT_DECAY, WARM_UP = 0.1, 5e-4, 0.2
-SMOOTHING = 0.05
-EPOCHS, FEWEST, MOST = 8, 100_000, 480_000  # pictures seen: so many epochs, but from FEWEST to MOST
+BATCH_PICTURES = 128
+PEAK_LR, WEIGHT_DECAY = 0.1, 5e-4
+WARM_UP_SHARE = 0.2  # of the training
+LABEL_SMOOTHING = 0.05
+EPOCHS = 8
+MIN_PICTURES, MAX_PICTURES = 100_000, 480_000  # pictures seen in training, repeats counted
 
 Report = Callable[[int, int], None]  # (pictures seen, of so many), at first and about every second
 
@@ -83,7 +85,7 @@ def train_classifier(
     flip: bool = False,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-    seen: int | None = None,
+    pictures_seen: int | None = None,
     report: Report | None = None,
 ) -> Classifier:
     """Trains a classifier by cross-entropy with smoothed labels.
@@ -92,7 +94,7 @@ def train_classifier(
     seed: of weights, order and augmentation; equal seeds give equal weights on one machine with equal threads.
     flip: mirror half of the pictures, right where mirrored pictures are pictures of the set.
     dtype: of the arithmetic, as `model.device.find_precision` says.
-    seen: how many pictures to train on, repeats counted; see `budget` for the default.
+    pictures_seen: how many pictures to train on, repeats counted; see `budget` for the default.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -100,27 +102,27 @@ def train_classifier(
     net = net.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
 
     def loss(index: Tensor, random: torch.Generator) -> Tensor:
-        x = augmented(to_model(images[index].to(device)), random, flip)
+        x = augment(to_model(images[index].to(device)), random, flip)
         with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
             pool = net.features(x)
-        return F.cross_entropy(net.head(pool), labels[index].to(device), label_smoothing=SMOOTHING)
+        return F.cross_entropy(net.head(pool), labels[index].to(device), label_smoothing=LABEL_SMOOTHING)
 
-    minimize(loss, net.parameters(), len(images), seen or budget(len(images)), seed, report)
+    minimize(loss, net.parameters(), len(images), pictures_seen or budget(len(images)), seed, report)
     return net.eval().requires_grad_(False)
 
 
 def budget(count: int) -> int:
     """How many pictures a judge of a set of `count` is trained on: 8 epochs, at least 100,000, at most 480,000. Less of a
-    very small set, which is learned by heart soon: 100 epochs, but 200 steps at least."""
-    few = min(FEWEST, max(100 * count, 200 * BATCH))
-    return min(max(EPOCHS * count, few), MOST)
+    very small set, which is soon memorized: 100 epochs, but 200 steps at least."""
+    small_set = min(MIN_PICTURES, max(100 * count, 200 * BATCH_PICTURES))
+    return min(max(EPOCHS * count, small_set), MAX_PICTURES)
 
 
 def minimize(
     loss: Callable[[Tensor, torch.Generator], Tensor],
     parameters: Iterable[nn.Parameter],
     count: int,
-    seen: int,
+    pictures_seen: int,
     seed: int,
     report: Report | None,
 ) -> None:
@@ -128,8 +130,8 @@ def minimize(
 
     loss: of the pictures with the numbers (B,), with a generator for their augmentation. count: how many there are.
     """
-    batch = min(BATCH, count)
-    steps = max(1, round(seen / batch))
+    batch = min(BATCH_PICTURES, count)
+    steps = max(1, round(pictures_seen / batch))
     optimizer = torch.optim.SGD(parameters, PEAK_LR, 0.9, weight_decay=WEIGHT_DECAY, nesterov=True)
     random = torch.Generator().manual_seed(seed)
     order = torch.empty(0, dtype=torch.int64)
@@ -142,17 +144,17 @@ def minimize(
         index, order = order[:batch], order[batch:]
         share = step / steps
         for group in optimizer.param_groups:
-            group["lr"] = PEAK_LR * min(share / WARM_UP, (1 - share) / (1 - WARM_UP))
-        now = loss(index, random)
+            group["lr"] = PEAK_LR * min(share / WARM_UP_SHARE, (1 - share) / (1 - WARM_UP_SHARE))
+        value = loss(index, random)
         optimizer.zero_grad()
-        now.backward()
+        value.backward()
         optimizer.step()
         if report and (step == steps - 1 or time.perf_counter() - spoke > 1):
             report((step + 1) * batch, steps * batch)
             spoke = time.perf_counter()
 
 
-def augmented(x: Tensor, random: torch.Generator, flip: bool) -> Tensor:
+def augment(x: Tensor, random: torch.Generator, flip: bool) -> Tensor:
     """Small random rotations (12 degrees), scales (10 %), shears (10 %), shifts (7 % of the side), and flips.
 
     x: (B, C, H, W); the result lies in memory as the networks here want it, channels last.
@@ -171,10 +173,10 @@ def augmented(x: Tensor, random: torch.Generator, flip: bool) -> Tensor:
 def classifier_extractor(net: Classifier, name: str = "classifier") -> Extractor:
     """A classifier as an extractor, in float32 on the device where it lies."""
     weights = net.state_dict()
-    where = net.head.weight.device
+    device = net.head.weight.device
 
     def compute(images: Tensor) -> Features:
-        x = to_model(images.to(where)).contiguous(memory_format=torch.channels_last)
+        x = to_model(images.to(device)).contiguous(memory_format=torch.channels_last)
         with torch.no_grad():
             pool = net.features(x)
             return Features(pool.cpu(), net.head(pool).cpu())
@@ -183,7 +185,7 @@ def classifier_extractor(net: Classifier, name: str = "classifier") -> Extractor
     return Extractor(name, version, "none", net.head.in_features, True, compute)
 
 
-def kept_classifier(
+def cached_classifier(
     images: Tensor,
     labels: Tensor,
     classes: int,
@@ -199,7 +201,7 @@ def kept_classifier(
     Arguments as of `train_classifier`; nothing is reported where it is in the cache.
     """
     name = f"classifier-{cache.digest(images, labels, f'{classes=} {flip=} {seed=} {VERSION=}')}"
-    net = restored(name, images, classes, device)
+    net = restore(name, images, classes, device)
     if net is None:
         net = train_classifier(
             images, labels, classes, seed=seed, flip=flip, device=device, dtype=dtype, report=report
@@ -208,7 +210,7 @@ def kept_classifier(
     return classifier_extractor(net)
 
 
-def restored(name: str, images: Tensor, classes: int, device: torch.device | str) -> Classifier | None:
+def restore(name: str, images: Tensor, classes: int, device: torch.device | str) -> Classifier | None:
     """The network of such pictures that the cache keeps under a name, if any."""
     weights = cache.load(name)
     if weights is None:

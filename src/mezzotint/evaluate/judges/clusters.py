@@ -19,14 +19,17 @@ from mezzotint.evaluate.judges.classifier import (
     Report,
     budget,
     classifier_extractor,
-    restored,
+    restore,
     train_classifier,
 )
 from mezzotint.evaluate.judges.features import Extractor, Features, extract
 from mezzotint.media.pictures import to_model
 
-CLUSTERS, EACH = 100, 10  # clusters, of at least so many pictures on average
-SIDE, MOST, STEPS = 32, 20_000, 15  # k-means sees pictures of such a side, so many of them, so often
+CLUSTERS = 100
+MIN_PICTURES_PER_CLUSTER = 10  # on average; smaller sets have fewer clusters
+SIDE_PIXELS = 32  # k-means sees pictures of at most such a side,
+MAX_ROWS = 20_000  # so many of them,
+LLOYD_STEPS = 15  # so often
 
 
 def k_means(x: Tensor, count: int, seed: int = 0) -> Tensor:
@@ -36,17 +39,17 @@ def k_means(x: Tensor, count: int, seed: int = 0) -> Tensor:
     Vassilvitskii 2007).
     """
     random = torch.Generator().manual_seed(seed)
-    some = x[torch.randperm(len(x), generator=random)[:MOST]]
-    centres = some[:1]
-    away = torch.full((len(some),), torch.inf)
+    sample = x[torch.randperm(len(x), generator=random)[:MAX_ROWS]]
+    centres = sample[:1]
+    away = torch.full((len(sample),), torch.inf)
     for _ in range(count - 1):
-        away = torch.minimum(away, (some - centres[-1]).square().sum(1))
+        away = torch.minimum(away, (sample - centres[-1]).square().sum(1))
         place = torch.rand(1, generator=random) * away.sum()
-        chosen = torch.searchsorted(away.cumsum(0), place).clamp(max=len(some) - 1)
-        centres = torch.cat([centres, some[chosen]])
-    for _ in range(STEPS):
-        which = _nearest(some, centres)
-        sums = torch.zeros_like(centres).index_add_(0, which, some)
+        index = torch.searchsorted(away.cumsum(0), place).clamp(max=len(sample) - 1)
+        centres = torch.cat([centres, sample[index]])
+    for _ in range(LLOYD_STEPS):
+        which = _nearest(sample, centres)
+        sums = torch.zeros_like(centres).index_add_(0, which, sample)
         counts = torch.bincount(which, minlength=count)[:, None]
         centres = torch.where(counts > 0, sums / counts.clamp(min=1), centres)
     return _nearest(x, centres)
@@ -60,7 +63,7 @@ def _pixels(images: Tensor) -> Tensor:
     """(N, d) float32; larger pictures are averaged down to 32x32 pixels."""
 
     def small(x: Tensor) -> Tensor:
-        return F.adaptive_avg_pool2d(x, SIDE) if min(x.shape[2:]) > SIDE else x
+        return F.adaptive_avg_pool2d(x, SIDE_PIXELS) if min(x.shape[2:]) > SIDE_PIXELS else x
 
     return torch.cat([small(to_model(part)).flatten(1) for part in images.split(4096)])
 
@@ -73,12 +76,12 @@ def train_clusters(
     flip: bool = False,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-    seen: int | None = None,
+    pictures_seen: int | None = None,
     report: Report | None = None,
 ) -> Classifier:
-    """Two rounds of clustering into `count` clusters and learning them, each on half of the pictures `seen`. Other
+    """Two rounds of clustering into `count` clusters and learning them, each on half of the pictures `pictures_seen`. Other
     arguments as of `classifier.train_classifier`."""
-    each = (seen or budget(len(images))) // 2
+    each = (pictures_seen or budget(len(images))) // 2
     x = _pixels(images)
     for done in (0, each):
         labels = k_means(x, count, seed)
@@ -90,20 +93,20 @@ def train_clusters(
             flip=flip,
             device=device,
             dtype=dtype,
-            seen=each,
-            report=_later(report, done, 2 * each),
+            pictures_seen=each,
+            report=_shift_report(report, done, 2 * each),
         )
         pool = extract(classifier_extractor(net), images).pool if not done else x
         x = F.normalize(pool - pool.mean(0))
     return net
 
 
-def _later(report: Report | None, begun: int, total: int) -> Report | None:
+def _shift_report(report: Report | None, begun: int, total: int) -> Report | None:
     """Speaks of one round as a part of all."""
     return report and (lambda done, _: report(begun + done, total))
 
 
-def kept_clusters(
+def cached_clusters(
     images: Tensor,
     *,
     seed: int = 0,
@@ -113,9 +116,9 @@ def kept_clusters(
     report: Report | None = None,
 ) -> Extractor:
     """The judge of a data set without labels, features alone; trained at its first use and kept in the cache."""
-    count = max(2, min(CLUSTERS, len(images) // EACH))
+    count = max(2, min(CLUSTERS, len(images) // MIN_PICTURES_PER_CLUSTER))
     name = f"clusters-{cache.digest(images, f'{count=} {flip=} {seed=} {VERSION=}')}"
-    net = restored(name, images, count, device)
+    net = restore(name, images, count, device)
     if net is None:
         net = train_clusters(images, count, seed=seed, flip=flip, device=device, dtype=dtype, report=report)
         cache.keep(name, net.state_dict())
@@ -124,5 +127,5 @@ def kept_clusters(
 
 def clusters_extractor(net: Classifier) -> Extractor:
     """The network as an extractor: clusters are no classes, so there are features alone."""
-    whole = classifier_extractor(net, "clusters")
-    return replace(whole, labels=False, compute=lambda pictures: Features(whole(pictures).pool, None))
+    extractor = classifier_extractor(net, "clusters")
+    return replace(extractor, labels=False, compute=lambda pictures: Features(extractor(pictures).pool, None))

@@ -62,7 +62,7 @@ def extract(
     return Features(torch.cat([part.pool for part in parts]), torch.cat(logits) if logits else None)
 
 
-def kept_features(
+def cached_features(
     extractor: Extractor, images: Tensor, data: str, *, progress: Progress | None = None
 ) -> Features:
     """`extract`, once: the features are kept in the cache under a hash of the extractor and of the data.
@@ -70,8 +70,8 @@ def kept_features(
     data: `cache.digest` of the pictures.
     """
     name = f"features-{cache.digest(extractor.name, extractor.version, extractor.resize, data)}"
-    if found := cache.load(name):
-        return Features(found["pool"], found.get("logits"))
+    if tensors := cache.load(name):
+        return Features(tensors["pool"], tensors.get("logits"))
     features = extract(extractor, images, progress=progress)
     cache.keep(name, {key: value for key, value in features._asdict().items() if value is not None})
     return features

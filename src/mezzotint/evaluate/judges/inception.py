@@ -23,7 +23,7 @@ from mezzotint.errors import DataError
 from mezzotint.evaluate.judges import cache
 from mezzotint.evaluate.judges.features import Extractor, Features, in_colour
 
-SIDE = 299
+SIDE_PIXELS = 299
 CLASSES = 1008
 Pair = tuple[int, int]
 
@@ -180,7 +180,7 @@ class Inception(nn.Module):
         return x.mean(dim=(2, 3))
 
 
-def resize_tensorflow(x: Tensor, side: int = SIDE) -> Tensor:
+def resize_tensorflow(x: Tensor, side: int = SIDE_PIXELS) -> Tensor:
     """Bilinear interpolation of TensorFlow 1: pixel i of the result lies at i * old / new, so that corners do not meet,
     and nothing is smoothed before making smaller. x: (B, C, H, W) float."""
     for axis in (2, 3):
@@ -203,13 +203,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        weights = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
         reason = next(iter(str(error).splitlines()), "it is empty")
         raise DataError(f"cannot read the weights {path} ({reason}); download the file again") from error
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
+    if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise DataError(f"{path} holds no state dict of tensors; take pt_inception-2015-12-05-6726825d.pth")
-    return dict(found)
+    return dict(weights)
 
 
 def inception_extractor(path: str | Path, device: torch.device | str = "cpu") -> Extractor:
@@ -225,12 +225,14 @@ def inception_extractor(path: str | Path, device: torch.device | str = "cpu") ->
     }
     with torch.device("meta"):  # its random weights would take seconds to make
         net = Inception()
-    wanted = {key for key in net.state_dict() if not key.endswith("num_batches_tracked")}
+    expected = {key for key in net.state_dict() if not key.endswith("num_batches_tracked")}
     shapes = {key: tuple(value.shape) for key, value in net.state_dict().items()}
-    wrong = sorted(wanted ^ weights.keys()) or [k for k in wanted if tuple(weights[k].shape) != shapes[k]]
-    if wrong:
+    different = sorted(expected ^ weights.keys()) or [
+        k for k in expected if tuple(weights[k].shape) != shapes[k]
+    ]
+    if different:
         raise DataError(
-            f"{path} is not the Inception network of 2015 ({len(wrong)} tensors differ, {wrong[0]} is one); "
+            f"{path} is not the Inception network of 2015 ({len(different)} tensors differ, {different[0]} is one); "
             "take pt_inception-2015-12-05-6726825d.pth"
         )
     net.to_empty(device="cpu").load_state_dict(weights, strict=False)
@@ -245,7 +247,7 @@ def inception_extractor(path: str | Path, device: torch.device | str = "cpu") ->
     return Extractor(
         "inception",
         version,
-        f"{SIDE} bilinear as TensorFlow 1",
+        f"{SIDE_PIXELS} bilinear as TensorFlow 1",
         2048,
         labels=False,
         compute=compute,

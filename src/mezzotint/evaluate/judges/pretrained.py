@@ -17,7 +17,7 @@ from mezzotint.evaluate.judges import cache
 from mezzotint.evaluate.judges.features import Extractor, Features, in_colour
 
 HUB = {"dinov2": "facebook/dinov2-base", "clip": "openai/clip-vit-base-patch32"}
-SIDE = 224
+SIDE_PIXELS = 224
 # Mean and standard deviation of (red, green, blue) that each was trained with.
 COLOURS = {
     "dinov2": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -56,7 +56,7 @@ def pretrained_extractor(
         pools = []
         for part in images.split(50):
             x = F.interpolate(
-                in_colour(part.to(device)).float(), (SIDE, SIDE), mode="bicubic", antialias=True
+                in_colour(part.to(device)).float(), (SIDE_PIXELS, SIDE_PIXELS), mode="bicubic", antialias=True
             )
             x = (x.clamp(0, 255) / 255 - mean) / deviation
             out = net(pixel_values=x)
@@ -65,4 +65,4 @@ def pretrained_extractor(
 
     weights = net.state_dict()
     version = cache.digest(*(part for key in sorted(weights) for part in (key, weights[key])))
-    return Extractor(kind, version, f"{SIDE} bicubic, smoothed", width, labels=False, compute=compute)
+    return Extractor(kind, version, f"{SIDE_PIXELS} bicubic, smoothed", width, labels=False, compute=compute)

@@ -46,6 +46,6 @@ def true_log_likelihood(name: str, x: Tensor) -> LogLikelihood:
     outside.
     """
     nats = toy.log_prob(name, x)
-    inside = nats.isfinite()
-    mean = float(nats[inside].mean()) if inside.any() else -math.inf
-    return LogLikelihood(mean, 1 - int(inside.sum()) / len(nats))
+    finite = nats.isfinite()
+    mean = float(nats[finite].mean()) if finite.any() else -math.inf
+    return LogLikelihood(mean, 1 - int(finite.sum()) / len(nats))

@@ -17,8 +17,8 @@ from torch import Tensor
 from mezzotint.evaluate.metrics.share import Z
 
 EPS = torch.finfo(torch.float64).eps
-CHUNK = 4096  # rows at a time
-SLACK = 4  # rows for each feature that an extrapolation needs
+ROWS_PER_CHUNK = 4096
+MIN_ROWS_PER_FEATURE = 4  # for an extrapolation
 
 
 class Moments:
@@ -35,7 +35,7 @@ class Moments:
     @classmethod
     def of(cls, features: Tensor | Iterable[Tensor]) -> "Moments":
         """Of features (n, d), or of chunks of them."""
-        chunks = features.split(CHUNK) if isinstance(features, Tensor) else features
+        chunks = features.split(ROWS_PER_CHUNK) if isinstance(features, Tensor) else features
         moments = None
         for chunk in chunks:
             if moments is None:
@@ -165,9 +165,11 @@ def _expand(x: Tensor, r: Tensor | Moments) -> _Expansion:
 
 def _side(x: Tensor, mean: Tensor, gap: Tensor, turn: Tensor, s: Tensor) -> tuple[float, float, float]:
     """What one sample adds: bias, variance of the first order, and the root of E k(x, y)^2 over n."""
-    kept = s > EPS * len(s) * s[0]
-    inverse = torch.where(kept, 1 / s, 0.0)
-    weights = torch.where(kept[:, None] & kept, 0.5 * torch.outer(inverse, inverse) / (s[:, None] + s), 0.0)
+    nonzero = s > EPS * len(s) * s[0]
+    inverse = torch.where(nonzero, 1 / s, 0.0)
+    weights = torch.where(
+        nonzero[:, None] & nonzero, 0.5 * torch.outer(inverse, inverse) / (s[:, None] + s), 0.0
+    )
     # the part of the kernel that is about cov = diag(s^2): rows' own, and a constant
     own = weights.diag() * s**2
     constant = own @ s**2
@@ -178,7 +180,7 @@ def _side(x: Tensor, mean: Tensor, gap: Tensor, turn: Tensor, s: Tensor) -> tupl
         return (p * q).sum(1) + pairs - (zp.square() + zq.square()) @ own + constant
 
     psi, diagonal, squares = [], [], []
-    for rows in x.tensor_split(math.ceil(len(x) / CHUNK)):
+    for rows in x.tensor_split(math.ceil(len(x) / ROWS_PER_CHUNK)):
         away = rows.double() - mean
         z = away @ turn
         psi.append(2 * away @ gap + away.square().sum(1) - z.square() @ inverse)
@@ -207,9 +209,9 @@ def _root(covariance: Tensor) -> Tensor:
 def _shuffled(features: Tensor) -> Tensor:
     """In a random order, always the same: halves and neighbours of sets that come class by class are then alike."""
     n, d = features.shape
-    if n < SLACK * d:
+    if n < MIN_ROWS_PER_FEATURE * d:
         raise ValueError(
-            f"{n} pictures are too few to extrapolate {d} features: take {SLACK * d} or more, or the plain distance"
+            f"{n} pictures are too few to extrapolate {d} features: take {MIN_ROWS_PER_FEATURE * d} or more, or the plain distance"
         )
     return features[torch.randperm(n, generator=torch.Generator().manual_seed(0))]
 

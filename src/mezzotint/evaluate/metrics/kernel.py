@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-CHUNK = 2048  # rows of a kernel at a time
+ROWS_PER_CHUNK = 2048  # of a kernel
 
 
 class KernelDistance(NamedTuple):
@@ -32,7 +32,7 @@ def squared_mmd(x: Tensor, y: Tensor) -> float:
     x, y = x.double(), y.double()
 
     def total(a: Tensor, b: Tensor) -> Tensor:
-        return torch.stack([((part @ b.T) / d + 1).pow(3).sum() for part in a.split(CHUNK)]).sum()
+        return torch.stack([((part @ b.T) / d + 1).pow(3).sum() for part in a.split(ROWS_PER_CHUNK)]).sum()
 
     def others(a: Tensor) -> Tensor:
         """Over all pairs of two different rows."""
@@ -61,6 +61,6 @@ def kernel_distance(
 
     subsets: pairs of rows' numbers, of x and of y; default `random_subsets`.
     """
-    chosen = random_subsets(len(x), len(y)) if subsets is None else subsets
-    each = torch.tensor([squared_mmd(x[i], y[j]) for i, j in chosen], dtype=torch.float64)
+    pairs = random_subsets(len(x), len(y)) if subsets is None else subsets
+    each = torch.tensor([squared_mmd(x[i], y[j]) for i, j in pairs], dtype=torch.float64)
     return KernelDistance(float(each.mean()), float(each.std(correction=0)))

@@ -20,12 +20,12 @@ from torch import Tensor
 from mezzotint.evaluate.metrics.neighbours import nearest
 from mezzotint.evaluate.metrics.share import Share
 
-NEXT = 50  # neighbours that the nearest is compared with
-CALIBRATION = 1000  # real pictures of either kind that set the threshold
-FALSE_ALARMS = 0.01  # share of them with a ratio below it
-TOO_MANY = 0.05  # share of copies, five times the false alarms
-TOO_OFTEN = 10.0  # odds of training pictures against held-out ones, over those by chance
-CERTAIN = 0.001  # p-value
+NEIGHBOURS = 50  # neighbours that the nearest is compared with
+CALIBRATION_PICTURES = 1000  # real pictures of either kind that set the threshold
+FALSE_ALARM_SHARE = 0.01  # share of them with a ratio below it
+MAX_COPY_SHARE = 0.05  # five times the false alarms
+MAX_ODDS = 10.0  # odds of training pictures against held-out ones, over those by chance
+MAX_P_VALUE = 0.001  # of the test of labels, for a verdict by odds
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class Memorization:
     def flagged(self) -> bool:
         """The verdict. Either surely more than 1 in 20 samples are suspiciously near a training picture, and twice as
         many as are so near a held-out one; or training pictures are nearest ten times as often as by chance."""
-        copies = self.copied.low > max(TOO_MANY, 2 * self.chance.high)
-        return copies or (self.odds > TOO_OFTEN and self.p_value < CERTAIN)
+        copies = self.copied.low > max(MAX_COPY_SHARE, 2 * self.chance.high)
+        return copies or (self.odds > MAX_ODDS and self.p_value < MAX_P_VALUE)
 
     @property
     def suspects(self) -> Tensor:
@@ -87,15 +87,18 @@ def memorization(samples: Tensor, train: Tensor, held_out: Tensor, seed: int = 0
         shapes = ", ".join(str(tuple(x.shape[1:])) for x in (samples, train, held_out))
         raise ValueError(f"samples, training and held-out pictures have different shapes: {shapes}")
     generator = torch.Generator().manual_seed(seed)
-    some, matched = (torch.randperm(len(x), generator=generator) for x in (train, held_out))
-    matched = matched[: len(train)]  # ratios among 64 training pictures compare with those among 64 others
-    k = min(NEXT, len(train) - 1, len(matched))
+    train_order, held_out_order = (torch.randperm(len(x), generator=generator) for x in (train, held_out))
+    # ratios among 64 training pictures compare with those among 64 others
+    held_out_order = held_out_order[: len(train)]
+    k = min(NEIGHBOURS, len(train) - 1, len(held_out_order))
 
     to_train, which = nearest(samples, train, k)
-    to_matched, by_number = nearest(samples, held_out[matched], k)
-    threshold = _threshold(train, train[some[:CALIBRATION]], held_out[matched[:CALIBRATION]], k)
-    to_held_out, which_held_out = to_matched[:, 0], matched[by_number[:, 0]]
-    if len(matched) < len(held_out):
+    to_matched, by_number = nearest(samples, held_out[held_out_order], k)
+    threshold = _threshold(
+        train, train[train_order[:CALIBRATION_PICTURES]], held_out[held_out_order[:CALIBRATION_PICTURES]], k
+    )
+    to_held_out, which_held_out = to_matched[:, 0], held_out_order[by_number[:, 0]]
+    if len(held_out_order) < len(held_out):
         to_held_out, which_held_out = (column[:, 0] for column in nearest(samples, held_out, 1))
     of_train = to_train[:, 0] < to_held_out
     favourite = torch.where(of_train, which[:, 0], len(train) + which_held_out)
@@ -114,18 +117,18 @@ def memorization(samples: Tensor, train: Tensor, held_out: Tensor, seed: int = 0
     )
 
 
-def _threshold(train: Tensor, some: Tensor, held_out: Tensor, k: int) -> float:
+def _threshold(train: Tensor, train_pictures: Tensor, held_out: Tensor, k: int) -> float:
     """The ratio below which 1 in 100 real pictures lie among training pictures.
 
-    Of `held_out`, or, if that is less, of `some` of the training pictures, which are their own nearest; but at least
-    half the former, as training pictures that are there twice would say that a copy is nothing unusual.
+    Of `held_out`, or, if that is less, of `train_pictures`, some of `train`, which are their own nearest; but at least half
+    the former, as training pictures that are there twice would say that a copy is nothing unusual.
     """
-    others = nearest(some, train, k + 1)[0][:, 1:]
-    new, seen = (
-        float(_ratio(distances).quantile(FALSE_ALARMS))
+    others = nearest(train_pictures, train, k + 1)[0][:, 1:]
+    held_out_ratio, train_ratio = (
+        float(_ratio(distances).quantile(FALSE_ALARM_SHARE))
         for distances in (nearest(held_out, train, k)[0], others)
     )
-    return min(new, max(seen, new / 2))
+    return min(held_out_ratio, max(train_ratio, held_out_ratio / 2))
 
 
 def _ratio(distances: Tensor) -> Tensor:

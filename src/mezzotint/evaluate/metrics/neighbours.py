@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-ROWS, COLUMNS = 512, 16384  # distances at a time
+ROWS_PER_BLOCK, COLUMNS_PER_BLOCK = 512, 16384  # of the matrix of distances
 
 
 def nearest(x: Tensor, data: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -16,20 +16,20 @@ def nearest(x: Tensor, data: Tensor, k: int) -> tuple[Tensor, Tensor]:
     if not 1 <= k <= len(data):
         raise ValueError(f"there are no {k} neighbours among {len(data)}")
     # distances do not change with the origin, and lose fewest digits from the middle
-    middle = data[:COLUMNS].to(dtype).flatten(1).mean(0)
-    found: list[tuple[Tensor, Tensor]] = []
-    for rows in x.split(ROWS):
+    middle = data[:COLUMNS_PER_BLOCK].to(dtype).flatten(1).mean(0)
+    blocks: list[tuple[Tensor, Tensor]] = []
+    for rows in x.split(ROWS_PER_BLOCK):
         point = rows.to(dtype).flatten(1) - middle
-        best = point.new_empty(len(point), 0)
+        squares = point.new_empty(len(point), 0)
         which = torch.empty(len(point), 0, dtype=torch.int64)
-        for first in range(0, len(data), COLUMNS):
-            part = data[first : first + COLUMNS].to(dtype).flatten(1) - middle
+        for start in range(0, len(data), COLUMNS_PER_BLOCK):
+            part = data[start : start + COLUMNS_PER_BLOCK].to(dtype).flatten(1) - middle
             # |x - y|^2 less |x|^2, which all have in common
-            apart = torch.addmm(part.square().sum(1), point, part.T, alpha=-2)
-            few, place = apart.topk(min(k, len(part)), largest=False)
-            best, which = torch.cat([best, few], 1), torch.cat([which, place + first], 1)
-            best, place = best.topk(min(k, best.shape[1]), largest=False)
+            offsets = torch.addmm(part.square().sum(1), point, part.T, alpha=-2)
+            candidates, place = offsets.topk(min(k, len(part)), largest=False)
+            squares, which = torch.cat([squares, candidates], 1), torch.cat([which, place + start], 1)
+            squares, place = squares.topk(min(k, squares.shape[1]), largest=False)
             which = which.gather(1, place)
-        found.append(((best + point.square().sum(1, keepdim=True)).clamp(min=0).sqrt(), which))
-    distances, numbers = zip(*found)
+        blocks.append(((squares + point.square().sum(1, keepdim=True)).clamp(min=0).sqrt(), which))
+    distances, numbers = zip(*blocks)
     return torch.cat(distances), torch.cat(numbers)

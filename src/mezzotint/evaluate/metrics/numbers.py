@@ -7,7 +7,13 @@ import torch
 from torch import Tensor
 
 from mezzotint.evaluate.judges.features import Features
-from mezzotint.evaluate.metrics.frechet import SLACK, Moments, Z, frechet_distance, frechet_infinity
+from mezzotint.evaluate.metrics.frechet import (
+    MIN_ROWS_PER_FEATURE,
+    Moments,
+    Z,
+    frechet_distance,
+    frechet_infinity,
+)
 from mezzotint.evaluate.metrics.inception_score import inception_score
 from mezzotint.evaluate.metrics.kernel import kernel_distance, random_subsets
 from mezzotint.evaluate.metrics.precision_recall import precision_recall
@@ -15,8 +21,8 @@ from mezzotint.evaluate.metrics.share import Share, agreement
 
 FEATURE_METRICS = ("frechet", "kernel", "score", "precision", "agreement")
 RESAMPLES = 20  # for the interval of the Fréchet distance
-SPLITS = 10  # of real pictures, for what they get at the same n
-WIDE = 512  # features from which on a distance takes seconds, and is computed once
+SPLITS = 10  # of samples and of real pictures, for means over them
+MAX_RESAMPLED_FEATURES = 512  # from so many on a distance takes seconds, and is computed once
 
 
 @dataclass(frozen=True)
@@ -35,47 +41,49 @@ class Number:
 
 
 def compare(
-    made: Features,
+    samples: Features,
     real: Features,
-    asked: Tensor | None = None,
-    truth: Tensor | None = None,
+    labels: Tensor | None = None,
+    real_labels: Tensor | None = None,
     metrics: Collection[str] = FEATURE_METRICS,
 ) -> Iterator[Number]:
     """The numbers of samples against real pictures of a split that the model has not seen.
 
-    asked: (n,) int64, the class each sample was asked to be; truth: (m,) those of the real pictures. Agreement needs
+    labels: (n,) int64, the class each sample was asked to be; real_labels: (m,) those of the real pictures. Agreement needs
     them, and logits of the data's classes. What cannot be said (of too few pictures, without logits) is left out.
     """
     if "frechet" in metrics:
-        yield from _frechet(made.pool, real.pool)
+        yield from _frechet(samples.pool, real.pool)
     if "kernel" in metrics:
-        n, m = len(made.pool), len(real.pool)
+        n, m = len(samples.pool), len(real.pool)
         subsets = random_subsets(n, m, size=min(1000, n // 2, m // 2))  # the half: a whole has no deviation
-        kernel = kernel_distance(made.pool, real.pool, subsets)
+        kernel = kernel_distance(samples.pool, real.pool, subsets)
         yield _interval("kernel distance", kernel.mean, kernel.std, real=0.0)
-    if "score" in metrics and made.logits is not None and real.logits is not None:
-        yield from _score(made.logits, real.logits)
+    if "score" in metrics and samples.logits is not None and real.logits is not None:
+        yield from _score(samples.logits, real.logits)
     if "precision" in metrics:
-        yield from _precision(made.pool, real.pool)
-    if "agreement" in metrics and made.logits is not None and asked is not None:
-        share = agreement(made.logits, asked)
-        accuracy = None if truth is None or real.logits is None else agreement(real.logits, truth).value
+        yield from _precision(samples.pool, real.pool)
+    if "agreement" in metrics and samples.logits is not None and labels is not None:
+        share = agreement(samples.logits, labels)
+        accuracy = (
+            None if real_labels is None or real.logits is None else agreement(real.logits, real_labels).value
+        )
         yield Number("class agreement", *share, real=accuracy, better="higher")
 
 
-def _frechet(made: Tensor, real: Tensor) -> Iterator[Number]:
-    (n, d), m = made.shape, len(real)
+def _frechet(samples: Tensor, real: Tensor) -> Iterator[Number]:
+    (n, d), m = samples.shape, len(real)
     reference = Moments.of(real)
-    value = frechet_distance(Moments.of(made), reference)
-    if d >= WIDE:
+    value = frechet_distance(Moments.of(samples), reference)
+    if d >= MAX_RESAMPLED_FEATURES:
         yield Number("frechet distance", value)
     else:
         random = torch.Generator().manual_seed(0)
-        draws = [made[torch.randint(n, (n,), generator=random)] for _ in range(RESAMPLES)]
-        spread = torch.tensor([frechet_distance(Moments.of(x), reference) for x in draws]).std()
-        yield _interval("frechet distance", value, float(spread), real=real_frechet(real, n))
-    if min(n, m) >= SLACK * d:
-        yield Number("frechet, infinite n", *frechet_infinity(made, real), real=0.0)
+        draws = [samples[torch.randint(n, (n,), generator=random)] for _ in range(RESAMPLES)]
+        error = torch.tensor([frechet_distance(Moments.of(x), reference) for x in draws]).std()
+        yield _interval("frechet distance", value, float(error), real=real_frechet(real, n))
+    if min(n, m) >= MIN_ROWS_PER_FEATURE * d:
+        yield Number("frechet, infinite n", *frechet_infinity(samples, real), real=0.0)
 
 
 def real_frechet(real: Tensor, n: int) -> float | None:
@@ -87,32 +95,32 @@ def real_frechet(real: Tensor, n: int) -> float | None:
     return sum(frechet_distance(Moments.of(x[:n]), Moments.of(x[n:])) for x in orders) / SPLITS
 
 
-def _score(made: Tensor, real: Tensor) -> Iterator[Number]:
+def _score(samples: Tensor, real: Tensor) -> Iterator[Number]:
     """Small splits score less, so real pictures' score is that of as many of them, where there are so many."""
-    n = len(made)
+    n = len(samples)
     if n < 10 * SPLITS:
         return
-    found = inception_score(made.softmax(1), SPLITS)
+    score = inception_score(samples.softmax(1), SPLITS)
     best = None
     if len(real) >= n:
-        some = real[torch.randperm(len(real), generator=torch.Generator().manual_seed(0))[:n]]
-        best = inception_score(some.softmax(1), SPLITS).mean
-    yield _interval("inception score", found.mean, found.std / SPLITS**0.5, best, "higher")
+        subset = real[torch.randperm(len(real), generator=torch.Generator().manual_seed(0))[:n]]
+        best = inception_score(subset.softmax(1), SPLITS).mean
+    yield _interval("inception score", score.mean, score.std / SPLITS**0.5, best, "higher")
 
 
-def _precision(made: Tensor, real: Tensor) -> Iterator[Number]:
+def _precision(samples: Tensor, real: Tensor) -> Iterator[Number]:
     """At equal sizes, as these numbers want it; what real pictures get, where there are enough for two such sets."""
-    n = min(len(made), len(real))
+    n = min(len(samples), len(real))
     if n < 10:
         return
     order = torch.randperm(len(real), generator=torch.Generator().manual_seed(0))
     real, others = real[order[:n]], real[order[n : 2 * n]]
-    found = precision_recall(made[:n], real)
+    measured = precision_recall(samples[:n], real)
     best = precision_recall(others, real) if len(others) == n else None
     for name in ("precision", "recall", "coverage"):
-        value, top = getattr(found, name), getattr(best, name, None)
+        value, top = getattr(measured, name), getattr(best, name, None)
         yield Number(name, *Share.of(round(value * n), n), real=top, better="higher")
-    yield Number("density", found.density, real=None if best is None else best.density, better="higher")
+    yield Number("density", measured.density, real=None if best is None else best.density, better="higher")
 
 
 def _interval(

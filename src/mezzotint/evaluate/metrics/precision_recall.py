@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mezzotint.evaluate.metrics.neighbours import nearest
 
-CELLS = 2**23  # distances at a time
+MAX_DISTANCES = 2**23  # held in memory at a time
 
 
 class PrecisionRecall(NamedTuple):
@@ -36,16 +36,16 @@ def precision_recall(samples: Tensor, real: Tensor, k: int = 3) -> PrecisionReca
         raise ValueError(f"balls to the {k}-th neighbour need {k + 1} pictures and more of each set")
     samples, real = samples.double(), real.double()
     edge_samples, edge_real = (nearest(x, x, k + 1)[0][:, k] for x in (samples, real))
-    inside = 0  # pairs of a sample and a real ball
+    pairs = 0  # pairs of a sample and a real ball
     precise, recalled = 0, torch.zeros(len(real), dtype=torch.bool)
     covered = torch.zeros(len(real), dtype=torch.bool)
-    rows = max(1, CELLS // len(real))
+    rows = max(1, MAX_DISTANCES // len(real))
     for part, edge in zip(samples.split(rows), edge_samples.split(rows)):
-        apart = torch.cdist(part, real)
-        hits = apart <= edge_real
-        inside += int(hits.sum())
+        distances = torch.cdist(part, real)
+        hits = distances <= edge_real
+        pairs += int(hits.sum())
         precise += int(hits.any(1).sum())
         covered |= hits.any(0)
-        recalled |= (apart <= edge[:, None]).any(0)
+        recalled |= (distances <= edge[:, None]).any(0)
     n, m = len(samples), len(real)
-    return PrecisionRecall(precise / n, int(recalled.sum()) / m, inside / (k * n), int(covered.sum()) / m)
+    return PrecisionRecall(precise / n, int(recalled.sum()) / m, pairs / (k * n), int(covered.sum()) / m)

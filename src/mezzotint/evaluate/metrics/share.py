@@ -26,13 +26,13 @@ class Share(NamedTuple):
         return cls(p, max(0.0, middle - half) if hits else 0.0, middle + half if hits < n else 1.0)
 
 
-def agreement(scores: Tensor, asked: Tensor) -> Share:
+def agreement(scores: Tensor, labels: Tensor) -> Share:
     """The share of pictures that a classifier takes for the class they were asked to be.
 
-    scores: (n, K) logits or probabilities; asked: (n,) int64.
+    scores: (n, K) logits or probabilities; labels: (n,) int64.
     """
-    if scores.shape[:1] != asked.shape:
+    if scores.shape[:1] != labels.shape:
         raise ValueError(
-            f"{len(scores)} pictures were asked for {len(asked)} classes: give one class a picture"
+            f"{len(scores)} pictures were asked for {len(labels)} classes: give one class a picture"
         )
-    return Share.of(int((scores.argmax(1) == asked).sum()), len(asked))
+    return Share.of(int((scores.argmax(1) == labels).sum()), len(labels))

@@ -84,7 +84,7 @@ def _place(found: Any) -> str:
 def _reason(found: Any) -> str:
     match found["type"]:
         case "extra_forbidden":
-            return "a field that is not known; see /docs"
+            return "unknown field; /docs lists the known ones"
         case "json_invalid":
             return "no JSON"
         case _:

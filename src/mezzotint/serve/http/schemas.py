@@ -14,7 +14,7 @@ N = Annotated[int, Field(ge=1, lt=2**31, description="how many pictures")]
 Seed = Annotated[
     int, Field(ge=0, lt=2**63, description="picture i is made from seed + i; drawn by chance if left out")
 ]
-Steps = Annotated[int, Field(ge=1, le=10_000, description="more are slower and closer to the model's truth")]
+Steps = Annotated[int, Field(ge=1, le=10_000, description="more is slower and more accurate")]
 Guidance = Annotated[float, Field(ge=0, le=100, description="1 is off; 2 to 4 is clearer, less varied")]
 ModelName = Annotated[str, Field(max_length=200, description="of /v1/models; the first one if left out")]
 

@@ -20,7 +20,7 @@ class Curve(NamedTuple):
     from_zero: bool = False
 
 
-def drawn(rows: list[dict[str, Any]], config: Config) -> Iterator[tuple[Curve, str]]:
+def draw_curves(rows: list[dict[str, Any]], config: Config) -> Iterator[tuple[Curve, str]]:
     """Every curve that the rows have numbers for, and its chart as an <svg>."""
     for curve in _curves(config):
         if curve.title == "Skipped steps" and not column(rows, "skipped")[1].any():
@@ -34,7 +34,7 @@ def _curves(config: Config) -> Iterator[Curve]:
     train = config.train
     yield Curve(
         "Loss",
-        "Both should fall. Held-out rising while training falls is learning by heart.",
+        "Both should fall. Held-out rising while training falls is overfitting: the network memorizes.",
         {"training": "loss", "held out": "val_loss"},
         "loss",
     )
@@ -46,7 +46,7 @@ def _curves(config: Config) -> Iterator[Curve]:
     )
     yield Curve(
         "Held-out loss by noise level",
-        "A level that rises here but falls in training is the first to be learned by heart.",
+        "A level that rises here but falls in training is the first to be memorized.",
         {label: f"val_loss_by_level/{k}" for k, label in enumerate(LEVELS)},
         "held-out loss",
     )
@@ -65,8 +65,8 @@ def _curves(config: Config) -> Iterator[Curve]:
         ("batch", float(train.batch_size)),
     )
     yield Curve(
-        "Gain of the average",
-        "Held-out loss of the last weights minus that of their average. Below 0 at the end, the average is too long.",
+        "Gain of the EMA",
+        "Held-out loss of the last weights minus that of their average (EMA). Below 0 at the end, the average is too long.",
         {"gain": "ema_gap"},
         "held-out loss",
         ("none", 0.0),

@@ -30,8 +30,8 @@ from mezzotint.errors import ModelError
 from mezzotint.studies.report import curves
 from mezzotint.studies.report.rules import RunHistory, findings
 
-SHEETS = 6  # of samples over training, at most
-ROOM = 1_300_000  # bytes for all sheets; text makes them a third larger
+MAX_SHEETS = 6  # of samples over training, at most
+MAX_SHEET_BYTES = 1_300_000  # bytes for all sheets; text makes them a third larger
 TROUBLESHOOTING = (
     Path(__file__).resolve().parents[4] / "docs" / "troubleshooting.md"
 )  # where there is a checkout
@@ -81,10 +81,10 @@ def page(run: RunRecord) -> str:
             findings=findings(evidence),
             help=_help(run.folder),
             summary=list(_summary(run)),
-            charts=list(curves.drawn(run.rows, run.config)),
+            charts=list(curves.draw_curves(run.rows, run.config)),
             sheets=list(_sheets(run.folder)),
             memorization=run.memorization,
-            pairs=_picture(run.folder / "memorization.png", "", ROOM // 4),
+            pairs=_picture(run.folder / "memorization.png", "", MAX_SHEET_BYTES // 4),
             evaluation=list(_evaluation(run.evaluation)),
             config=configuration.dump(run.config),
         )
@@ -125,19 +125,19 @@ def _help(folder: Path) -> str | None:
 
 
 def _tiles(run: RunRecord) -> Iterator[tuple[str, str, str]]:
-    """The numbers that everybody looks for first: (what, value, more)."""
+    """The numbers that everybody looks for first: (name, value, note)."""
     step = max((row["step"] for row in run.rows), default=0)
     share = f"{step / run.until:.0%} of {run.until:,}" if run.until else ""
     yield "steps", f"{step:,}", share
     _, loss = plots.column(run.rows, "loss")
     if len(loss):
         yield "training loss", f"{loss[-1]:.4g}", f"at first {loss[0]:.4g}"
-    steps, held = plots.column(run.rows, "val_loss")
-    if len(held):
+    steps, val_loss = plots.column(run.rows, "val_loss")
+    if len(val_loss):
         yield (
             "held-out loss",
-            f"{held[-1]:.4g}",
-            f"lowest {held.min():.4g} at step {steps[held.argmin()]:,.0f}",
+            f"{val_loss[-1]:.4g}",
+            f"lowest {val_loss.min():.4g} at step {steps[val_loss.argmin()]:,.0f}",
         )
     _, speed = plots.column(run.rows, "images_per_second")
     if len(speed):
@@ -148,41 +148,41 @@ def _tiles(run: RunRecord) -> Iterator[tuple[str, str, str]]:
 
 def _seconds(rows: list[dict[str, Any]]) -> float:
     """The column starts anew at every resume."""
-    total = last = 0.0
-    for now in (row["seconds"] for row in rows if row.get("seconds") is not None):
-        total += now - last if now >= last else now
-        last = now
+    total = previous = 0.0
+    for seconds in (row["seconds"] for row in rows if row.get("seconds") is not None):
+        total += seconds - previous if seconds >= previous else seconds
+        previous = seconds
     return total
 
 
 def _summary(run: RunRecord) -> Iterator[tuple[str, str]]:
     config, environment = run.config, run.environment
     data, train = config.data, config.train
-    what = data.name + (f", {data.path.name}" if data.path else "")
+    description = data.name + (f", {data.path.name}" if data.path else "")
     network: str = config.network.kind
     with suppress(ModelError):  # a run that ended before its first checkpoint has no model file
         facts = read_header(run.folder / "model.safetensors").facts
         classes = f", {len(facts.classes)} classes" if facts.classes else ", no classes"
-        what += f": {facts}{classes}"
+        description += f": {facts}{classes}"
         with torch.device("meta"):
             parameters = sum(p.numel() for p in build.network(config, facts).parameters())
         network += f", {parameters:,} parameters"
-    yield "data", what
+    yield "data", description
     yield "network", network
     yield (
         "diffusion",
         f"{config.diffusion.process}, {config.diffusion.schedule.kind} schedule, predicts "
         f"{config.diffusion.parameterization}, weight {config.diffusion.weight}",
     )
-    given = next((b for b in configuration.BUDGETS if getattr(train, b) is not None), None)
-    budget = f"{getattr(train, given):,g} {given}" if given else "20 epochs"
-    yield "budget", budget + (f" = {run.until:,} steps" if run.until and given != "steps" else "")
+    budget_key = next((b for b in configuration.BUDGETS if getattr(train, b) is not None), None)
+    budget = f"{getattr(train, budget_key):,g} {budget_key}" if budget_key else "20 epochs"
+    yield "budget", budget + (f" = {run.until:,} steps" if run.until and budget_key != "steps" else "")
     parts = f" in {train.accumulate} parts" if train.accumulate > 1 else ""
     yield "batch", f"{train.batch_size:,}{parts}"
     yield "learning rate", f"{train.lr:g}, {train.decay} decay, warm-up {train.warmup:.0%}"
     yield (
-        "average",
-        f"{train.ema:g} of training" if train.ema_decay is None else f"decay {train.ema_decay:g}",
+        "EMA of the weights",
+        f"length {train.ema:g} of training" if train.ema_decay is None else f"decay {train.ema_decay:g}",
     )
     hardware = environment.get("cuda") or environment.get("machine")
     if hardware:
@@ -201,12 +201,12 @@ def _summary(run: RunRecord) -> Iterator[tuple[str, str]]:
 def _sheets(folder: Path) -> Iterator[Picture]:
     """Sheets of samples spread over training, the first and the last among them."""
     paths = sorted((folder / "samples").glob("step-*.png"), key=lambda path: (len(path.name), path.name))
-    if len(paths) > SHEETS:
-        paths = [paths[round(i * (len(paths) - 1) / (SHEETS - 1))] for i in range(SHEETS)]
+    if len(paths) > MAX_SHEETS:
+        paths = [paths[round(i * (len(paths) - 1) / (MAX_SHEETS - 1))] for i in range(MAX_SHEETS)]
     for path in paths:
         step = path.stem.removeprefix("step-")
         caption = f"step {int(step):,}" if step.isdigit() else step
-        if picture := _picture(path, caption, ROOM // len(paths)):
+        if picture := _picture(path, caption, MAX_SHEET_BYTES // len(paths)):
             yield picture
 
 
@@ -231,19 +231,19 @@ def _picture(path: Path, caption: str, limit: int) -> Picture | None:
     return Picture(caption, uri, *image.size)
 
 
-def _evaluation(found: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+def _evaluation(content: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     """The numbers of evaluation.json: (name, value, 95 % interval, what real pictures get)."""
 
-    def shown(value: Any) -> str:
+    def format_value(value: Any) -> str:
         return f"{value:.4g}" if isinstance(value, int | float) else ""
 
-    numbers = found.get("numbers")
+    numbers = content.get("numbers")
     for name, number in numbers.items() if isinstance(numbers, dict) else ():
         if isinstance(number, dict):
-            low, high = shown(number.get("low")), shown(number.get("high"))
+            low, high = format_value(number.get("low")), format_value(number.get("high"))
             yield (
                 name,
-                shown(number.get("value")),
+                format_value(number.get("value")),
                 f"{low} to {high}" if low and high else "",
-                shown(number.get("real")),
+                format_value(number.get("real")),
             )

@@ -10,7 +10,7 @@ import numpy as np
 from mezzotint.config import Config
 from mezzotint.plots import column
 
-ENOUGH = 10  # logged rows: from fewer, nothing is concluded
+MIN_ROWS = 10  # logged rows: from fewer, nothing is concluded
 
 
 class Topic(StrEnum):
@@ -54,19 +54,21 @@ class RunHistory:
 def findings(evidence: RunHistory) -> list[Remark]:
     """All that is to say about a run: problems first, then advice, then what is well."""
     rules = (_not_finite, _copies, _held_out, _levels, _falls, _spikes, _clipped, _speed)
-    found = [finding for rule in (*rules, _average, _noise_scale) for finding in rule(evidence)]
-    if not any(finding.kind != "good" for finding in found):
-        if len(evidence["loss"][1]) >= ENOUGH:
-            found.insert(0, Remark("good", "No sign of trouble in the numbers of this run."))
+    remarks = [finding for rule in (*rules, _average, _noise_scale) for finding in rule(evidence)]
+    if not any(finding.kind != "good" for finding in remarks):
+        if len(evidence["loss"][1]) >= MIN_ROWS:
+            remarks.insert(0, Remark("good", "No sign of trouble in the numbers of this run."))
         else:
-            found.append(Remark("advice", "Too few rows are logged to judge: lower train.log_every."))
-    return sorted(found, key=lambda finding: ("problem", "advice", "good").index(finding.kind))
+            remarks.append(Remark("advice", "Too few rows are logged to judge: lower train.log_every."))
+    return sorted(remarks, key=lambda finding: ("problem", "advice", "good").index(finding.kind))
 
 
 def _not_finite(run: RunHistory) -> Iterator[Remark]:
     """Steps that the guard skipped, or, in the metrics of a run without it, losses that are NaN."""
     steps, counts = run["skipped"]
-    lost = [row["step"] for row in run.rows if row.get("loss") is not None and not np.isfinite(row["loss"])]
+    bad_steps = [
+        row["step"] for row in run.rows if row.get("loss") is not None and not np.isfinite(row["loss"])
+    ]
     if total := int(counts.sum()):
         first = int(steps[counts > 0][0])
         yield Remark(
@@ -75,58 +77,58 @@ def _not_finite(run: RunHistory) -> Iterator[Remark]:
             "they were left out. Look for broken pictures, then lower train.lr, or train in fp32.",
             Topic.NAN,
         )
-    elif lost:
+    elif bad_steps:
         yield Remark(
             "problem",
-            f"The loss is not finite from step {lost[0]:,} on. Lower train.lr, or train in fp32.",
+            f"The loss is not finite from step {bad_steps[0]:,} on. Lower train.lr, or train in fp32.",
             Topic.NAN,
         )
 
 
 def _copies(run: RunHistory) -> Iterator[Remark]:
-    found = run.memorization
-    if not found:
+    memory = run.memorization
+    if not memory:
         return
-    copied, n = found.get("copied", "?"), found.get("n", "?")
-    share = f"{copied:.1%} of {n} samples" if isinstance(copied, float) else f"{copied} of {n} samples"
-    if found.get("flagged"):
+    copied, n = memory.get("copied", "?"), memory.get("n", "?")
+    if isinstance(copied, float) and isinstance(n, int):  # a share, from the end of training
+        copied = round(copied * n)
+    count = f"{copied} of {n} samples are suspiciously close to a training picture"
+    if memory.get("flagged"):
         yield Remark(
             "problem",
-            f"Samples copy the training set: {share} lie nearer to a training picture than pictures of their own would. "
+            f"Samples copy the training set: {count}. "
             "Train shorter, on more pictures, with augmentation, or a smaller network.",
             Topic.COPIES,
         )
     else:
-        yield Remark(
-            "good", f"Samples do not copy the training set ({share} look like it; so many are chance)."
-        )
+        yield Remark("good", f"No sign of copying: {count}.")
 
 
 def _held_out(run: RunHistory) -> Iterator[Remark]:
     """Overfitting: the held-out loss rises while the training loss falls. And its opposite: both still fall."""
-    steps, held = run["val_loss"]
-    if len(held) < 4:
+    steps, val_loss = run["val_loss"]
+    if len(val_loss) < 4:
         return
-    best = int(held.argmin())
-    if held[-1] > 1.02 * held[best] and steps[best] < 0.9 * steps[-1]:
-        where = f"The held-out loss is lowest at step {steps[best]:,.0f} ({held[best]:.4g}), and {held[-1]:.4g} at the end"
+    best = int(val_loss.argmin())
+    if val_loss[-1] > 1.02 * val_loss[best] and steps[best] < 0.9 * steps[-1]:
+        lowest = f"The held-out loss is lowest at step {steps[best]:,.0f} ({val_loss[best]:.4g}), and {val_loss[-1]:.4g} at the end"
         around, end = _mean_near(run, steps[best]), _mean_near(run, steps[-1])
         if end < around:
             yield Remark(
                 "problem",
-                f"{where}, while the training loss went on falling: the network learns the training pictures by heart. "
+                f"{lowest}, while the training loss went on falling: the network memorizes the training pictures (overfitting). "
                 "Stop earlier, take more pictures or augmentation, or a smaller network or dropout.",
                 Topic.COPIES,
             )
         else:
             yield Remark(
                 "problem",
-                f"{where}; the training loss rose, too: training went astray. Lower train.lr.",
+                f"{lowest}; the training loss rose, too: training went astray. Lower train.lr.",
                 Topic.STUCK,
             )
         return
-    before = held[np.searchsorted(steps, 0.75 * steps[-1], side="right") - 1]
-    fell = 1 - held[-1] / before if before > 0 else 0.0
+    before = val_loss[np.searchsorted(steps, 0.75 * steps[-1], side="right") - 1]
+    fell = 1 - val_loss[-1] / before if before > 0 else 0.0
     finished = run.until is None or run.last >= run.until
     if finished and fell > 0.05:
         yield Remark(
@@ -135,8 +137,8 @@ def _held_out(run: RunHistory) -> Iterator[Remark]:
             "Give it a larger budget.",
             Topic.BLURRY,
         )
-    elif held[-1] <= 1.02 * held[best]:
-        yield Remark("good", f"The held-out loss ends at or near its lowest ({held[-1]:.4g}).")
+    elif val_loss[-1] <= 1.02 * val_loss[best]:
+        yield Remark("good", f"The held-out loss ends at or near its lowest ({val_loss[-1]:.4g}).")
 
 
 def _mean_near(run: RunHistory, step: float) -> float:
@@ -150,16 +152,16 @@ def _levels(run: RunHistory) -> Iterator[Remark]:
     """Overfitting shows at single noise levels before the mean does."""
     ratios = []
     for k in range(8):
-        (_, trained), (_, held) = run[f"loss_by_level/{k}"], run[f"val_loss_by_level/{k}"]
-        if len(trained) < ENOUGH or not len(held):
+        (_, loss), (_, val_loss) = run[f"loss_by_level/{k}"], run[f"val_loss_by_level/{k}"]
+        if len(loss) < MIN_ROWS or not len(val_loss):
             return
-        mean = trained[-max(1, len(trained) // 10) :].mean()
-        ratios.append(held[-1] / mean if mean > 0 else 1.0)
-    worst = int(np.argmax(ratios))
-    if ratios[worst] > 1.3:
+        mean = loss[-max(1, len(loss) // 10) :].mean()
+        ratios.append(val_loss[-1] / mean if mean > 0 else 1.0)
+    level = int(np.argmax(ratios))
+    if ratios[level] > 1.3:
         yield Remark(
             "advice",
-            f"At noise level {worst + 1} of 8 (1 is clean) the held-out loss is {ratios[worst]:.1f} times the training "
+            f"At noise level {level + 1} of 8 (1 is clean) the held-out loss is {ratios[level]:.1f} times the training "
             "loss: there the network fits the training pictures most closely. Check the samples for copies.",
             Topic.COPIES,
         )
@@ -167,7 +169,7 @@ def _levels(run: RunHistory) -> Iterator[Remark]:
 
 def _falls(run: RunHistory) -> Iterator[Remark]:
     _, loss = run["loss"]
-    if len(loss) < ENOUGH:
+    if len(loss) < MIN_ROWS:
         return
     end = loss[-max(1, len(loss) // 10) :].mean()
     if end > 0.98 * loss[0]:
@@ -182,18 +184,18 @@ def _falls(run: RunHistory) -> Iterator[Remark]:
 def _spikes(run: RunHistory) -> Iterator[Remark]:
     """Rows far above the median of their neighbours, by half and by eight median deviations."""
     steps, loss = run["loss"]
-    if len(loss) < 2 * ENOUGH:
+    if len(loss) < 2 * MIN_ROWS:
         return
     around = np.lib.stride_tricks.sliding_window_view(np.pad(loss, 5, mode="reflect"), 11)
     middle = np.median(around, axis=1)
     spread = np.median(abs(around - middle[:, None]), axis=1)
     above = (loss > 1.5 * middle) & (loss > middle + 8 * spread) & (np.arange(len(loss)) > len(loss) // 20)
     if above.any():
-        worst = int(np.argmax(np.where(above, loss / middle, 0)))
+        largest = int(np.argmax(np.where(above, loss / middle, 0)))
         yield Remark(
             "advice",
-            f"The loss jumps in {above.sum()} of {len(loss)} logged rows, at step {steps[worst]:,.0f} to "
-            f"{loss[worst] / middle[worst]:.1f} times its neighbours. Lower train.lr, or lengthen train.warmup.",
+            f"The loss jumps in {above.sum()} of {len(loss)} logged rows, at step {steps[largest]:,.0f} to "
+            f"{loss[largest] / middle[largest]:.1f} times its neighbours. Lower train.lr, or lengthen train.warmup.",
             Topic.NAN,
         )
 
@@ -201,27 +203,27 @@ def _spikes(run: RunHistory) -> Iterator[Remark]:
 def _clipped(run: RunHistory) -> Iterator[Remark]:
     clip = run.config.train.clip
     _, norms = run["grad_norm"]
-    if clip is None or len(norms) < ENOUGH:
+    if clip is None or len(norms) < MIN_ROWS:
         return
-    late = norms[len(norms) // 2 :]
-    if (share := float((late > clip).mean())) > 0.5:
+    second_half = norms[len(norms) // 2 :]
+    if (share := float((second_half > clip).mean())) > 0.5:
         yield Remark(
             "advice",
             f"The gradient was clipped at {share:.0%} of the logged steps of the second half: train.clip {clip:g} is "
-            f"below its usual norm of {np.median(late):.2g}. Raise train.clip above that, or lower train.lr.",
+            f"below its usual norm of {np.median(second_half):.2g}. Raise train.clip above that, or lower train.lr.",
             Topic.STUCK,
         )
 
 
 def _speed(run: RunHistory) -> Iterator[Remark]:
     _, speed = run["images_per_second"]
-    if len(speed) < ENOUGH:
+    if len(speed) < MIN_ROWS:
         return
-    early, late = np.median(speed[: len(speed) // 2]), np.median(speed[-(len(speed) // 4) :])
-    if late < 0.7 * early:
+    first_half, last_quarter = np.median(speed[: len(speed) // 2]), np.median(speed[-(len(speed) // 4) :])
+    if last_quarter < 0.7 * first_half:
         yield Remark(
             "advice",
-            f"Training slowed down from {early:,.0f} to {late:,.0f} pictures a second: other programs on the machine, "
+            f"Training slowed down from {first_half:,.0f} to {last_quarter:,.0f} pictures a second: other programs on the machine, "
             "a hot device, or data that no longer fits the memory.",
             Topic.SLOW,
         )
@@ -230,20 +232,20 @@ def _speed(run: RunHistory) -> Iterator[Remark]:
 def _average(run: RunHistory) -> Iterator[Remark]:
     """ema_gap: the held-out loss of the weights as they are, minus that of their average. Negative at the end, where
     the learning rate is low, the average still remembers weights from when the network was worse."""
-    (_, gap), (_, held) = run["ema_gap"], run["val_loss"]
-    if not len(gap) or not len(held):
+    (_, gap), (_, val_loss) = run["ema_gap"], run["val_loss"]
+    if not len(gap) or not len(val_loss):
         return
-    if gap[-1] < -0.01 * held[-1]:
+    if gap[-1] < -0.01 * val_loss[-1]:
         train = run.config.train
         shorter = f"train.ema={train.ema / 2:g}" if train.ema_decay is None else "a lower train.ema_decay"
         yield Remark(
             "advice",
-            f"The averaged weights have a higher held-out loss than the last ones (by {-gap[-1]:.3g}): the average is "
+            f"The averaged weights (EMA) have a higher held-out loss than the last ones (by {-gap[-1]:.3g}): the average is "
             f"too long for this run. Try {shorter}, or a larger budget.",
             Topic.BLURRY,
         )
     elif gap[-1] > 0:
-        yield Remark("good", f"Averaging the weights lowers the held-out loss by {gap[-1]:.3g}.")
+        yield Remark("good", f"Averaging the weights (EMA) lowers the held-out loss by {gap[-1]:.3g}.")
 
 
 def _noise_scale(run: RunHistory) -> Iterator[Remark]:

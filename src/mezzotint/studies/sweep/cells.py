@@ -1,7 +1,7 @@
 """A grid of experiments: every point of the training axes is trained once, sampled at every point of the sampling axes,
 and judged by one judge against one reference.
 
-A sweep's folder holds cells/NAME (ordinary runs), sheets/NAME.png, and sweep.json: what was asked, and every row found.
+A sweep's folder holds cells/NAME (ordinary runs), sheets/NAME.png, and sweep.json: the identity of the sweep, and every row.
 The file is written after every row, so that a sweep that was stopped or killed goes on where it was.
 """
 
@@ -74,9 +74,13 @@ def sweep(
     out = Path(out)
     reference = open_reference(plan.base.data)
     judge = open_judge(extractor, reference, find_device(device), progress)
-    asked = plan.asked() | {"judge": str(judge), "reference": reference.words, "data": reference.version}
-    rows = {(row.cell, row.point): row for row in _kept(out, asked) if not row.failed}
-    left = _Left(sum(not _done(plan, cell, rows) for cell in plan.cells if cell.config))
+    identity = plan.identity() | {
+        "judge": str(judge),
+        "reference": reference.words,
+        "data": reference.version,
+    }
+    rows = {(row.cell, row.point): row for row in _comparable_rows(out, identity) if not row.failed}
+    left = _TimeLeft(sum(not _is_complete(plan, cell, rows) for cell in plan.cells if cell.config))
     for cell in plan.cells:
         name = cell.point.name
         due = [point for point in plan.points if (name, point.name) not in rows]
@@ -97,7 +101,7 @@ def sweep(
                 model = load(out / "cells" / name, device=device)
                 _sheet(model, out / "sheets" / f"{name}.png")
             except FAILURES as error:
-                failed = _line(error)
+                failed = _one_line(error)
         for point in due:
             if stop():
                 yield Update(f"stopped before {name} {point.name}; the same command goes on")
@@ -106,15 +110,15 @@ def sweep(
             if model is None:
                 row = Row(name, point.name, words, failed=failed)
             else:
-                row = _judged(model, judge, reference, plan.n, name, point, words, progress)
+                row = _judge(model, judge, reference, plan.n, name, point, words, progress)
             rows[name, point.name] = row
-            _keep(out, asked, list(rows.values()))
-            yield Update(spoken(row), row, left.seconds())
+            _write(out, identity, list(rows.values()))
+            yield Update(describe(row), row, left.seconds())
         if cell.config is not None:
             left.done(time.perf_counter() - began)
 
 
-def _judged(
+def _judge(
     model: Model,
     judge: Extractor,
     reference: Reference,
@@ -126,16 +130,16 @@ def _judged(
 ) -> Row:
     """Samples and numbers; all points share their seeds, so that they differ in nothing else."""
     try:
-        made = sample_set_of(model, n, 0, progress, **point.values)
+        samples = sample_set_of(model, n, 0, progress, **point.values)
     except FAILURES as error:
-        return Row(cell, point.name, words, failed=_line(error))
-    asked = made.labels if judge.labels else None
-    features = extract(judge, made.values)
-    found: dict[str, Number] = {
+        return Row(cell, point.name, words, failed=_one_line(error))
+    labels = samples.labels if judge.labels else None
+    features = extract(judge, samples.values)
+    numbers: dict[str, Number] = {
         number.name: number
-        for number in compare(features, reference.features(judge), asked, None, ("frechet", "agreement"))
+        for number in compare(features, reference.features(judge), labels, None, ("frechet", "agreement"))
     }
-    distance, agreement = found["frechet distance"], found.get("class agreement")
+    distance, agreement = numbers["frechet distance"], numbers.get("class agreement")
     share = None if agreement is None else agreement.value
     calls = network_calls(model, model.settings(**point.values))
     return Row(
@@ -147,7 +151,7 @@ def _judged(
         distance.high,
         share,
         calls,
-        round(made.seconds, 2),
+        round(samples.seconds, 2),
     )
 
 
@@ -159,7 +163,7 @@ def _sheet(model: Model, path: Path) -> None:
     plots.save_png(samples.sheet(columns), path, samples.settings)
 
 
-def spoken(row: Row) -> str:
+def describe(row: Row) -> str:
     """A row as one line."""
     words = " ".join(row.words.values())
     if row.failed or row.frechet is None:
@@ -169,15 +173,15 @@ def spoken(row: Row) -> str:
     return f"{words}: distance {row.frechet:.4g}{half}{agreement}"
 
 
-def _line(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _done(plan: Plan, cell: Cell, rows: Mapping[tuple[str, str], Row]) -> bool:
+def _is_complete(plan: Plan, cell: Cell, rows: Mapping[tuple[str, str], Row]) -> bool:
     return all((cell.point.name, point.name) in rows for point in plan.points)
 
 
-class _Left:
+class _TimeLeft:
     """The time left, from the cells that were done in this call."""
 
     def __init__(self, cells: int) -> None:
@@ -196,7 +200,7 @@ class _Left:
         return max(each * (self.cells - len(self.took)) - (time.perf_counter() - self.began), 0.0)
 
 
-def kept_rows(out: str | Path) -> list[Row]:
+def read_rows(out: str | Path) -> list[Row]:
     """All rows in a sweep's folder so far; none where it has not begun."""
     path = Path(out) / "sweep.json"
     return (
@@ -204,29 +208,29 @@ def kept_rows(out: str | Path) -> list[Row]:
     )
 
 
-def _kept(out: Path, asked: Mapping[str, Any]) -> list[Row]:
+def _comparable_rows(out: Path, identity: Mapping[str, Any]) -> list[Row]:
     """The rows in a sweep's folder. Raises ConfigError where they would not compare with what is asked now."""
     try:
-        found = json.loads((out / "sweep.json").read_text(encoding="utf-8"))
-        rows, before = [Row(**row) for row in found["rows"]], found["asked"]
+        content = json.loads((out / "sweep.json").read_text(encoding="utf-8"))
+        rows, old = [Row(**row) for row in content["rows"]], content["asked"]
     except FileNotFoundError:
         return []
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise ConfigError(f"{out}/sweep.json is damaged; choose another --out, or remove it") from error
-    now = json.loads(json.dumps(asked))
+    new = json.loads(json.dumps(identity))
     for key in ("n", "judge", "data"):
-        if before[key] != now[key]:
+        if old[key] != new[key]:
             raise ConfigError(
-                f"{out} holds a sweep with {key} {before[key]}, not {now[key]}; choose another --out"
+                f"{out} holds a sweep with {key} {old[key]}, not {new[key]}; choose another --out"
             )
     for key in ("cells", "points"):
-        for name in before[key].keys() & now[key].keys():
-            if before[key][name] != now[key][name]:
+        for name in old[key].keys() & new[key].keys():
+            if old[key][name] != new[key][name]:
                 raise ConfigError(f"{out} holds another {name} of an earlier sweep; choose another --out")
     return rows
 
 
-def _keep(out: Path, asked: Mapping[str, Any], rows: list[Row]) -> None:
+def _write(out: Path, identity: Mapping[str, Any], rows: list[Row]) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    content = {"asked": asked, "rows": [asdict(row) for row in rows]}
+    content = {"asked": identity, "rows": [asdict(row) for row in rows]}
     write(out / "sweep.json", json.dumps(content, indent=1).encode())

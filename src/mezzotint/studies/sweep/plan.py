@@ -46,7 +46,7 @@ class Plan:
     points: tuple[Point, ...]
     n: int
 
-    def asked(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """All that must be the same for rows to stand in one table, as plain data."""
         return {
             "n": self.n,
@@ -87,12 +87,12 @@ def read_plan(source: str) -> Plan:
         axes["seed"] = [Point({"seed": f"seed{one}"}, {"train.seed": one}) for one in seeds]
     else:
         fixed["train.seed"] = seeds[0]
-    start = _configured(base, fixed)
+    start = _load(base, fixed)
     cells = [_cell(base, fixed, point) for point in _grid(axes)]
     _refuse_mistakes(axes, [(cell.point, cell.failed) for cell in cells])
     settings = _axes(source, "sample", tree.get("sample"))
     points = list(_grid(settings))
-    _refuse_mistakes(settings, [(point, _impossible(start, point)) for point in points])
+    _refuse_mistakes(settings, [(point, _reason_against(start, point)) for point in points])
     for names in ([c.point.name for c in cells], [p.name for p in points]):
         if twice := [name for name in names if names.count(name) > 1]:
             raise ConfigError(f"{source}: {twice[0]} is there twice; give the values different names")
@@ -141,23 +141,23 @@ def _axes(source: str, kind: str, tree: Any) -> dict[str, list[Point]]:
 
 
 def _grid(axes: Mapping[str, list[Point]]) -> Iterator[Point]:
-    for chosen in itertools.product(*axes.values()):
-        words = {axis: word for one in chosen for axis, word in one.words.items()}
-        yield Point(words, {key: value for one in chosen for key, value in one.values.items()})
+    for combination in itertools.product(*axes.values()):
+        words = {axis: word for one in combination for axis, word in one.words.items()}
+        yield Point(words, {key: value for one in combination for key, value in one.values.items()})
 
 
-def _configured(base: str, values: Mapping[str, Any]) -> Config:
+def _load(base: str, values: Mapping[str, Any]) -> Config:
     return configuration.load(base, [f"{key}={yaml.safe_dump(value)}" for key, value in values.items()])
 
 
 def _cell(base: str, fixed: Mapping[str, Any], point: Point) -> Cell:
     try:
-        return Cell(point, _configured(base, {**fixed, **point.values}))
+        return Cell(point, _load(base, {**fixed, **point.values}))
     except ConfigError as error:
         return Cell(point, None, str(error))
 
 
-def _impossible(base: Config, point: Point) -> str:
+def _reason_against(base: Config, point: Point) -> str:
     """Why settings of sampling are impossible, or "". What belongs to the recipe's own sampler alone is put aside."""
     try:
         configuration.parse(
@@ -168,11 +168,11 @@ def _impossible(base: Config, point: Point) -> str:
     return ""
 
 
-def _refuse_mistakes(axes: Mapping[str, list[Point]], tried: list[tuple[Point, str]]) -> None:
+def _refuse_mistakes(axes: Mapping[str, list[Point]], results: list[tuple[Point, str]]) -> None:
     """Raises ConfigError for a value with which nothing is possible."""
     for axis, values in axes.items():
         for value in values:
             word = value.words[axis]
-            reasons = [failed for point, failed in tried if point.words[axis] == word]
+            reasons = [failed for point, failed in results if point.words[axis] == word]
             if all(reasons):
                 raise ConfigError(f"{axis} {word}: {reasons[0]}")

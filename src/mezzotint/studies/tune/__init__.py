@@ -1,1 +1,1 @@
-"""Which settings make the best pictures in a given time?"""
+"""Which sampler, steps, guidance and EMA length are best for a given cost?"""

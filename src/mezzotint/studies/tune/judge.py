@@ -1,7 +1,7 @@
-"""Who judges the trials of `tune`, and what is made for it to see.
+"""What the trials of `tune` are scored by, and the pictures that are scored.
 
-The judge sees training data alone: the pictures held out of training and a fixed part of the others are the reference,
-and a classifier learns to see from the rest.
+The judge is a classifier whose features are compared. It uses training data alone: the pictures held out of training and
+a fixed part of the others are the reference, and the rest trains the classifier.
 """
 
 import math
@@ -21,12 +21,12 @@ from mezzotint.evaluate.judges import cache
 from mezzotint.evaluate.judges.features import Features, extract
 from mezzotint.evaluate.metrics.energy import energy_distance
 from mezzotint.evaluate.metrics.frechet import Moments, frechet_distance
-from mezzotint.evaluate.reference import MOST_BYTES, SILENT, Progress, Reference, open_judge
+from mezzotint.evaluate.reference import MAX_BYTES, SILENT, Progress, Reference, open_judge
 from mezzotint.evaluate.sample_set import sample_set_of
 from mezzotint.model.model import Model
 
-REFERENCE = 10_000  # pictures, or half of the set where it is smaller
-POINTS = 2000
+MAX_REFERENCE_PICTURES = 10_000  # pictures, or half of the set where it is smaller
+REFERENCE_POINTS = 2000
 RESAMPLES = 10  # of a trial's pictures, for its standard error
 
 
@@ -42,7 +42,7 @@ class Judge:
 
 
 class Look(NamedTuple):
-    """What a judge saw. rows: (n, d). right: (n,) bool, whether each is what it was asked to be; None without classes."""
+    """A judge's view of pictures. rows: (n, d). right: (n,) bool, whether each is what it was asked to be; None without classes."""
 
     rows: Tensor
     right: Tensor | None
@@ -53,8 +53,10 @@ def open_tuning_judge(model: Model, progress: Progress = SILENT) -> Judge:
     no classes), or the energy distance of points. Raises DataError where the data is not there."""
     data = model.config.data
     if data.name in toy.TOYS:
-        points, _ = toy.points(data.name, POINTS, (0, 0, 0, 2))  # no seed of training has four words
-        words = f"{POINTS:,} fresh points of {data.name}"
+        points, _ = toy.points(
+            data.name, REFERENCE_POINTS, (0, 0, 0, 2)
+        )  # no seed of training has four words
+        words = f"{REFERENCE_POINTS:,} fresh points of {data.name}"
         version = cache.digest(points)
         return Judge(
             "energy", words, version, lambda x: Features(x, None), lambda x: energy_distance(x, points)
@@ -62,11 +64,11 @@ def open_tuning_judge(model: Model, progress: Progress = SILENT) -> Judge:
     reference = training_reference(data, model.facts.shape)
     extractor = open_judge("auto", reference, model.device, progress)
     moments = Moments.of(reference.features(extractor, progress).pool)
-    told = extractor.labels and reference.classes == model.classes
+    knows_classes = extractor.labels and reference.classes == model.classes
 
     def see(images: Tensor) -> Features:
         pool, logits = extract(extractor, images)
-        return Features(pool, logits if told else None)
+        return Features(pool, logits if knows_classes else None)
 
     version = cache.digest(str(extractor), reference.version)
     return Judge("frechet", reference.words, version, see, lambda x: frechet_distance(Moments.of(x), moments))
@@ -85,21 +87,21 @@ def training_reference(data: Data, shape: tuple[int, ...]) -> Reference:
         only=data.only,
         memory_limit=int(data.memory_gb * 2**30),
     )
-    total, most = len(whole), max(1, MOST_BYTES // math.prod(shape))
+    total, max_pictures = len(whole), max(1, MAX_BYTES // math.prod(shape))
     order = shuffled(total)  # the held-out pictures come first
-    count = min(REFERENCE, most, total // 2)
-    held = min(held_out_count(total, data.holdout), count)
+    count = min(MAX_REFERENCE_PICTURES, max_pictures, total // 2)
+    held_out = min(held_out_count(total, data.holdout), count)
     images, labels = whole.batch(order[:count])
-    learn, learn_labels = whole.batch(order[count:][:most])
+    learn, learn_labels = whole.batch(order[count:][:max_pictures])
     return Reference(
         name=data.name,
-        words=f"{count:,} training pictures of {data.name}, {held:,} of them held out",
+        words=f"{count:,} training pictures of {data.name}, {held_out:,} of them held out",
         images=images,
         labels=labels,
         learn=learn,
         learn_labels=learn_labels,
-        train=images[held:],
-        unseen=images[:held],
+        train=images[held_out:],
+        unseen=images[:held_out],
         classes=() if labels is None else tuple(whole.classes),
         flip=flips_by_default(data.name) if data.flip is None else data.flip,
     )
@@ -114,7 +116,7 @@ def standard_error(statistic: Callable[[Tensor], float], n: int, draws: int = RE
 
 def look(model: Model, judge: Judge, n: int, seed: int, progress: Progress = SILENT) -> Look:
     """Makes n pictures of all classes in turn with a model's defaults, and has the judge see them."""
-    made = sample_set_of(model, n, seed, progress)
-    rows, logits = judge.see(made.values)
-    right = None if logits is None or made.labels is None else logits.argmax(1) == made.labels
+    samples = sample_set_of(model, n, seed, progress)
+    rows, logits = judge.see(samples.values)
+    right = None if logits is None or samples.labels is None else logits.argmax(1) == samples.labels
     return Look(rows, right)

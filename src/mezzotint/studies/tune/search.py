@@ -1,11 +1,11 @@
-"""Which settings make the best pictures in a given time?  Sampler, steps, guidance and its interval, length of the average.
+"""Which settings make the best pictures for a given cost?  Sampler, steps, guidance and its interval, EMA length.
 
 Every trial makes the same pictures from the same seeds ("common random numbers"), so that trials differ by their
 settings and hardly by chance. Still, the best of many is lucky: at the end the present defaults and the found ones are
-compared on fresh seeds, picture by picture, and only a gain that is clear of the noise is kept.
+compared on fresh seeds, picture by picture, and only a gain beyond noise is kept.
 
-The judge sees training data alone: the pictures held out of training and a fixed part of the others are the reference,
-and a classifier learns to see from the rest. The test split still judges once, by `mezzotint evaluate`. That the model
+The judge is a classifier whose features are compared, and it uses training data alone: the pictures held out of training
+and a fixed part of the others are the reference, the rest trains it. The test split is left for `mezzotint evaluate`. That the model
 has learned from most of the reference does not matter here: all trials are of this one model.
 """
 
@@ -32,18 +32,18 @@ from mezzotint.disk.snapshots import snapshots
 from mezzotint.errors import ConfigError, RunError
 from mezzotint.evaluate.judges import cache
 from mezzotint.evaluate.reference import SILENT, Progress
-from mezzotint.model.cost import TIMED, fitted, network_calls, seconds_of
+from mezzotint.model.cost import TIMED_PICTURES, fit_steps, network_calls, seconds_of
 from mezzotint.model.model import Model, load
 from mezzotint.studies.tune.judge import RESAMPLES, Look, look, open_tuning_judge, standard_error
 
-CHECK = 2  # times as many pictures for the last comparison, from fresh seeds
-CLEAR = 2.0  # standard errors
-MARGIN = 0.9  # of the seconds, to plan with
+CONFIRM_FACTOR = 2  # times as many pictures for the last comparison, from fresh seeds
+MIN_GAIN_STANDARD_ERRORS = 2.0  # to believe a gain
+TIME_SHARE = 0.9  # of the seconds, to plan with
 
 
 @dataclass(frozen=True)
 class Target:
-    """calls: network calls a picture at most; a step counts twice where it is guided. seconds: for 64 pictures on this
+    """calls: network calls a picture (NFE) at most; a step counts twice where it is guided. seconds: for 64 pictures on this
     machine. Neither: the calls of the present defaults. agreement: the share of pictures, in [0, 1], that a classifier
     should take for the class they were asked to be; settings that reach it are preferred."""
 
@@ -54,7 +54,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Choice:
-    """What a trial tries. weights: "ema", those of the model file, or a length of the average, "0.07"."""
+    """Settings to try. weights: "ema", those of the model file, or an EMA length, "0.07"."""
 
     weights: str
     settings: Sample
@@ -71,12 +71,12 @@ class Trial:
     error: float
     agreement: float | None
 
-    def rank(self, wanted: float) -> tuple[float, float]:
+    def rank(self, agreement_goal: float) -> tuple[float, float]:
         """The lower, the better: first what is missing of the agreement that is wanted, then the distance."""
-        return max(0.0, wanted - (1.0 if self.agreement is None else self.agreement)), self.distance
+        return max(0.0, agreement_goal - (1.0 if self.agreement is None else self.agreement)), self.distance
 
 
-MEASURED = ("calls", "distance", "error", "agreement")  # of a trial
+TRIAL_KEYS = ("calls", "distance", "error", "agreement")  # of a trial
 
 
 @dataclass(frozen=True)
@@ -92,27 +92,27 @@ class TrialDone:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The end: present defaults against found ones, on fresh seeds. kind, words: of the distance and the real ones.
+    """The end: present defaults against the best ones found, on fresh seeds. kind, words: of the distance and the real ones.
     seconds: for 64 pictures, of each. gain: of
-    distance, with its standard error. clear: whether the found ones are better beyond noise; reason: in words.
+    distance, with its standard error. is_better: whether the best ones are better beyond noise; reason: in words.
     written: whether they are the model file's defaults now."""
 
     path: Path
     kind: Literal["frechet", "energy"]
     words: str
     present: Trial
-    found: Trial
+    best: Trial
     seconds: tuple[float, float]
     gain: float
     error: float
-    clear: bool
+    is_better: bool
     reason: str
     written: bool
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What is tried: lengths of averages, guidance scales by intervals of sigma / alpha, and samplers by shares of the
+    """What is tried: EMA lengths, guidance scales by intervals of sigma / alpha, and samplers by shares of the
     steps that the target allows."""
 
     lengths: tuple[float, ...]
@@ -164,25 +164,25 @@ def tune(
     folder = path.parent if in_run else None
     with locked(folder) if folder and not dry_run else nullcontext():
         search = Search(path, folder, target, n, seed, QUICK if quick else FULL, device, progress)
-        kept: dict[str, Any] = {"trials": search.kept}
-        for tried in search.run():
+        content: dict[str, Any] = {"trials": search.trials}
+        for trial in search.run():
             if folder and not dry_run:
-                write_json(folder / "tune.json", kept)
-            yield tried
+                write_json(folder / "tune.json", content)
+            yield trial
         outcome = search.outcome()
-        pair = {"present": search.record(outcome.present), "found": search.record(outcome.found)}
-        if outcome.clear and not dry_run:
-            search.publish(outcome.found.choice)
+        pair = {"present": search.record(outcome.present), "found": search.record(outcome.best)}
+        if outcome.is_better and not dry_run:
+            search.publish(outcome.best.choice)
             outcome = replace(outcome, written=True)
         if folder and not dry_run:
             write_json(
-                folder / "tune.json", kept | pair | {"reason": outcome.reason, "written": outcome.written}
+                folder / "tune.json", content | pair | {"reason": outcome.reason, "written": outcome.written}
             )
         yield outcome
 
 
 class Search:
-    """Descent by coordinates: length of the average, guidance, sampler and steps, and the length once more."""
+    """Descent by coordinates: EMA length, guidance, sampler and steps, and the EMA length once more."""
 
     def __init__(
         self,
@@ -198,11 +198,11 @@ class Search:
         self.path, self.target, self.n, self.seed, self.grid = path, target, n, seed, grid
         self.progress = progress
         self.weights = lru_cache(maxsize=2)(lambda weights: load(path, weights=weights, device=device))
-        self.kept: dict[str, Any] = _read(folder / "tune.json") if folder else {}
+        self.trials: dict[str, Any] = _read(folder / "tune.json") if folder else {}
         self.lengths = [f"{length:g}" for length in grid.lengths] if folder and snapshots(folder) else []
         self.present = Choice("ema", read_header(path).config.sample)
         self.plain = self.weights("ema")
-        self.budget = self.allowed()
+        self.budget = self.allowed_calls()
         self.judge = open_tuning_judge(self.plain, progress)
         guided = 1 + len(grid.scales) * len(grid.intervals) + 3 * len(grid.around)
         self.total = 1 + 2 * len(self.lengths) + len(grid.samplers) + len(grid.shares)
@@ -216,16 +216,16 @@ class Search:
         config = model.config.model_copy(update={"sample": choice.settings})
         return Model(replace(model.header, config=config), model.denoiser, model.device, model.source)
 
-    def allowed(self) -> int:
+    def allowed_calls(self) -> int:
         """Network calls a picture that the target allows."""
         budgets = [] if self.target.calls is None else [self.target.calls]
         if self.target.seconds is not None:
-            few = fitted(self.plain, self.present.settings, 16) or self.present.settings
-            a_call = seconds_of(self.model(Choice("ema", few))) / network_calls(self.plain, few)
-            budgets.append(int(MARGIN * self.target.seconds / a_call))
+            settings = fit_steps(self.plain, self.present.settings, 16) or self.present.settings
+            a_call = seconds_of(self.model(Choice("ema", settings))) / network_calls(self.plain, settings)
+            budgets.append(int(TIME_SHARE * self.target.seconds / a_call))
             if not budgets[-1]:
                 raise ConfigError(
-                    f"--seconds {self.target.seconds:g} is too short: here {TIMED} pictures take {a_call:.2g} s a network "
+                    f"--seconds {self.target.seconds:g} is too short: here {TIMED_PICTURES} pictures take {a_call:.2g} s a network "
                     "call; give more"
                 )
         return min(budgets, default=network_calls(self.plain, self.present.settings))
@@ -237,9 +237,9 @@ class Search:
         for coordinate in (
             self.averages,
             self.guidance,
-            self.closer,
+            self.refine_guidance,
             self.samplers,
-            self.fewer,
+            self.fewer_steps,
             self.averages,
         ):
             assert self.best is not None
@@ -247,7 +247,7 @@ class Search:
 
     def start(self) -> Iterator[Choice]:
         """The present defaults, or where the target does not allow a single step of them, without guidance."""
-        yield next(self.all_steps([self.present, _changed(self.present, guidance=1.0)]))
+        yield next(self.all_steps([self.present, _change(self.present, guidance=1.0)]))
 
     def averages(self, best: Choice) -> Iterator[Choice]:
         yield from (replace(best, weights=length) for length in self.lengths)
@@ -256,9 +256,9 @@ class Search:
         """Scales by intervals: of them one depends on the other."""
         if self.plain.classes:
             pairs = [(1.0, None), *product(self.grid.scales, self.grid.intervals)]
-            yield from self.all_steps(_changed(best, guidance=g, guidance_interval=i) for g, i in pairs)
+            yield from self.all_steps(_change(best, guidance=g, guidance_interval=i) for g, i in pairs)
 
-    def closer(self, best: Choice) -> Iterator[Choice]:
+    def refine_guidance(self, best: Choice) -> Iterator[Choice]:
         """About the best guidance: its scale and the ends of its interval."""
         scale, interval = best.settings.guidance, best.settings.guidance_interval
         for factor in self.grid.around if self.plain.classes and scale != 1 else ():
@@ -267,21 +267,21 @@ class Search:
                 low, high = interval
                 changes.append({"guidance_interval": (round(low * factor, 3), high)})
                 changes.append({"guidance_interval": (low, round(high * factor, 3))})
-            yield from self.all_steps(_changed(best, **change) for change in changes)
+            yield from self.all_steps(_change(best, **change) for change in changes)
 
     def samplers(self, best: Choice) -> Iterator[Choice]:
         others = [name for name in self.grid.samplers if name != best.settings.sampler]
-        yield from self.all_steps(_changed(best, sampler=name, eta=0.0, churn=0.0) for name in others)
+        yield from self.all_steps(_change(best, sampler=name, eta=0.0, churn=0.0) for name in others)
 
-    def fewer(self, best: Choice) -> Iterator[Choice]:
+    def fewer_steps(self, best: Choice) -> Iterator[Choice]:
         """Steps: all that the target allows were tried, and now and then fewer are better."""
         for share in self.grid.shares:
-            yield _changed(best, steps=max(1, round(share * best.settings.steps)))
+            yield _change(best, steps=max(1, round(share * best.settings.steps)))
 
     def all_steps(self, choices: Iterable[Choice]) -> Iterator[Choice]:
         """The choices that the target allows, each with all the steps that it allows."""
         for choice in choices:
-            settings = fitted(self.plain, choice.settings, self.budget)
+            settings = fit_steps(self.plain, choice.settings, self.budget)
             if settings is not None:
                 yield replace(choice, settings=settings)
 
@@ -290,11 +290,11 @@ class Search:
     def attempt(self, choices: Iterable[Choice]) -> Iterator[TrialDone]:
         for choice in choices:
             trial = self.measure(choice)
-            wanted = self.target.agreement
-            better = self.best is None or trial.rank(wanted) < self.best.rank(wanted)
+            goal = self.target.agreement
+            better = self.best is None or trial.rank(goal) < self.best.rank(goal)
             self.best = trial if better else self.best
             self.done = min(self.done + 1, self.total)
-            left = self.spent / max(1, self.measured) * (self.total - self.done + 2 * CHECK)
+            left = self.spent / max(1, self.measured) * (self.total - self.done + 2 * CONFIRM_FACTOR)
             yield TrialDone(trial, better, self.done, self.total, left)
 
     def measure(self, choice: Choice) -> Trial:
@@ -304,25 +304,25 @@ class Search:
             *model.denoiser.net.state_dict().values(),  # type: ignore[attr-defined]
             f"{model.denoiser.dtype} {choice.settings.model_dump_json()} {self.n} {self.seed} {self.judge.version}",
         )
-        if key not in self.kept:
+        if key not in self.trials:
             began = time.perf_counter()
             trial = self.trial(choice, look(model, self.judge, self.n, self.seed, self.progress))
             self.measured, self.spent = self.measured + 1, self.spent + time.perf_counter() - began
-            self.kept[key] = self.record(trial)
-        return Trial(choice, **{k: self.kept[key][k] for k in MEASURED})
+            self.trials[key] = self.record(trial)
+        return Trial(choice, **{k: self.trials[key][k] for k in TRIAL_KEYS})
 
     def record(self, trial: Trial) -> dict[str, Any]:
         """A trial as it stands in tune.json."""
         weights = self.weights(trial.choice.weights).header.weights
         settings = trial.choice.settings.model_dump(mode="json")
-        return {"weights": weights, **settings, **{k: getattr(trial, k) for k in MEASURED}}
+        return {"weights": weights, **settings, **{k: getattr(trial, k) for k in TRIAL_KEYS}}
 
-    def trial(self, choice: Choice, seen: Look) -> Trial:
+    def trial(self, choice: Choice, view: Look) -> Trial:
         distance = self.judge.distance
-        error = standard_error(lambda i: distance(seen.rows[i]), len(seen.rows))
-        agreement = None if seen.right is None else float(seen.right.double().mean())
+        error = standard_error(lambda i: distance(view.rows[i]), len(view.rows))
+        agreement = None if view.right is None else float(view.right.double().mean())
         return Trial(
-            choice, network_calls(self.plain, choice.settings), distance(seen.rows), error, agreement
+            choice, network_calls(self.plain, choice.settings), distance(view.rows), error, agreement
         )
 
     # --- the end --------------------------------------------------------------------------------------------
@@ -330,22 +330,24 @@ class Search:
     def outcome(self) -> Outcome:
         """The present defaults against the best, on seeds that chose nothing."""
         assert self.best is not None
-        found = self.best.choice
+        best = self.best.choice
         limit = self.target.seconds
-        while limit and found.settings.steps > 1 and seconds_of(self.model(found)) > limit:
-            found = _changed(found, steps=found.settings.steps - 1)
-        seconds = (seconds_of(self.model(self.present)), seconds_of(self.model(found)))
-        n, seed = CHECK * self.n, self.seed + self.n
+        while limit and best.settings.steps > 1 and seconds_of(self.model(best)) > limit:
+            best = _change(best, steps=best.settings.steps - 1)
+        seconds = (seconds_of(self.model(self.present)), seconds_of(self.model(best)))
+        n, seed = CONFIRM_FACTOR * self.n, self.seed + self.n
         a = look(self.model(self.present), self.judge, n, seed, self.progress)
-        b = a if found == self.present else look(self.model(found), self.judge, n, seed, self.progress)
-        before, after = self.trial(self.present, a), self.trial(found, b)
+        b = a if best == self.present else look(self.model(best), self.judge, n, seed, self.progress)
+        before, after = self.trial(self.present, a), self.trial(best, b)
 
-        def gained(index: Tensor) -> float:
+        def gain_of(index: Tensor) -> float:
             return self.judge.distance(a.rows[index]) - self.judge.distance(b.rows[index])
 
-        gain, error = before.distance - after.distance, standard_error(gained, n, 5 * RESAMPLES)
+        gain, error = before.distance - after.distance, standard_error(gain_of, n, 5 * RESAMPLES)
         more = torch.zeros(n) if a.right is None or b.right is None else b.right.float() - a.right.float()
-        clear, reason = self.verdict(before, after, gain / max(error, 1e-12), _steady(more), seconds)
+        is_better, reason = self.verdict(
+            before, after, gain / max(error, 1e-12), _in_standard_errors(more), seconds
+        )
         return Outcome(
             self.path,
             self.judge.kind,
@@ -355,31 +357,31 @@ class Search:
             seconds,
             gain,
             error,
-            clear,
+            is_better,
             reason,
             written=False,
         )
 
     def verdict(
-        self, present: Trial, found: Trial, gain: float, agreement: float, seconds: tuple[float, float]
+        self, present: Trial, best: Trial, gain: float, agreement: float, seconds: tuple[float, float]
     ) -> tuple[bool, str]:
         """Whether the found settings are better, and why. gain, agreement: what they gain, in standard errors."""
         limit = self.target.seconds
-        if found.choice == self.present:
+        if best.choice == self.present:
             return False, "the present defaults are the best that was found"
         if limit and seconds[1] > limit:
             return (
                 False,
-                f"{TIMED} pictures take {seconds[1]:.2g} s with the least steps, more than the target",
+                f"{TIMED_PICTURES} pictures take {seconds[1]:.2g} s with the fewest steps, more than the target",
             )
         if present.calls > self.budget or (limit and seconds[0] > limit):
             return True, "the present defaults take longer than the target allows"
-        wanted = self.target.agreement
-        if present.rank(wanted)[0] > 0 and agreement > CLEAR:
+        goal = self.target.agreement
+        if present.rank(goal)[0] > 0 and agreement > MIN_GAIN_STANDARD_ERRORS:
             return True, "more pictures are what they were asked to be"
-        if found.rank(wanted)[0] > 0 and agreement < -CLEAR:
+        if best.rank(goal)[0] > 0 and agreement < -MIN_GAIN_STANDARD_ERRORS:
             return False, "fewer pictures are what they were asked to be"
-        if gain > CLEAR:
+        if gain > MIN_GAIN_STANDARD_ERRORS:
             return True, f"the distance is less by {gain:.1f} standard errors"
         return False, f"the gain is within noise ({gain:.1f} standard errors); a larger -n may tell"
 
@@ -396,11 +398,11 @@ class Search:
             ) from error
 
 
-def _changed(choice: Choice, **changes: Any) -> Choice:
+def _change(choice: Choice, **changes: Any) -> Choice:
     return replace(choice, settings=choice.settings.model_copy(update=changes))
 
 
-def _steady(difference: Tensor) -> float:
+def _in_standard_errors(difference: Tensor) -> float:
     """The mean of paired differences (n,), in standard errors."""
     error = float(difference.std()) / math.sqrt(len(difference))
     return float(difference.mean()) / error if error else 0.0
@@ -410,6 +412,6 @@ def _read(path: Path) -> dict[str, Any]:
     """The trials of an earlier search; none where the file is not there or damaged."""
     try:
         trials = json.loads(path.read_text(encoding="utf-8"))["trials"]
-        return {key: one for key, one in trials.items() if set(MEASURED) <= one.keys()}
+        return {key: one for key, one in trials.items() if set(TRIAL_KEYS) <= one.keys()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
