@@ -15,6 +15,8 @@ from mezzotint.cond import Batch
 from mezzotint.config import Config, Data
 from mezzotint.data import toy
 from mezzotint.data.batches import Augmentation, ahead, check_ranks, positions
+from mezzotint.data.endings import count as count_of
+from mezzotint.data.endings import few
 from mezzotint.data.images import OnDemand, Pictures, load_pictures
 from mezzotint.data.order import Order
 from mezzotint.data.stream import StreamSource, open_stream
@@ -29,10 +31,22 @@ POINTS_AN_EPOCH = 10_000  # 2-D sets are unlimited
 class Points:
     """A 2-D set: every batch is fresh."""
 
-    count, skipped = "unlimited", ()
+    count, skipped, notes = "unlimited", (), ()
 
     def __init__(self, data: Data, device: torch.device) -> None:
-        unused = ("path", "size", "channels", "limit", "only", "flip", "crop", "colour", "stream")
+        unused = (
+            "path",
+            "size",
+            "channels",
+            "limit",
+            "only",
+            "split",
+            "column",
+            "flip",
+            "crop",
+            "colour",
+            "stream",
+        )
         if wrong := [key for key in unused if getattr(data, key) != Data.model_fields[key].default]:
             raise ConfigError(f"data.{wrong[0]} is for pictures, and {data.name} is a 2-D set; leave it out")
         classes = () if data.labels is False else tuple(toy.class_names(data.name))
@@ -93,6 +107,11 @@ class PictureSource:
     @property
     def skipped(self) -> list[str]:
         return self.pictures.skipped
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines on what was guessed or left out, "what; what to do about it" where something can be done."""
+        return self.pictures.notes
 
     def batches(self, seed: int, size: int, step: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
         """Batches from optimiser step `step` on, without end; each a function of (seed, step).
@@ -156,6 +175,8 @@ def open_source(config: Config, device: torch.device) -> Source:
     pictures = load_pictures(
         data.name,
         data.path,
+        split=data.split,
+        column=data.column,
         size=data.size,
         channels=data.channels,
         limit=data.limit,
@@ -170,11 +191,21 @@ def open_source(config: Config, device: torch.device) -> Source:
     total = len(pictures)
     held = min(round(data.holdout * total), MOST_HELD_OUT, total - 1)
     shuffled = Order(total, seed=0).permutation(0)  # whatever the run's seed, so that runs compare
+    kept = shuffled[held:].sort().values
+    empty: tuple[int, ...] = ()
+    if classes and pictures.labels is not None:
+        counts = torch.bincount(pictures.labels.cpu()[kept], minlength=len(classes))
+        empty = tuple((counts == 0).nonzero()[:, 0].tolist())
+    if empty:
+        names = few([classes[k] for k in empty])
+        pictures.notes.append(
+            f"{count_of(len(empty), 'class', 'classes')} without a picture to train on, never drawn: {names}"
+        )
     return PictureSource(
         pictures,
-        Facts((pictures.channels, *pictures.size), classes),
+        Facts((pictures.channels, *pictures.size), classes, empty),
         device,
         Augmentation.of(data),
-        kept=shuffled[held:].sort().values,
+        kept=kept,
         held=shuffled[:held].sort().values,
     )

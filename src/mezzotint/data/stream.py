@@ -10,7 +10,7 @@ nothing is kept on the disk, so a distant set is fetched again every epoch.
 
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -53,6 +53,7 @@ class StreamSource:
     kept: dict[int, np.ndarray]  # and which, ascending, where that is not all of them
     held: tuple[Tensor, Tensor | None]  # pictures uint8 (N, C, H, W), and their labels (N,)
     skipped: list[str] = field(default_factory=list)  # a line for every picture left out so far
+    notes: Sequence[str] = ()  # lines on what was guessed or left out
 
     @property
     def total(self) -> int:
@@ -192,7 +193,7 @@ def open_stream(data: Data, device: torch.device, most_held_out: int) -> StreamS
             "a streamed set is used whole: leave out data.stream, or data.limit and data.only (and the sets that are "
             "one class of another)"
         )
-    shards = find_shards(data.name, data.path, labels=data.labels)
+    shards = find_shards(data.name, data.path, split=data.split, column=data.column, labels=data.labels)
     _check_memory(shards, data.memory_gb)
     rows = [block.rows for block in shards.blocks]
     chosen = np.unique(np.linspace(0, len(rows) - 1, HELD_BLOCKS).round().astype(int))
@@ -223,6 +224,11 @@ def open_stream(data: Data, device: torch.device, most_held_out: int) -> StreamS
         kept=kept,
         held=(torch.from_numpy(pictures), torch.from_numpy(labels[use]) if shards.classes else None),
         skipped=[image for image in images[:held] if isinstance(image, str)],
+        notes=[
+            *shards.notes,
+            *([f"without classes: {shards.why}"] if shards.why else []),
+            *shards.ranges.notes,
+        ],
     )
 
 

@@ -152,7 +152,8 @@ class Model:
 
     def labels(self, label: Label, n: int, seed: int = 0) -> Tensor | None:
         """Class numbers of n pictures, (n,) int64, from a name, a number, a list (cycled), "all", "none" (no class: the
-        null label), or None: picture i has a class drawn from seed + i, all classes equally often.
+        null label), or None: picture i has a class drawn from seed + i, all classes equally often. Classes that
+        had nothing to train on are not drawn, and are not among "all".
 
         A name wins over a number, since classes may be named by numbers. Raises ConfigError for unknown classes.
         """
@@ -162,11 +163,12 @@ class Model:
             return None
         if label is None:
             drawn = uniform(seeds_from(seed, n, torch.device("cpu")), 0, CLASS, 1)[:, 0]
-            return (drawn * len(self.classes)).long()
+            numbers = torch.tensor(self.facts.drawn)
+            return numbers[(drawn * len(numbers)).long()]
         if label == "none" and label not in self.classes:
             return torch.full((n,), len(self.classes))
         if label == "all":
-            numbers = torch.arange(len(self.classes))
+            numbers = torch.tensor(self.facts.drawn)
         else:
             wanted = [label] if isinstance(label, str) or not isinstance(label, Iterable) else label
             numbers = torch.tensor([self._class(one) for one in wanted])
