@@ -132,6 +132,8 @@ def _write(path: Path, kind: str, samples: "Samples", states: "list[Tensor]", mo
             images = samples.values.numpy()
             images = images.transpose(0, 2, 3, 1) if images.ndim == 4 else images
             labels = {} if samples.labels is None else {"labels": samples.labels.numpy()}
+            if labels:
+                labels["classes"] = np.array(model.classes)
             whole = io.BytesIO()
             np.savez(whole, images=images, seeds=samples.seeds.numpy(), **labels)  # type: ignore[arg-type]
             write(path, whole.getvalue())

@@ -24,6 +24,7 @@ from mezzotint.errors import DataError
 
 THREADS = min(8, os.cpu_count() or 1)  # Pillow decodes outside the interpreter's lock
 SPAN = 256  # pictures that a thread decodes at a time
+WITHOUT = "without classes: "  # so begins the line that says why there are none
 PROBE = 64  # pictures looked at to tell whether a large set is grey
 
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # it has no name of a file; `try_decode` has
@@ -181,7 +182,7 @@ def load_pictures(
 
 def told(source: Undecoded) -> Sequence[str]:
     """The notes of a set, the reason why it has no classes among them."""
-    return [*source.notes, *([f"without classes: {source.why}"] if source.why else [])]
+    return [*source.notes, *([f"{WITHOUT}{source.why}"] if source.why else [])]
 
 
 def find(

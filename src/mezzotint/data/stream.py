@@ -22,7 +22,7 @@ from torch import Tensor
 from mezzotint.cond import Batch
 from mezzotint.config import Data
 from mezzotint.data.batches import Augmentation, ahead, check_ranks, positions
-from mezzotint.data.images import PROBE, THREADS, try_decode
+from mezzotint.data.images import PROBE, THREADS, WITHOUT, try_decode
 from mezzotint.data.known import KNOWN, usual_size
 from mezzotint.data.order import Order, Window, WindowedOrder
 from mezzotint.data.shards import READERS, Shards, find_shards
@@ -226,7 +226,7 @@ def open_stream(data: Data, device: torch.device, most_held_out: int) -> StreamS
         skipped=[image for image in images[:held] if isinstance(image, str)],
         notes=[
             *shards.notes,
-            *([f"without classes: {shards.why}"] if shards.why else []),
+            *([f"{WITHOUT}{shards.why}"] if shards.why else []),
             *shards.ranges.notes,
         ],
     )

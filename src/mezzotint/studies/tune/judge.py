@@ -80,6 +80,9 @@ def training_reference(data: Data, shape: tuple[int, ...]) -> Reference:
     whole = load_pictures(
         data.name,
         data.path,
+        split=data.split,
+        column=data.column,
+        labels=data.labels if isinstance(data.labels, str) else None,
         size=(shape[1], shape[2]),
         channels=shape[0],
         limit=data.limit,
