@@ -112,7 +112,7 @@ def network(""",
 from mezzotint.data.batches import Augmentation
 from mezzotint.data.images import Pictures
 from mezzotint.data.open import PictureSource
-from mezzotint.data.split import split_set
+from mezzotint.data.held_out import split_set
 from mezzotint.media.facts import Facts
 
 

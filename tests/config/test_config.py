@@ -83,7 +83,11 @@ class TestRoundTrip:
         loaded = config.load("digits", overrides)
         written.write_text(config.dump(loaded))
         assert config.load(str(written)) == loaded
-        assert loaded.data.only == "7" and loaded.data.size == (48, 64) and loaded.data.path == Path("a/b c")
+        assert (
+            loaded.data.only == "7"
+            and loaded.data.size == (48, 64)
+            and loaded.data.path == Path("a/b c").absolute()
+        )
 
 
 class TestDifference:

@@ -92,7 +92,7 @@ class TestFolder:
         fill(tmp_path, ["cat/x.png", "dog/x.png", "x.png"])
         pictures = load_pictures("folder", tmp_path)
         assert len(pictures) == 3 and pictures.labels is None
-        with pytest.raises(DataError, match="has no classes; put its pictures into one sub-folder per class"):
+        with pytest.raises(DataError, match="has no classes; 1 picture lies in no folder of a class"):
             load_pictures("folder", tmp_path, labels=True)
 
     def test_one_sub_folder_is_no_class(self, tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from mezzotint import config
 from mezzotint.cond import Batch
-from mezzotint.data import DataError, split, stream
+from mezzotint.data import DataError, stream
+from mezzotint.data.held_out import MAX_HELD_OUT
 from mezzotint.data.open import PictureSource, Points, Source, open_source
 from mezzotint.data.shards import Block, Shards
-from mezzotint.data.split import MAX_HELD_OUT
 from mezzotint.data.stream import StreamSource
 from mezzotint.errors import ConfigError
 
@@ -337,7 +337,7 @@ class TestStream:
         data = config.parse(
             {"data": {"name": "parquet", "path": str(shards), "holdout": 0.9, "stream": True}}
         ).data
-        monkeypatch.setattr(split, "MAX_HELD_OUT", 4)
+        monkeypatch.setattr(held_out, "MAX_HELD_OUT", 4)
         assert len(stream.open_stream(data, CPU).held[0]) == 4, "no more than the most"
 
     def test_preview_is_augmented_and_no_longer_than_the_set(self, shards: Path) -> None:

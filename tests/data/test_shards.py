@@ -110,9 +110,9 @@ class TestClasses:
             write(tmp_path / f"{k}.parquet", list(range(len(part))), part, names, **options)
         return find_shards("parquet", tmp_path)
 
-    def test_without_names_they_are_numbers_known_from_the_footers(self, tmp_path: Path) -> None:
+    def test_without_names_they_are_the_values_that_occur(self, tmp_path: Path) -> None:
         shards = self.open(tmp_path, [0, 3], [1, 1])
-        assert shards.classes == ["0", "1", "2", "3"] and labels_of(shards) == [0, 3, 1, 1]
+        assert shards.classes == ["0", "1", "3"] and labels_of(shards) == [0, 2, 1, 1]
 
     @pytest.mark.parametrize("labels", [[0, -1], [0, None], [None, None]])
     def test_a_label_that_is_not_there_makes_the_set_unlabelled(
@@ -122,7 +122,7 @@ class TestClasses:
         assert shards.label is None and shards.classes == [] and shards.read(shards.blocks[0]).labels is None
 
     def test_without_statistics_names_are_believed_and_checked_later(self, tmp_path: Path) -> None:
-        assert self.open(tmp_path, [0, 1], write_statistics=False).classes == []
+        assert self.open(tmp_path, [0, 1], write_statistics=False).classes == ["0", "1"]
         shards = self.open(tmp_path, [0, 1, 7], names=["a", "b"], write_statistics=False)
         assert shards.classes == ["a", "b"]
         with pytest.raises(DataError, match=r"labels that are no classes; train with data\.labels=false"):

@@ -133,6 +133,8 @@ def _write(path: Path, kind: str, samples: "Samples", states: "list[Tensor]", mo
         case "npz":
             images = samples.medium.arrays(samples.values)
             labels = {} if samples.labels is None else {"labels": samples.labels.numpy()}
+            if labels:
+                labels["classes"] = np.array(model.classes)
             buffer = io.BytesIO()
             np.savez(buffer, images=images, seeds=samples.seeds.numpy(), **labels)  # type: ignore[arg-type]
             write(path, buffer.getvalue())

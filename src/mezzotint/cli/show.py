@@ -53,6 +53,8 @@ def data(
     x0, cond = opened.preview(max(n, medium.least))
     print(f"{config.data.name}: {opened.count}; {'x'.join(map(str, opened.facts.shape))}")
     print(f"values {x0.min():.3f} to {x0.max():.3f}, mean {x0.mean():.3f}, standard deviation {x0.std():.3f}")
+    for note in opened.notes:
+        print(note)
     for skipped in opened.skipped:
         print(f"skipped {skipped}")
     image = medium.sheet(opened.codec.decode(x0), cond.label)

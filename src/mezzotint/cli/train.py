@@ -186,7 +186,7 @@ def _dry_run(config: "Config") -> int:
 
     found = check(config)
     print(dump(config), end="")
-    print(f"# {found}")
+    print("\n".join(f"# {line}" for line in found.splitlines()))
     return 0
 
 

@@ -12,24 +12,25 @@ from mezzotint.randomness import CLASS, uniform
 Label = int | str | Sequence[int | str] | None
 
 
-def conditions(label: Label, classes: Sequence[str], seeds: Tensor) -> Cond:
+def conditions(label: Label, classes: Sequence[str], seeds: Tensor, empty: Sequence[int] = ()) -> Cond:
     """What things of seeds (n,) int64 on the CPU are asked to be: labels (n,) int64, or NO_COND without classes.
 
     label: a name, a number, a list (cycled), "all" (every class in turn), "none" (the null label), or None: thing i has a
-    class drawn from its seed, all classes equally often. A name wins over a number and over "all" and "none", since
+    class drawn from its seed, all classes equally often. empty: numbers of classes that had nothing to train on: they are
+    not drawn, and are not among "all". A name wins over a number and over "all" and "none", since
     classes may be named so. Raises ConfigError for unknown classes.
     """
-    n = len(seeds)
+    n, full = len(seeds), torch.tensor([k for k in range(len(classes)) if k not in empty], dtype=torch.int64)
     if not classes:
         if label is not None:
             raise ConfigError("this model was trained without classes; leave the class out")
         return NO_COND
     if label is None:
-        return Cond(label=(uniform(seeds, 0, CLASS, 1)[:, 0] * len(classes)).long())
+        return Cond(label=full[(uniform(seeds, 0, CLASS, 1)[:, 0] * len(full)).long()])
     if label == "none" and label not in classes:
         return nothing(classes).expand(n)
     if label == "all":
-        numbers = torch.arange(len(classes))
+        numbers = full
     else:
         words = [label] if isinstance(label, str) or not isinstance(label, Iterable) else label
         numbers = torch.tensor([_number(word, classes) for word in words], dtype=torch.int64)

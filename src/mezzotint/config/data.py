@@ -13,11 +13,19 @@ class Data(Tree):
 
     name: str = "digits"  # a 2-D set, digits, mnist, cifar10, ..., folder, parquet, or a hub id "owner/set"
     path: Path | None = None  # local files to read instead of asking the hub
+    split: str | None = (
+        None  # what to train on: train, or any that the set has, or all; None: train where there are splits
+    )
+    column: str | None = (
+        None  # of a table: the pictures; None: the one that the hub says, or called image, img, picture
+    )
     size: Size | None = None  # height and width; None: the set's own
     channels: Literal[1, 3] | None = None  # None: 1 if all pictures are grey, else 3
     limit: PositiveInt | None = None  # so many only, spread evenly over the set
     only: str | None = None  # one class alone
-    labels: bool | None = None  # condition on the class; None: where there are classes
+    labels: bool | str | None = (
+        None  # condition on the class; None: where there are classes; a column of a table: on that
+    )
     flip: bool | None = None  # mirror at random; None: where that makes sense for the set
     crop: Annotated[int, Field(ge=0)] = 0  # shift at random by up to so many pixels
     colour: Annotated[float, Field(ge=0, lt=1)] = 0.0  # jitter of brightness, contrast and saturation

@@ -2,9 +2,13 @@
 
 import difflib
 import re
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import date
+from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -35,14 +39,62 @@ def load(source: str, overrides: list[str] | tuple[str, ...] = (), **changes: An
         if not equals or not all(key.split(".")):
             raise ConfigError(f"{text!r} is not an override; write key=value, for instance train.lr=1e-4")
         try:
-            pairs.append((key.strip(), yaml.safe_load(value)))
+            read = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise ConfigError(f"the value of {key} is not valid YAML: {value!r}") from error
+        pairs.append((key.strip(), _typed(read, value.strip()) if key.strip() in _text_keys() else read))
     if any(key in {f"train.{budget}" for budget in BUDGETS} for key, _ in pairs):
         tree["train"] = {key: value for key, value in tree.get("train", {}).items() if key not in BUDGETS}
     for key, value in sorted(pairs, key=lambda pair: not pair[0].endswith(".kind")):
         _set(tree, key, value)
-    return parse(tree)
+    config = parse(tree)
+    if config.data.path is None:
+        return config
+    path = config.data.path.expanduser().absolute()  # a run is read from other places, too
+    return config.model_copy(update={"data": config.data.model_copy(update={"path": path})})
+
+
+@cache
+def _text_keys() -> frozenset[str]:
+    """The dotted keys whose values are words: what is typed is taken as it stands, where YAML would read `no` as false and
+    `010` as 8."""
+
+    def keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+        for name, field in model.model_fields.items():
+            kinds = set(_members(field.annotation))
+            if {str, Path} & kinds and bool not in kinds:
+                yield prefix + name
+            for kind in kinds:
+                if issubclass(kind, BaseModel):
+                    yield from keys(kind, f"{prefix}{name}.")
+
+    return frozenset(keys(Config))
+
+
+def _members(annotation: Any) -> Iterator[type]:
+    """The types that a union or an annotated type consists of."""
+    if isinstance(annotation, type):
+        yield annotation
+    elif get_origin(annotation) is not Literal:
+        for part in get_args(annotation):
+            yield from _members(part)
+
+
+def _typed(read: Any, text: Any) -> Any:
+    """A value as YAML reads it, or what was typed where YAML takes words for other things."""
+    return text if isinstance(read, bool | int | float | date) and isinstance(text, str) else read
+
+
+def _as_typed(tree: Any, texts: Any, prefix: str = "") -> Any:
+    """A tree with its text keys as they were typed. texts: the same tree, all of whose values are text."""
+    if not (isinstance(tree, dict) and isinstance(texts, dict)):
+        return tree
+    result = {}
+    for key, value in tree.items():
+        text = texts.get(str(key))
+        name = f"{prefix}{key}"
+        result[key] = _typed(value, text) if name in _text_keys() else _as_typed(value, text, f"{name}.")
+    return result
 
 
 def _read(source: str) -> dict[str, Any]:
@@ -59,7 +111,10 @@ def _read(source: str) -> dict[str, Any]:
         raise ConfigError(f"no recipe and no file is called {source!r}; {hint}")
     path = path if path.is_file() else known[source]
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        text = path.read_text(encoding="utf-8")
+        tree = yaml.safe_load(text) or {}
+        with suppress(yaml.YAMLError):  # an alias that contains itself is refused by `parse`
+            tree = _as_typed(tree, yaml.load(text, yaml.BaseLoader))  # makes nothing but text
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     except OSError as error:

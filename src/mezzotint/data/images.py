@@ -12,18 +12,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from mezzotint.data import undecoded
 from mezzotint.data.decode import decode_to
+from mezzotint.data.endings import FORMATS, one_form
 from mezzotint.data.known import KNOWN, check_name, usual_size
-from mezzotint.data.undecoded import Undecoded
+from mezzotint.data.undecoded import Labels, Undecoded
 from mezzotint.errors import DataError
 
 THREADS = min(8, os.cpu_count() or 1)  # Pillow decodes outside the interpreter's lock
 SPAN = 256  # pictures that a thread decodes at a time
+WITHOUT = "without classes: "  # so begins the line that says why there are none
 PROBE = 64  # pictures looked at to tell whether a large set is grey
+
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # it has no name of a file; `try_decode` has
 
 
 class OnDemand:
@@ -74,7 +78,8 @@ class Pictures:
 
     images: uint8 (N, C, H, W), all decoded, or decoded on demand.
     labels: the class of each picture, (N,) int64, or None. classes: their names, in the order of the labels.
-    size: (H, W). skipped: a line for every picture that was left out (on demand: so far): which, and why.
+    size: (H, W). skipped: a line for every picture that was left out (on demand: so far): which, and why. notes: lines
+    on what was guessed or left out on the way from the files to these.
     """
 
     images: Tensor | OnDemand
@@ -83,6 +88,7 @@ class Pictures:
     channels: int
     size: tuple[int, int]
     skipped: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -103,24 +109,28 @@ def load_pictures(
     name: str,
     path: Path | None = None,
     *,
-    split: str = "train",
+    split: str | None = None,
+    column: str | None = None,
     size: int | tuple[int, int] | None = None,
     channels: int | None = None,
     limit: int | None = None,
     only: str | None = None,
-    labels: bool | None = None,
+    labels: Labels = None,
     memory_limit: int = 2 * 2**30,
 ) -> Pictures:
     """Load a set of pictures.
 
     name: "digits" (bundled), a known set ("mnist", "cifar10", ...), an id "owner/set" of the dataset hub, or
         "folder" or "parquet" for what lies at `path`. Where `path` is given, it is read instead of the hub.
-    split: "train", "test", "validation" or any that the set has.
+    split: "train", "test", "validation", any that the set has, or "all"; default: what is to be trained on, guessed where
+        folders do not tell, and refused where a wrong guess would train on test pictures.
+    column: of a table, the pictures; default: what the hub says, or what is called image, img or picture.
     size: (height, width), or one number for both; default the set's own, 64 for sets that have none.
     channels: 1 or 3; default 1 if all pictures are grey (on demand: all of 64 that are looked at), else 3.
     limit: use so many pictures, evenly spread over the set.
     only: use the pictures of one class alone, without labels.
-    labels: True insists on classes, False ignores them; default: used if there are any.
+    labels: True insists on classes, False ignores them; of a table, the column that has them; default: used if there are
+        any. Rows without a class are left out where classes are insisted on, or else make the whole set unlabelled.
     memory_limit: sets that would take more bytes than this when decoded are decoded on demand.
 
     Raises DataError where there is nothing to use, and MissingExtra where the extra [hub] is needed.
@@ -134,23 +144,23 @@ def load_pictures(
     if limit is not None and limit < 1:
         raise ValueError(f"limit={limit} must be 1 or more")
 
-    source = _find(name, path, split, memory_limit)
+    source = find(name, path, split, memory_limit, column=column, labels=labels)
     if only is None and known and source.labels is not None:  # a folder of its own may hold that class alone
         only = known.only
     if only is not None:
         source = source.select(_one_class(source, only, name))
-        source = replace(source, labels=None, classes=())
+        source = replace(source, labels=None, classes=(), why="")
     if limit is not None and limit < source.count:
         source = source.select(np.arange(limit) * source.count // limit)
     if labels is False:
-        source = replace(source, labels=None, classes=())
-    if labels and source.labels is None:
-        raise DataError(
-            f"{name} has no classes; put its pictures into one sub-folder per class, or train without labels"
-        )
+        source = replace(source, labels=None, classes=(), why="")
+    if labels and source.labels is None and only is None:
+        why = source.why or "put its pictures into one sub-folder per class, or train without labels"
+        raise DataError(f"{name} has no classes; {why}")
     if not source.count:
-        raise DataError(f"{name} has no pictures in its split {split!r}")
+        raise DataError(f"{name} has no pictures in its split {split or 'train'!r}")
 
+    ranges = source.ranges
     images: Tensor | OnDemand
     found = channels or _probe(source, (height, width))
     if source.count * found * height * width > memory_limit:
@@ -166,35 +176,60 @@ def load_pictures(
         channels=found,
         size=(height, width),
         skipped=skipped,
+        notes=[*told(source), *ranges.notes],
     )
 
 
-def _find(name: str, path: Path | None, split: str, memory_limit: int) -> Undecoded:
+def told(source: Undecoded) -> Sequence[str]:
+    """The notes of a set, the reason why it has no classes among them."""
+    return [*source.notes, *([f"{WITHOUT}{source.why}"] if source.why else [])]
+
+
+def find(
+    name: str,
+    path: Path | None,
+    split: str | None,
+    memory_limit: int,
+    *,
+    column: str | None = None,
+    labels: Labels = None,
+) -> Undecoded:
+    """The pictures of a set, not decoded yet; arguments as of `load_pictures`."""
     check_name(name, path)
     if name == "digits":
         return undecoded.digits(split)
     if path is not None:
-        return undecoded.local(Path(path).expanduser(), split, memory_limit)
-    return undecoded.hub(KNOWN[name].hub if name in KNOWN else name, split)
+        return undecoded.local(Path(path).expanduser(), split, memory_limit, column=column, labels=labels)
+    return undecoded.hub(KNOWN[name].hub if name in KNOWN else name, split or "train", column, labels)
 
 
 def _one_class(source: Undecoded, only: str, name: str) -> np.ndarray:
     """Indices of the pictures of the class called `only`, in upper or lower case."""
+    wanted = one_form(only)
     folded = [label.casefold() for label in source.classes]
-    if source.labels is None or only.casefold() not in folded:
-        close = difflib.get_close_matches(only.casefold(), folded, n=1)
+    if source.labels is None or wanted.casefold() not in folded:
+        close = difflib.get_close_matches(wanted.casefold(), folded, n=1)
         names = ", ".join(source.classes) or "none"
         hint = f"did you mean {close[0]!r}?" if close else f"its classes are: {names}"
         raise DataError(f"{name} has no class {only!r}; {hint}")
-    return np.flatnonzero(source.labels == folded.index(only.casefold()))
+    exact = wanted in source.classes  # "A" and "a" may be two classes
+    number = source.classes.index(wanted) if exact else folded.index(wanted.casefold())
+    return np.flatnonzero(source.labels == number)
 
 
 def try_decode(source: Undecoded, i: int, size: tuple[int, int], channels: int | None) -> np.ndarray | str:
     """Picture i as uint8 (C, H, W), or a line that says which it is and why it cannot be read."""
     try:
-        return decode_to(source.open(i), size, channels)
+        image = source.open(i)
+        pixels, most = image.width * image.height, Image.MAX_IMAGE_PIXELS
+        if most and pixels > most:
+            warnings.warn(
+                f"{source.where(i)} has {pixels / 1e6:,.0f} million pixels, and is decoded all the same",
+                stacklevel=2,
+            )
+        return decode_to(image, size, channels, source.ranges)
     except UnidentifiedImageError:
-        return f"{source.where(i)}: not a {', '.join(undecoded.FORMATS)} picture, or a damaged one"
+        return f"{source.where(i)}: not a {', '.join(FORMATS)} picture, or a damaged one"
     except Exception as error:  # Pillow raises nearly anything for a damaged file, SyntaxError included
         return f"{source.where(i)}: {error}"
 

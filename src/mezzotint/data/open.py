@@ -15,9 +15,11 @@ from mezzotint.cond import NO_COND, Batch, Cond
 from mezzotint.config import Data
 from mezzotint.data import toy
 from mezzotint.data.batches import Augmentation, ahead, check_ranks, positions
+from mezzotint.data.endings import count as count_of
+from mezzotint.data.endings import few
+from mezzotint.data.held_out import MAX_HELD_OUT, split_set
 from mezzotint.data.images import OnDemand, Pictures, load_pictures
 from mezzotint.data.order import Order
-from mezzotint.data.split import MAX_HELD_OUT, split_set
 from mezzotint.data.stream import StreamSource, open_stream
 from mezzotint.errors import ConfigError
 from mezzotint.media.codec import Codec
@@ -37,11 +39,13 @@ class Points:
     total: int = POINTS_AN_EPOCH
     count: str = "unlimited"
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @staticmethod
     def open(data: Data, device: torch.device) -> "Points":
         """Raises ConfigError for keys that are for pictures."""
-        unused = ("path", "size", "channels", "limit", "only", "flip", "crop", "colour", "stream")
+        where = ("path", "size", "channels", "limit", "only", "split", "column", "stream")
+        unused = (*where, "flip", "crop", "colour")
         if wrong := [key for key in unused if getattr(data, key) != Data.model_fields[key].default]:
             raise ConfigError(f"data.{wrong[0]} is for pictures, and {data.name} is a 2-D set; leave it out")
         classes = () if data.labels is False else tuple(toy.class_names(data.name))
@@ -100,6 +104,11 @@ class PictureSource:
     @property
     def skipped(self) -> list[str]:
         return self.pictures.skipped
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines on what was guessed or left out, "what; what to do about it" where something can be done."""
+        return self.pictures.notes
 
     def batches(self, seed: int, size: int, step: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
         """Batches from optimiser step `step` on, without end; each a function of (seed, step).
@@ -163,6 +172,8 @@ def open_source(data: Data, device: torch.device) -> Source:
     pictures = load_pictures(
         data.name,
         data.path,
+        split=data.split,
+        column=data.column,
         size=data.size,
         channels=data.channels,
         limit=data.limit,
@@ -175,7 +186,16 @@ def open_source(data: Data, device: torch.device) -> Source:
         labels = None if pictures.labels is None else pictures.labels.to(device)
         pictures = replace(pictures, images=pictures.images.to(device), labels=labels)
     parts = split_set(len(pictures), data.holdout)
-    facts = Facts((pictures.channels, *pictures.size), classes, "pictures")
+    empty: tuple[int, ...] = ()
+    if classes and pictures.labels is not None:
+        counts = torch.bincount(pictures.labels.cpu()[parts.train], minlength=len(classes))
+        empty = tuple((counts == 0).nonzero()[:, 0].tolist())
+    if empty:
+        names = few([classes[k] for k in empty])
+        pictures.notes.append(
+            f"{count_of(len(empty), 'class', 'classes')} without a picture to train on, never drawn: {names}"
+        )
+    facts = Facts((pictures.channels, *pictures.size), classes, "pictures", empty)
     return PictureSource(
         pictures, facts, device, Augmentation.of(data), parts.train, parts.held, facts.medium.codec
     )

@@ -10,7 +10,7 @@ nothing is kept on the disk, so a distant set is fetched again every epoch.
 
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,11 +22,11 @@ from torch import Tensor
 from mezzotint.cond import NO_COND, Batch, Cond
 from mezzotint.config import Data
 from mezzotint.data.batches import Augmentation, ahead, check_ranks, positions
-from mezzotint.data.images import PROBE, THREADS, try_decode
+from mezzotint.data.held_out import held_out_count, shuffled
+from mezzotint.data.images import PROBE, THREADS, WITHOUT, try_decode
 from mezzotint.data.known import KNOWN, usual_size
 from mezzotint.data.order import Window, WindowedOrder
 from mezzotint.data.shards import READERS, Shards, find_shards
-from mezzotint.data.split import held_out_count, shuffled
 from mezzotint.data.undecoded import Undecoded
 from mezzotint.errors import ConfigError, DataError
 from mezzotint.media.codec import Codec
@@ -55,6 +55,7 @@ class StreamSource:
     held: tuple[Tensor, Tensor | None]  # pictures uint8 (N, C, H, W), and their labels (N,)
     codec: Codec
     skipped: list[str] = field(default_factory=list)  # a line for every picture left out so far
+    notes: Sequence[str] = ()  # lines on what was guessed or left out
 
     @property
     def total(self) -> int:
@@ -195,7 +196,7 @@ def open_stream(data: Data, device: torch.device) -> StreamSource:
             "a streamed set is used whole: leave out data.stream, or data.limit and data.only (and the sets that are "
             "one class of another)"
         )
-    shards = find_shards(data.name, data.path, labels=data.labels)
+    shards = find_shards(data.name, data.path, split=data.split, column=data.column, labels=data.labels)
     _check_memory(shards, data.memory_gb)
     rows = [block.rows for block in shards.blocks]
     chosen = np.unique(np.linspace(0, len(rows) - 1, HELD_BLOCKS).round().astype(int))
@@ -228,6 +229,11 @@ def open_stream(data: Data, device: torch.device) -> StreamSource:
         held=(torch.from_numpy(pictures), torch.from_numpy(labels[use]) if shards.classes else None),
         codec=facts.medium.codec,
         skipped=[image for image in images[:held] if isinstance(image, str)],
+        notes=[
+            *shards.notes,
+            *([f"{WITHOUT}{shards.why}"] if shards.why else []),
+            *shards.ranges.notes,
+        ],
     )
 
 

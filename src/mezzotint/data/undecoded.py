@@ -1,34 +1,48 @@
 """Where pictures come from: a folder, parquet files, the dataset hub, or the digits in the package.
 
-A `Undecoded` is a set of pictures that are not decoded yet. The libraries that read parquet and the hub
-(`pyarrow`, `datasets`) come with the extra [hub] and are imported when they are needed.
+A `Undecoded` is a set of pictures that are not decoded yet, with their classes, and what was guessed or left out on the
+way there. Which files are pictures says `endings`, which are of a split `splits`, which columns count `columns`, and
+`classes` numbers the labels. The libraries that read parquet and the hub (`pyarrow`, `datasets`) come with the extra
+[hub] and are imported when they are needed.
 """
 
+import bisect
 import importlib
 import io
-import json
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from mezzotint.data.classes import FileLabels, code_labels, refuse_many
+from mezzotint.data.columns import choose_columns, schema_of
+from mezzotint.data.endings import (
+    FORMATS,
+    SUFFIXES,
+    Listing,
+    count,
+    endings,
+    few,
+    is_table,
+    listing,
+    one_form,
+    spoken,
+)
+from mezzotint.data.ranges import Ranges
+from mezzotint.data.splits import ALL, pictures_of, split_of, split_place, tables_of
 from mezzotint.errors import DataError, MissingExtra
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # no others: some of Pillow's run programs
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-SPLITS = {
-    "train": ("train", "training"),
-    "test": ("test", "testing"),
-    "validation": ("validation", "valid", "val", "dev"),
-}
-LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
 HUB_TIMEOUT = 10.0  # seconds to wait for the hub's first answer
+Labels = (
+    bool | str | None
+)  # whether there must be classes, or the column that has them; None: where there are any
 
 
 @dataclass(frozen=True)
@@ -37,7 +51,10 @@ class Undecoded:
 
     open: index -> Pillow image; raises whatever is wrong with that picture; threads may call it at once.
     where: index -> words that name the picture in a message.
-    labels: the class of each picture, (N,) int64, or None. classes: their names, in the order of the labels.
+    labels: the class of each picture, (N,) int64, or None. classes: their names, each once, in the order of the labels.
+    notes: lines on what was guessed or left out, "what; what to do about it" where something can be done.
+    why: why there are no classes, in the same form; "" where none were to be expected.
+    given_ranges: of pictures whose format does not say what white is: of the whole set, whichever of it are selected.
     """
 
     count: int
@@ -45,6 +62,13 @@ class Undecoded:
     where: Callable[[int], str]
     labels: np.ndarray | None = None
     classes: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    why: str = ""
+    given_ranges: Ranges | None = None
+
+    @cached_property
+    def ranges(self) -> Ranges:
+        return self.given_ranges or Ranges(self.count, self.open)
 
     def select(self, index: np.ndarray) -> "Undecoded":
         """The pictures at `index` (M,), in that order."""
@@ -54,12 +78,13 @@ class Undecoded:
             open=lambda i: self.open(int(index[i])),
             where=lambda i: self.where(int(index[i])),
             labels=None if self.labels is None else self.labels[index],
+            given_ranges=self.ranges,
         )
 
 
-def digits(split: str) -> Undecoded:
+def digits(split: str | None) -> Undecoded:
     """The 1,797 handwritten digits of 8x8 grey pixels that come with the package (see DIGITS.md)."""
-    if split != "train":
+    if split not in (None, "train", ALL):
         raise DataError(f"digits has no split {split!r}; its only one is 'train'")
     with np.load(Path(__file__).with_name("digits.npz"), allow_pickle=False) as file:
         images, labels = file["images"], file["labels"]
@@ -72,87 +97,254 @@ def digits(split: str) -> Undecoded:
     )
 
 
-def local(path: Path, split: str, memory_limit: int) -> Undecoded:
+def local(
+    path: Path,
+    split: str | None,
+    memory_limit: int,
+    *,
+    column: str | None = None,
+    labels: Labels = None,
+) -> Undecoded:
     """Whatever `path` is: a parquet file, a folder with parquet files in it, or else a folder of pictures.
 
     A single file is taken whatever the split. In folders, hidden files are ignored and the order is natural
     ("2.png" before "10.png") and the same on every system. Raises DataError where there is nothing to read.
     """
     if path.is_file():
-        if path.suffix.lower() != ".parquet":
-            raise DataError(f"{path} is neither a folder nor a parquet file; point --data at one of these")
-        return parquet([path], memory_limit)
+        if not is_table(path):
+            raise DataError(
+                f"{spoken(path)} is neither a folder nor a parquet file; point --data at one of these"
+            )
+        return parquet([path], memory_limit, column, labels)
+    there = _listed(path)
+    if there.tables:
+        files, notes = _tables(there, path, split)
+        found = parquet(files, memory_limit, column, labels)
+    elif there.pictures:
+        if column is not None:
+            raise DataError(
+                f"{spoken(path)} is a folder of pictures and has no columns; leave data.column out"
+            )
+        if isinstance(labels, str):
+            raise DataError(
+                f"{spoken(path)} is a folder of pictures and has no columns; its classes are its sub-folders: set "
+                "data.labels=true"
+            )
+        files, notes = pictures_of(there.pictures, path, split)
+        notes = [*there.notes, *notes]
+        found = folder(files, _class_depth(there, path, files, split))
+        if len(files) < len(there.pictures):  # one range for all splits
+            everything = folder(there.pictures)
+            found = replace(found, given_ranges=everything.ranges)
+    else:
+        more = f" ({there.notes[0]})" if there.notes else ""
+        raise DataError(
+            f"{spoken(path)} holds no pictures ({', '.join(SUFFIXES)}) and no parquet files{more}; check --data"
+        )
+    return replace(found, notes=[*notes, *found.notes])
+
+
+def _listed(path: Path) -> Listing:
     if not path.is_dir():
-        raise DataError(f"there is no folder or file {path}; point --data at your pictures")
-    files = _listing(path)
-    if tables := [file for file in files if file.suffix.lower() == ".parquet"]:
-        return parquet(_parquet_split(tables, path, split), memory_limit)
-    if pictures := [file for file in files if file.suffix.lower() in SUFFIXES]:
-        return folder(_folder_split(pictures, path, split))
-    raise DataError(f"{path} holds no pictures ({', '.join(SUFFIXES)}) and no parquet files; check --data")
+        here = "" if path.is_absolute() else f" in {spoken(Path.cwd())}"
+        raise DataError(f"there is no folder or file {spoken(path)}{here}; point --data at your pictures")
+    return listing(path)
 
 
-def local_tables(path: Path, split: str) -> Sequence[Path]:
-    """The parquet files that `local` would read. Raises DataError where there are none."""
-    if path.is_file() and path.suffix.lower() == ".parquet":
-        return [path]
-    tables = [file for file in _listing(path) if file.suffix.lower() == ".parquet"] if path.is_dir() else []
-    if not tables:
-        raise DataError(f"{path} holds no parquet files, and only these are streamed; leave data.stream out")
-    return _parquet_split(tables, path, split)
+def _tables(there: Listing, path: Path, split: str | None) -> tuple[Sequence[Path], list[str]]:
+    files, notes = tables_of(there.tables, path, split)
+    if there.pictures:
+        notes.append(
+            f"{count(len(there.pictures), 'picture file')} beside parquet files left out "
+            f"({few(endings(there.pictures))}); to read them, point --data at a folder of pictures alone"
+        )
+    return files, [*there.notes, *notes]
 
 
-def folder(files: Sequence[Path]) -> Undecoded:
+def local_tables(path: Path, split: str | None) -> tuple[Sequence[Path], list[str]]:
+    """The parquet files that `local` would read, and its notes. Raises DataError where there are none."""
+    if path.is_file() and is_table(path):
+        return [path], []
+    there = listing(path) if path.is_dir() else None
+    if there is None or not there.tables:
+        raise DataError(
+            f"{spoken(path)} holds no parquet files, and only these are streamed; leave data.stream out"
+        )
+    return _tables(there, path, split)
+
+
+def _class_depth(there: Listing, path: Path, files: Sequence[Path], split: str | None) -> int | None:
+    """How many folders lie above those of the classes, as it is in the split that is trained on: a test split with one
+    class alone has it in the same place. None where the files themselves tell."""
+    if split is None or split_of(split) == "train" or split == ALL:
+        return None
+    for guess in (None, "train"):
+        try:
+            trained = pictures_of(there.pictures, path, guess)[0]
+        except DataError:
+            continue
+        places = {split_place(file, path) for file in (*trained, *files)}
+        return _depth(trained) if len(places) == 1 and None not in places else None
+    return None
+
+
+def _depth(files: Sequence[Path]) -> int:
+    """How many parts of their paths files share."""
+    return len(Path(os.path.commonpath([file.parent for file in files])).parts)
+
+
+def folder(files: Sequence[Path], depth: int | None = None) -> Undecoded:
     """Picture files; the sub-folder that each lies in is its class.
 
     Sub-folders are classes where there are two or more and every picture lies in one: a picture beside them
-    makes the whole set unlabelled.
+    makes the whole set unlabelled. depth: how many folders lie above the classes, where that is known.
     """
-    root = os.path.commonpath([file.parent for file in files])
-    parts = [file.relative_to(root).parts for file in files]
-    labelled = all(len(names) > 1 for names in parts)
+    depth = _depth(files) if depth is None else depth
+    parts = [[one_form(part) for part in file.parts[depth:]] for file in files]
+    above = sum(len(names) < 2 for names in parts)
+    labelled = not above
     classes = list(dict.fromkeys(names[0] for names in parts)) if labelled else []
     number = {name: k for k, name in enumerate(classes)}
+    why = ""
+    if above and above < len(files):
+        below = len({names[0] for names in parts if len(names) > 1})
+        lie = "picture lies" if above == 1 else "pictures lie"
+        why = (
+            f"{above:,} {lie} in no folder of a class, beside {count(below, 'sub-folder')}; put every picture into "
+            "the sub-folder of its class, or set data.labels=false"
+        )
+    notes = []
+    written: dict[str, set[str]] = {}
+    for file, names in zip(files, parts) if labelled else ():
+        written.setdefault(names[0], set()).add(file.parts[depth])
+    if same := [name for name, forms in written.items() if len(forms) > 1]:
+        notes.append(f"folders whose names differ in their Unicode form alone are one class: {few(same)}")
     return Undecoded(
         count=len(files),
         open=lambda i: open_bytes(files[i].read_bytes()),
-        where=lambda i: str(files[i]),
+        where=lambda i: spoken(files[i]),
         labels=np.array([number[names[0]] for names in parts], np.int64) if labelled else None,
         classes=classes,
+        notes=notes,
+        why=why,
     )
 
 
-def parquet(files: Sequence[Path], memory_limit: int) -> Undecoded:
+def parquet(
+    files: Sequence[Path], memory_limit: int, column: str | None = None, labels: Labels = None
+) -> Undecoded:
     """Parquet files in the layout of the dataset hub, or with a binary column of encoded pictures.
 
     Up to `memory_limit` bytes of files are held in memory; more are memory-mapped, from an uncompressed
     copy that `datasets` keeps in its cache.
     """
     reader = extra("pyarrow.parquet")
-    name = str(files[0]) if len(files) == 1 else str(files[0].parent)
+    name = spoken(files[0]) if len(files) == 1 else spoken(files[0].parent)
+    mapped = sum(file.stat().st_size for file in files) > memory_limit
+
+    def peek(key: str) -> bytes | None:
+        table = reader.ParquetFile(files[0]).read_row_group(0, columns=[key])
+        return encoded_in(table.column(key)[0].as_py()) if len(table) else None
+
     try:
-        image, label, classes = columns(reader.read_schema(files[0]), name)
-        if sum(file.stat().st_size for file in files) > memory_limit:
-            dataset = extra("datasets").Dataset.from_parquet([str(file) for file in files])
-            return _table(dataset.data.table, image, label, classes, name)
-        wanted = [image] if label is None else [image, label]
-        tables = [reader.ParquetFile(file).read(columns=wanted) for file in files]
-        table = extra("pyarrow").concat_tables(tables)
+        schemas = [reader.read_schema(file) for file in files]
+        known = [schema_of(schema, spoken(file)) for schema, file in zip(schemas, files)]
+        chosen = choose_columns(known, column, labels, peek)
+        if mapped:
+            alike = all(schema.equals(schemas[0], check_metadata=True) for schema in schemas)
+            parts = [files] if alike else [[file] for file in files]
+            load = extra("datasets").Dataset.from_parquet
+            tables = [load([str(file) for file in part]).data.table for part in parts]
+            known = [known[0]] if alike else known
+        else:
+            wanted = {chosen.image, chosen.label}
+            tables = [
+                reader.ParquetFile(file).read(columns=[key for key in schema.names if key in wanted])
+                for file, schema in zip(files, schemas)
+            ]
     except (DataError, MissingExtra):
         raise
     except Exception as error:  # arrow, the file system, and `datasets` have a dozen types for a damaged file
         raise DataError(f"cannot read {name} as parquet: {line(error)}") from error
-    return _table(table, image, label, classes, name)
+    names = [name] if len(tables) == 1 else [spoken(file) for file in files]
+    return _joined(tables, known, chosen.image, chosen.label, names, labels, chosen.notes, chosen.why)
 
 
-def hub(name: str, split: str) -> Undecoded:
+def _joined(
+    tables: Sequence[Any],
+    schemas: Sequence[Any],
+    image: str,
+    label: str | None,
+    names: Sequence[str],
+    labels: Labels,
+    notes: Sequence[str],
+    why: str,
+) -> Undecoded:
+    """The pictures of arrow tables, one after the other; without labels if any of them is missing or below 0."""
+    pictures = [table.column(image) for table in tables]
+    starts = list(accumulate(map(len, pictures), initial=0))
+    total = starts[-1]
+
+    def cell(i: int) -> tuple[int, int]:
+        table = bisect.bisect_right(starts, i) - 1
+        return table, i - starts[table]
+
+    def where(i: int) -> str:
+        table, row = cell(i)
+        return f"row {row} of {names[table]}"
+
+    def opened(i: int) -> Image.Image:
+        table, row = cell(i)
+        return open_cell(pictures[table][row].as_py())
+
+    source = Undecoded(total, opened, where, notes=notes, why=why)
+    if label is None or not total:
+        return source
+    cells = [table.column(label) if label in table.column_names else None for table in tables]
+    found = [
+        FileLabels(name, present(column.unique().to_pylist()) if column else [], schema.names.get(label, ()))
+        for name, column, schema in zip(names, cells, schemas)
+    ]
+    coding = code_labels(found, keep_negative=isinstance(labels, str))
+    if not any(file.names for file in found):
+        refuse_many(len(coding.classes), total, label, names[0], asked=isinstance(labels, str))
+    numbers = [
+        [codes.get(value, -1) for value in column.to_pylist()] if column else [-1] * len(part)
+        for codes, column, part in zip(coding.codes, cells, pictures)
+    ]
+    numbered = np.concatenate([np.array(part, np.int64) for part in numbers])
+    notes = [*notes, *coding.notes]
+    missing = int((numbered < 0).sum())
+    if not missing:
+        return replace(source, labels=numbered, classes=coding.classes, notes=notes)
+    text = f"{missing:,} of {total:,} rows have no class in the column {label!r}"
+    if without := [name for name, part in zip(names, numbers) if part and max(part) < 0 and missing < total]:
+        text += f" (none in {few(without)} has one)"
+    if missing == total or not labels:
+        remedy = "" if missing == total else f"; to leave these rows out, set data.labels={label}"
+        return replace(source, notes=notes, why=text + remedy)
+    kept = replace(source, labels=numbered, classes=coding.classes, notes=[*notes, f"left out: {text}"])
+    return kept.select(np.flatnonzero(numbered >= 0))
+
+
+def present(values: Sequence[Any]) -> list[Any]:
+    """Without what is missing: null, and what is no number."""
+    return [value for value in values if value is not None and value == value]
+
+
+def hub(name: str, split: str, column: str | None = None, labels: Labels = None) -> Undecoded:
     """A set of the dataset hub, by its id "owner/set": downloaded once, then read from the cache.
 
     Where the hub does not answer, a cached copy is used if there is one; otherwise it is a DataError at once.
     """
     with _asking_hub(name) as datasets:
         dataset = datasets.load_dataset(name, split=split)
-    return _table(dataset.data.table, *columns(dataset.features.arrow_schema, name), name)
+    table = dataset.data.table
+    schema = schema_of(dataset.features.arrow_schema, name)
+    chosen = choose_columns(
+        [schema], column, labels, lambda key: encoded_in(table.column(key)[0].as_py()) if len(table) else None
+    )
+    return _joined([table], [schema], chosen.image, chosen.label, [name], labels, chosen.notes, chosen.why)
 
 
 def hub_tables(name: str, split: str) -> list[str]:
@@ -211,98 +403,15 @@ def line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def _listing(path: Path) -> list[Path]:
-    """All files below a folder that are not hidden, in natural order."""
-    try:
-        return sorted(_walk(path, set()), key=lambda file: [_natural(part) for part in file.parts])
-    except OSError as error:
-        raise DataError(f"cannot list {path}: {error}") from error
-
-
-def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
-    """All files below a folder that are not hidden; links are followed, but no folder is entered twice."""
-    status = folder.stat()
-    if (status.st_dev, status.st_ino) in seen:
-        return
-    seen.add((status.st_dev, status.st_ino))
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from _walk(entry, seen)
-        else:
-            yield entry
-
-
-def _natural(name: str) -> tuple[list[str | int], str]:
-    """A sort key in which "2" comes before "10", and case matters last."""
-    pieces = re.split("([0-9]+)", name.casefold())
-    return [int(piece) if k % 2 else piece for k, piece in enumerate(pieces)], name
-
-
 def open_cell(value: Any) -> Image.Image:
     """The picture in a cell of a table: encoded, or as the hub has it, with its bytes or the path of its file."""
+    return open_bytes(encoded_in(value) or b"")
+
+
+def encoded_in(value: Any) -> bytes | None:
+    """The bytes in a cell of a table."""
     if isinstance(value, dict):
         path, value = value.get("path"), value.get("bytes")
         if value is None and path is not None:
             value = Path(path).read_bytes()
-    return open_bytes(value or b"")
-
-
-def _parquet_split(files: Sequence[Path], root: Path, split: str) -> Sequence[Path]:
-    """The files with the split as a word in their name or folder; if none names any, all are "train"."""
-    words = {file: set(re.findall("[a-z]+", str(file.relative_to(root)).lower())) for file in files}
-    found = [file for file in files if words[file] & set(SPLITS.get(split, (split,)))]
-    named = any(words[file] & set(alias) for file in files for alias in SPLITS.values())
-    return _or_missing(found, files, named, root, split)
-
-
-def _folder_split(files: Sequence[Path], root: Path, split: str) -> Sequence[Path]:
-    """The files in the split's folder if all folders below `root` are splits; if not, all are "train"."""
-    tops = {file: file.relative_to(root).parts[0].lower() for file in files}
-    named = set(tops.values()) <= {word for alias in SPLITS.values() for word in alias}
-    found = [file for file in files if named and tops[file] in SPLITS.get(split, (split,))]
-    return _or_missing(found, files, named, root, split)
-
-
-def _or_missing(
-    found: Sequence[Path], files: Sequence[Path], named: bool, root: Path, split: str
-) -> Sequence[Path]:
-    if found or (split == "train" and not named):
-        return found or files
-    raise DataError(
-        f"{root} has no split {split!r}; name files or folders after it, or point --data straight at it"
-    )
-
-
-def columns(schema: Any, name: str) -> tuple[str, str | None, list[str]]:
-    """The picture column of an arrow schema, its label column, and the class names that the schema has."""
-    metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    features = (metadata.get("info") or {}).get("features") or {}
-    kinds = {key: value.get("_type") for key, value in features.items() if isinstance(value, dict)}
-    types = {field.name: str(field.type) for field in schema}
-    images = [column for column, kind in kinds.items() if kind == "Image"]
-    images += [key for key, kind in types.items() if re.search(r"(^|bytes: )(large_)?binary", kind)]
-    if not images:
-        raise DataError(f"{name} has no column of encoded pictures; its columns are {', '.join(types)}")
-    named = [column for column, kind in kinds.items() if kind == "ClassLabel"]
-    if named:
-        return images[0], named[0], features[named[0]]["names"]
-    integers = [column for column, kind in types.items() if re.fullmatch(r"u?int\d+", kind)]
-    return images[0], next((column for column in LABEL_COLUMNS if column in integers), None), []
-
-
-def _table(table: Any, image: str, label: str | None, classes: list[str], name: str) -> Undecoded:
-    """The pictures of an arrow table; without labels if any of them is missing or negative."""
-    pictures = table.column(image)
-    source = Undecoded(
-        len(pictures), lambda i: open_cell(pictures[i].as_py()), lambda i: f"row {i} of {name}"
-    )
-    values = [None] if label is None else table.column(label).to_pylist()
-    labels = np.array([-1 if value is None else value for value in values], np.int64)
-    if labels.min(initial=0) < 0:
-        return source
-    highest = int(labels.max(initial=-1))
-    if classes and highest >= len(classes):
-        raise DataError(f"{name} has a label {highest} but only {len(classes)} class names")
-    return replace(source, labels=labels, classes=classes or [str(k) for k in range(highest + 1)])
+    return value

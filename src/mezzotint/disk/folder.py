@@ -20,7 +20,8 @@ from mezzotint.config import Config
 from mezzotint.disk.files import write, write_json
 from mezzotint.errors import ConfigError, ModelError
 
-# What may change when a run goes on: where it computes, and how often it reports.
+# What may change when a run goes on: where it computes, how often it reports, and where its data lie; that they are the
+# same is known by their checksum.
 FREE = frozenset(
     f"train.{key}"
     for key in (
@@ -37,7 +38,7 @@ FREE = frozenset(
         "recompute",
         "nonfinite",
     )
-) | {"data.path", "data.memory_gb"}
+) | {"data.path", "data.split", "data.column", "data.memory_gb"}
 LOCK = ".lock"
 FILES = (
     "metrics.jsonl",

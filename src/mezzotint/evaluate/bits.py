@@ -88,5 +88,8 @@ def _subset(model: Model, images: Tensor, labels: Tensor | None) -> tuple[Tensor
 
 
 def _mean(name: str, bits: Tensor) -> Number:
-    value, error = float(bits.mean()), float(bits.std()) / math.sqrt(len(bits))
+    value = float(bits.mean())
+    if len(bits) < 2:  # of one picture there is no interval
+        return Number(name, value)
+    error = float(bits.std()) / math.sqrt(len(bits))
     return Number(name, value, value - Z * error, value + Z * error)

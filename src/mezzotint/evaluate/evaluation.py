@@ -25,7 +25,7 @@ from mezzotint.evaluate.metrics.memorization import Memorization, memorization
 from mezzotint.evaluate.metrics.numbers import FEATURE_METRICS, Number, compare
 from mezzotint.evaluate.points import point_numbers
 from mezzotint.evaluate.reference import SILENT, Progress, Reference, open_judge, open_reference
-from mezzotint.evaluate.sample_set import SampleSet, read_samples, sample_set_of
+from mezzotint.evaluate.sample_set import SampleSet, by_name, read_samples, sample_set_of
 from mezzotint.model.device import find_device
 from mezzotint.model.model import Model, load
 
@@ -170,7 +170,8 @@ def judge_samples(
         progress("looking for copies", 1, 1)
     for name, measure in (("vlb", bits.vlb), ("ode", bits.ode)):
         if model and name in metrics:
-            numbers.append(measure(model, reference.images, reference.labels, progress))
+            labels = by_name(reference.labels, reference.classes, model.classes)
+            numbers.append(measure(model, reference.images, labels, progress))
     seconds = samples.seconds + time.perf_counter() - began
     return Evaluation(
         samples.name,
@@ -197,7 +198,7 @@ def quality(
     features are kept.
     """
     samples = sample_set_of(model, n, seed, **settings)
-    labels = samples.labels if extractor.labels else None
+    labels = by_name(samples.labels, model.classes, reference.classes) if extractor.labels else None
     features = extract(extractor, samples.values)
     numbers = compare(features, reference.features(extractor), labels, None, ("frechet", "agreement"))
     return {number.name: number.value for number in numbers}
@@ -230,20 +231,29 @@ def _data(sources: Sequence[str], configs: Sequence[Config], data: str | None) -
         if data in KNOWN or data in toy.TOYS:
             return configuration.parse({"data": {"name": data}}).data
         if first is not None:
-            return first.model_copy(update={"path": Path(data)})
+            return first.model_copy(update={"path": Path(data).expanduser().absolute()})
         return configuration.parse({"data": {"name": "folder", "path": data}}).data
     if first is None:
         raise ConfigError(
             f"{sources[0]} holds pictures alone: give the real ones to compare with, --data NAME or --data PATH"
         )
     for other in configs[1:]:
-        for key in ("name", "path", "size", "channels", "only", "limit", "holdout"):
+        for key in ("name", "size", "channels", "only", "limit", "holdout", "split", "column", "path"):
+            if key == "path" and _same_place(other.data.path, first.path):
+                continue
             if getattr(other.data, key) != getattr(first, key):
                 raise ConfigError(
                     f"these models learned from different data (data.{key} is {getattr(first, key)} and "
                     f"{getattr(other.data, key)}); evaluate them apart, or say --data"
                 )
     return first
+
+
+def _same_place(one: Path | None, other: Path | None) -> bool:
+    """Whether two paths, relative or absolute, lead to the same place."""
+    return (
+        one is not None and other is not None and one.expanduser().resolve() == other.expanduser().resolve()
+    )
 
 
 def _npz_shape(source: str) -> tuple[int, ...] | None:
@@ -270,6 +280,7 @@ def _open_samples(
             )
         folder = path.parent if (path.parent / "config.yaml").is_file() else None
         samples = replace(sample_set_of(model, n, seed, progress), folder=folder)
+        samples = replace(samples, labels=by_name(samples.labels, model.classes, reference.classes))
     if tuple(samples.values.shape[1:]) != shape:
         raise ConfigError(
             f"the pictures of {source} are {tuple(samples.values.shape[1:])} and the real ones {shape}; resize them alike"

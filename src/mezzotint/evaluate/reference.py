@@ -9,9 +9,12 @@ from torch import Tensor
 
 from mezzotint.config import Data
 from mezzotint.data import toy
+from mezzotint.data.classes import renumbered
+from mezzotint.data.endings import few
+from mezzotint.data.held_out import split_set
 from mezzotint.data.images import Pictures, load_pictures
 from mezzotint.data.known import flips_by_default
-from mezzotint.data.split import split_set
+from mezzotint.data.splits import ALL, split_of
 from mezzotint.errors import ConfigError, DataError
 from mezzotint.evaluate.judges import cache
 from mezzotint.evaluate.judges.features import Extractor, Features, cached_features
@@ -67,28 +70,35 @@ def open_reference(data: Data, size: tuple[int, int] | None = None, channels: in
     if data.name in toy.TOYS:
         raise ConfigError(f"{data.name} is a set of points; its reference is its exact density")
 
-    def pictures(split: str) -> Pictures:
+    def pictures(split: str | None) -> Pictures:
         return load_pictures(
             data.name,
             data.path,
             split=split,
+            column=data.column,
             size=size or data.size,
             channels=channels or data.channels,
-            limit=data.limit if split == "train" else None,
+            limit=data.limit if split == data.split else None,
             only=data.only,
-            labels=None,  # a judge may know classes that the model was not told of
+            # a judge may know classes that the model was not told of
+            labels=data.labels if isinstance(data.labels, str) else None,
             memory_limit=int(data.memory_gb * 2**30),
         )
 
-    whole = pictures("train")
+    whole = pictures(data.split)
     total = len(whole)
     parts = split_set(total, data.holdout)
     train, train_labels = _take(whole, parts.train)
     learn, learn_labels = _take(whole, torch.arange(total))
-    split = _first_split(pictures, data.path)
+    split = _first_split(pictures, data)
     if split is not None:
-        images, labels = _take(split[1], torch.arange(len(split[1])))
-        unseen, words = images, f"{split[0]} split of {data.name}, {len(images):,} pictures"
+        others, words = _by_name(split[1], whole, f"{split[0]} split of {data.name}")
+        images, labels = _take(split[1], others)
+        words = f"{words}, {len(images):,} pictures"
+        if labels is not None:
+            labels = torch.from_numpy(renumbered(labels.numpy(), split[1].classes, whole.classes))
+            labels = labels if bool((labels >= 0).all()) else None
+        unseen = images
     else:
         unseen, labels = _take(whole, parts.held)
         images, words = unseen, f"part of {data.name} held out of training, {len(unseen):,} pictures"
@@ -112,15 +122,34 @@ def open_reference(data: Data, size: tuple[int, int] | None = None, channels: in
     )
 
 
-def _first_split(pictures: Callable[[str], Pictures], path: Path | None) -> tuple[str, Pictures] | None:
+def _first_split(pictures: Callable[[str], Pictures], data: Data) -> tuple[str, Pictures] | None:
+    """The split to judge by, and its pictures; None where there is none but the one that was trained on."""
+    path = data.path
     if path is not None and path.expanduser().is_file():  # a single file is read whatever the split
         return None
-    for name in ("test", "validation"):
+    for name in ("test", "validation") if data.split != ALL else ():
+        if data.split is not None and split_of(data.split) == name:
+            continue
         try:
             return name, pictures(name)
         except DataError:
             continue
     return None
+
+
+def _by_name(split: Pictures, whole: Pictures, words: str) -> tuple[Tensor, str]:
+    """Which pictures of a split are of classes that training has, and what to call them."""
+    numbers = torch.arange(len(split))
+    if split.labels is None or whole.labels is None:
+        return numbers, words
+    known = torch.from_numpy(renumbered(split.labels.cpu().numpy(), split.classes, whole.classes)) >= 0
+    if bool(known.all()):
+        return numbers, words
+    names = few([split.classes[k] for k in split.labels[~known].unique().tolist()])
+    if not bool(known.any()):
+        return numbers, f"{words}, whose classes ({names}) are none of those trained on and are not used"
+    count = int((~known).sum())
+    return numbers[known], f"{words}, without {count:,} of classes that were not trained on ({names})"
 
 
 def _take(pictures: Pictures, index: Tensor) -> tuple[Tensor, Tensor | None]:

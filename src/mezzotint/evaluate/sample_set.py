@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mezzotint.data.classes import renumbered
 from mezzotint.data.images import load_pictures
+from mezzotint.data.splits import ALL
 from mezzotint.errors import DataError
 from mezzotint.evaluate.reference import MAX_BYTES, SILENT, Progress
 from mezzotint.model.model import Model
@@ -61,29 +63,36 @@ def sample_set_of(
     )
 
 
+def by_name(labels: Tensor | None, names: Sequence[str], classes: Sequence[str]) -> Tensor | None:
+    """Labels (N,) that number `names`, as numbers of `classes` of the same names; None where one of them is not there."""
+    if labels is None:
+        return None
+    numbers = torch.from_numpy(renumbered(labels.cpu().numpy(), names, classes))
+    return numbers if bool((numbers >= 0).all()) else None
+
+
 def read_samples(source: str, shape: tuple[int, ...] | None = None, classes: Sequence[str] = ()) -> SampleSet:
     """Pictures of a folder, decoded to shape (C, H, W), or of an npz file as `mezzotint sample` writes it (its `images`
     uint8 (N, H, W, C), or those of other programs, `arr_0`).
 
     classes: those of the reference. Sub-folders with their names, or `labels` in the file, are taken as what was asked
-    for. Raises DataError.
+    for, joined by name where the file has the names in `classes`. Raises DataError.
     """
     path = Path(source)
     if path.suffix != ".npz":
         channels, size = (None, None) if shape is None else (shape[0], (shape[1], shape[2]))
-        pictures = load_pictures("folder", path, size=size, channels=channels, memory_limit=MAX_BYTES)
-        images, labels = pictures.batch(torch.arange(len(pictures)))
-        class_numbers = {name: number for number, name in enumerate(classes)}
-        if labels is None or not set(pictures.classes) <= class_numbers.keys():
-            return SampleSet(path.name, images, None)
-        return SampleSet(
-            path.name, images, torch.tensor([class_numbers[name] for name in pictures.classes])[labels]
+        pictures = load_pictures(
+            "folder", path, split=ALL, size=size, channels=channels, memory_limit=MAX_BYTES
         )
+        images, labels = pictures.batch(torch.arange(len(pictures)))
+        return SampleSet(path.name, images, by_name(labels, pictures.classes, classes))
     try:
         with np.load(path, allow_pickle=False) as file:
             key = "images" if "images" in file else "arr_0"
             values = torch.from_numpy(file[key])
             labels = torch.from_numpy(file["labels"]).long() if "labels" in file else None
+            if labels is not None and "classes" in file:
+                labels = by_name(labels, file["classes"].tolist(), classes)
     except FileNotFoundError as error:
         raise DataError(f"there is no file {path}; check its name") from error
     except (OSError, ValueError, KeyError, BadZipFile, TypeError) as error:

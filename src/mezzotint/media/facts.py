@@ -9,11 +9,13 @@ from mezzotint.media.medium import MEDIA, Medium, name_by_shape
 @dataclass(frozen=True)
 class Facts:
     """shape: of one thing, (C, H, W) or (2,), before it is coded for the network. classes: their names, in the order of
-    the labels. kind: the row of `MEDIA`; "" takes the one that has such shapes, as model files of format 1 do."""
+    the labels. kind: the row of `MEDIA`; "" takes the one that has such shapes, as model files of format 1 do. empty: the
+    numbers of classes that had nothing to train on; they are never drawn."""
 
     shape: tuple[int, ...]
     classes: tuple[str, ...] = ()
     kind: str = ""
+    empty: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.kind:
@@ -32,4 +34,5 @@ class Facts:
 
     @staticmethod
     def from_json(content: dict[str, Any]) -> "Facts":
-        return Facts(tuple(content["shape"]), tuple(content["classes"]), content.get("kind", ""))
+        empty = tuple(content.get("empty", ()))
+        return Facts(tuple(content["shape"]), tuple(content["classes"]), content.get("kind", ""), empty)

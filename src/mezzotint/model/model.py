@@ -86,7 +86,8 @@ class Model:
         if n < 1:
             raise ConfigError(f"n must be at least 1, not {n}")
         chosen = self.settings(**settings)
-        cond = conditions(label, self.classes, seeds_from(seed, n, torch.device("cpu")))
+        seeds = seeds_from(seed, n, torch.device("cpu"))
+        cond = conditions(label, self.classes, seeds, self.facts.empty)
         return Request(n, label, cond, seed, chosen)
 
     def settings(self, **changes: Any) -> Sample:

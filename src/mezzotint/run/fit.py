@@ -72,6 +72,8 @@ def fit(
         if ranks.first:
             claim(folder, config)
         yield Note(run.describe())
+        for note in run.source.notes:
+            yield Note(note)
         for skipped in run.source.skipped[:5]:
             yield Note(f"skipped {skipped}")
         if len(run.source.skipped) > 5:
@@ -96,9 +98,10 @@ def fit(
 
 def check(config: Config) -> str:
     """All that can go wrong before training, tried without writing anything. Returns a line about the run that would
-    be. Raises ConfigError or DataError."""
+    be, and below it one for every guess about its data. Raises ConfigError or DataError."""
     run = Parts(config, Path("run"), distributed.start())
-    return f"{run.describe()}; first loss {run.rehearse():.4f}"
+    notes = "".join(f"\n{note}" for note in run.source.notes)
+    return f"{run.describe()}; first loss {run.rehearse():.4f}{notes}"
 
 
 class _Training:

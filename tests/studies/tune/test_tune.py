@@ -361,7 +361,7 @@ def test_the_reference_is_of_training_pictures_that_the_judge_has_not_learned(
     plain = tuning_judge.load_pictures
 
     def recorded(*words: Any, **settings: Any) -> Any:
-        splits.append(settings.get("split", "train"))
+        splits.append(settings.get("split") or "train")
         return plain(*words, **settings)
 
     monkeypatch.setattr(tuning_judge, "load_pictures", recorded)

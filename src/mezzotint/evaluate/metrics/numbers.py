@@ -52,10 +52,10 @@ def compare(
     labels: (n,) int64, the class each sample was asked to be; real_labels: (m,) those of the real pictures. Agreement needs
     them, and logits of the data's classes. What cannot be said (of too few pictures, without logits) is left out.
     """
-    if "frechet" in metrics:
+    n, m = len(samples.pool), len(real.pool)
+    if "frechet" in metrics and min(n, m) >= 2:  # of one picture there is no spread
         yield from _frechet(samples.pool, real.pool)
-    if "kernel" in metrics:
-        n, m = len(samples.pool), len(real.pool)
+    if "kernel" in metrics and min(n, m) >= 4:  # its subsets have half of the pictures, two at least
         subsets = random_subsets(n, m, size=min(1000, n // 2, m // 2))  # the half: a whole has no deviation
         kernel = kernel_distance(samples.pool, real.pool, subsets)
         yield _interval("kernel distance", kernel.mean, kernel.std, real=0.0)

@@ -88,7 +88,7 @@ def seen(config: Config, x0: Tensor, facts: Facts) -> Iterator[Finding]:
     if "edm" in (config.diffusion.parameterization, config.diffusion.weight):
         text = f"the data has {std:.2f}, diffusion.sigma_data says {told:g}"
         if abs(std / told - 1) > 0.3:
-            remedy = f"set diffusion.sigma_data={std:.2f}, so that input and target have variance 1"
+            remedy = f"set diffusion.sigma_data={std:.2g}, so that input and target have variance 1"
             yield Finding("warning", "sigma of the data", text, remedy, anchor="blurry-samples")
         else:
             yield Finding("ok", "sigma of the data", text)
@@ -126,9 +126,8 @@ def _nearer_noise(config: Config) -> str:
     if config.sample.spacing == "leading":
         return "set sample.spacing=trailing, which begins at the last timestep"
     if config.diffusion.parameterization == "eps":
-        return (
-            "set diffusion.schedule.zero_terminal_snr=true diffusion.parameterization=v, or 1,000 timesteps"
-        )
+        more = ", or 1,000 timesteps" if chosen.timesteps < 1000 else ""
+        return f"set diffusion.schedule.zero_terminal_snr=true diffusion.parameterization=v{more}"
     return "set diffusion.schedule.zero_terminal_snr=true"
 
 
@@ -217,13 +216,19 @@ def budget(config: Config, source: Source, steps: int | None) -> Iterator[Findin
         fine = False
         remedy = f"train longer (train.steps={2 * FEW_STEPS} at least), or with a smaller train.batch_size"
         yield Finding("warning", "budget", f"{text}: too few to learn much", remedy, anchor="blurry-samples")
-    if finite and epochs > total / 4 and epochs > 1:
+    if not isinstance(source, Points) and epochs > total / 4 and epochs > 1:
         fine = False
-        remedy = "more pictures, data.crop or data.flip, network.dropout=0.1, or a smaller budget"
+        unused = {
+            "data.crop=4": not config.data.crop,
+            "data.flip=true, if mirrored ones belong to the set": not source.augmentation.flip,
+            "network.dropout=0.1": getattr(config.network, "dropout", 1.0) < 0.1,
+        }
+        remedy = ", ".join(["add pictures", *[key for key, free in unused.items() if free]])
+        remedy += ", or train for fewer steps"
         yield Finding(
             "warning",
             "memorization",
-            f"{text}: so few so often are learned by heart",
+            f"{text}: few pictures, seen so often, are memorized",
             remedy,
             anchor="copies-of-the-training-set",
         )
@@ -235,7 +240,10 @@ def budget(config: Config, source: Source, steps: int | None) -> Iterator[Findin
     if reach < 10:
         fine = False
         text = f"{key} averages over {reach:.0f} of {steps:,} steps, next to nothing"
-        yield Finding("warning", "average", text, "set train.ema=0.1", anchor="noise-remains")
+        remedy = "train longer, 100 steps at least" if steps < 100 else "set train.ema=0.1"
+        if train.ema_decay is not None and steps >= 100:
+            remedy = "leave train.ema_decay out, or raise it: 0.99 averages over 100 steps"
+        yield Finding("warning", "average", text, remedy, anchor="noise-remains")
     elif train.ema > 0.2 and train.ema_decay is None:
         fine = False
         text = f"train.ema={train.ema:g} keeps weights from the very beginning in the average"

@@ -6,9 +6,8 @@ paper is named beside them: they are set so that sets known to be good pass.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -16,14 +15,16 @@ from PIL import ExifTags
 from torch import Tensor
 
 from mezzotint.config import Data
-from mezzotint.data import KNOWN, OnDemand, undecoded
+from mezzotint.data import KNOWN, OnDemand
 from mezzotint.data.decode import decode_to
+from mezzotint.data.images import WITHOUT, find
 from mezzotint.data.open import PictureSource
 from mezzotint.data.stream import StreamSource
 from mezzotint.media.facts import Facts
 
 READ = 256  # pictures that are looked at of a set on demand, evenly spread over it
 FILES = 64  # files whose size and colours are looked at, likewise
+CLASSES = "samples-ignore-the-class"
 FLAT = 16  # of 256 grey levels between the darkest and the brightest pixel: there is nothing to see
 
 Level = Literal["ok", "warning", "error"]
@@ -59,8 +60,9 @@ class Survey:
 
     pictures: uint8 (N, C, H, W), as they are before augmentation: all of a set in memory, READ of a larger one, the
     held-out ones of a stream. label: theirs, (N,) int64, or None. held: (N,) bool, those held out. counts: of training
-    pictures by class; empty where nobody has counted. originals: of up to FILES files. folders: that hold files, where
-    they give no classes. skipped: a line for each picture that cannot be read.
+    pictures by class; empty where nobody has counted. originals: of up to FILES files. notes: lines on what was guessed
+    or left out on the way from files to pictures, "what; what to do about it". skipped: a line for each picture that
+    cannot be read.
     """
 
     data: Data
@@ -71,14 +73,14 @@ class Survey:
     held: Tensor
     counts: list[int]
     originals: list[Original]
-    folders: int
     skipped: list[str]
+    notes: Sequence[str] = ()
 
 
 def gather(source: PictureSource | StreamSource, data: Data) -> Survey:
     """Looks at a set once."""
     names, counts = source.facts.classes, list[int]()
-    originals, folders = _originals(source, data)
+    originals = _originals(source, data)
     if isinstance(source, StreamSource):
         raw, label = source.held
         held = torch.ones(len(raw), dtype=torch.bool)
@@ -94,15 +96,26 @@ def gather(source: PictureSource | StreamSource, data: Data) -> Survey:
             counts = torch.bincount(pictures.labels.cpu()[source.kept], minlength=len(names)).tolist()
     label = label.cpu() if names and label is not None else None
     return Survey(
-        data, source.facts, source.total, raw.cpu(), label, held, counts, originals, folders, source.skipped
+        data,
+        source.facts,
+        source.total,
+        raw.cpu(),
+        label,
+        held,
+        counts,
+        originals,
+        source.skipped,
+        source.notes,
     )
 
 
-def _originals(source: PictureSource | StreamSource, data: Data) -> tuple[list[Original], int]:
-    """Pictures as they lie there, those that can be read, and the number of folders that files without classes lie in."""
-    raw = (
-        source.shards.read(source.shards.blocks[0]) if isinstance(source, StreamSource) else _undecoded(data)
-    )
+def _originals(source: PictureSource | StreamSource, data: Data) -> list[Original]:
+    """Pictures as they lie there, those that can be read."""
+    if isinstance(source, StreamSource):
+        raw = source.shards.read(source.shards.blocks[0])
+    else:
+        memory_limit = int(data.memory_gb * 2**30)
+        raw = find(data.name, data.path, data.split, memory_limit, column=data.column, labels=data.labels)
     found = []
     for i in torch.linspace(0, raw.count - 1, min(FILES, raw.count)).long().tolist():
         try:
@@ -110,26 +123,29 @@ def _originals(source: PictureSource | StreamSource, data: Data) -> tuple[list[O
             height, width = image.height, image.width
             if image.getexif().get(ExifTags.Base.Orientation, 1) >= 5:  # lies on its side
                 height, width = width, height
-            found.append(Original(height, width, len(decode_to(image, (64, 64), None)) == 3))
+            found.append(Original(height, width, len(decode_to(image, (64, 64), None, raw.ranges)) == 3))
         except Exception:  # Pillow raises nearly anything; what cannot be read is counted by `skipped`
             continue
-    lost = data.path is not None and raw.labels is None and data.path.is_dir()
-    return found, len({Path(raw.where(i)).parent for i in range(raw.count)}) if lost else 0
-
-
-def _undecoded(data: Data) -> undecoded.Undecoded:
-    if data.path is not None:
-        return undecoded.local(data.path.expanduser(), "train", int(data.memory_gb * 2**30))
-    if data.name == "digits":
-        return undecoded.digits("train")
-    return undecoded.hub(KNOWN[data.name].hub if data.name in KNOWN else data.name, "train")
+    return found
 
 
 def examine(source: PictureSource | StreamSource, data: Data) -> Iterator[Finding]:
     """All findings about a set of pictures."""
     survey = gather(source, data)
-    for check in (unreadable, channels, sizes, repeated, flat, classes, mirrored):
+    for check in (reading, unreadable, channels, sizes, repeated, flat, classes, mirrored):
         yield from check(survey)
+
+
+def reading(survey: Survey) -> Iterator[Finding]:
+    """What was guessed or left out on the way from files to pictures; a warning where something can be done about it."""
+    for note in survey.notes:
+        text, _, remedy = note.partition("; ")
+        if text.startswith(WITHOUT):
+            yield Finding("warning", "classes", text, remedy or "set data.labels=false", anchor=CLASSES)
+        elif remedy:
+            yield Finding("warning", "reading", text, remedy, anchor="pictures-are-skipped")
+        else:
+            yield Finding("ok", "reading", text)
 
 
 def unreadable(survey: Survey) -> Iterator[Finding]:
@@ -140,7 +156,7 @@ def unreadable(survey: Survey) -> Iterator[Finding]:
         return
     level: Level = "error" if bad > len(survey.pictures) else "warning"
     text = f"{bad:,} {files} cannot be read and will be left out; the first is {survey.skipped[0]}"
-    remedy = "remove or mend them, or go on without"
+    remedy = "remove or mend these, or go on without them"
     yield Finding(level, "files", text, remedy, anchor="pictures-are-skipped")
 
 
@@ -165,9 +181,10 @@ def sizes(survey: Survey) -> Iterator[Finding]:
     kept = [s**2 * height * width / (o.height * o.width) for s, o in zip(scales, survey.originals)]
     count, fine = max(len(scales), 1), True
     if (small := sum(scale < 0.75 for scale in scales) / count) > 0.1:
-        fine, middle = False, sorted(min(o.height, o.width) for o in survey.originals)[len(scales) // 2]
+        fine = False
+        shorter = sorted(min(o.height, o.width) for o in survey.originals)[len(scales) // 10]
         text = f"{small:.0%} of the files are smaller than {height}x{width} and are enlarged, hence blurred"
-        remedy = f"set data.size={middle}, the shorter side of the middle one"
+        remedy = f"set data.size={shorter}, the shorter side that nine of ten have, or leave small files out"
         yield Finding("warning", "sizes", text, remedy, anchor="blurry-samples")
     if (cut := sum(part < 0.6 for part in kept) / count) > 0.25:
         fine = False
@@ -176,7 +193,14 @@ def sizes(survey: Survey) -> Iterator[Finding]:
         yield Finding("warning", "sizes", text, remedy, anchor="wrong-crops")
     if fine and survey.originals:
         sides = [side for o in survey.originals for side in (o.height, o.width)]
-        text = f"sides of {min(sides)} to {max(sides)} pixels, fitted into {height}x{width}"
+        alike = {(o.height, o.width) for o in survey.originals}
+        if alike == {(height, width)}:
+            text = f"all {height}x{width}, used as they are"
+        elif len(alike) == 1:
+            text = f"all {max(o.height for o in survey.originals)}x{max(o.width for o in survey.originals)}"
+            text += f", fitted into {height}x{width}"
+        else:
+            text = f"sides of {min(sides)} to {max(sides)} pixels, fitted into {height}x{width}"
         yield Finding("ok", "sizes", text)
 
 
@@ -199,10 +223,10 @@ def repeated(survey: Survey) -> Iterator[Finding]:
         labels: dict[bytes, set[int]] = {}
         for digest, label in zip(digests, survey.label.tolist()):
             labels.setdefault(digest, set()).add(label)
-        if torn := sum(len(of_it) > 1 for of_it in labels.values()):
-            text = f"the same picture lies in two or more classes, {torn:,} times"
+        if conflicting := sum(len(of_it) > 1 for of_it in labels.values()):
+            text = f"the same picture lies in two or more classes, {conflicting:,} times"
             remedy = "keep each in its own class"
-            yield Finding("warning", "labels", text, remedy, anchor="samples-ignore-the-class")
+            yield Finding("warning", "labels", text, remedy, anchor=CLASSES)
 
 
 def flat(survey: Survey) -> Iterator[Finding]:
@@ -219,14 +243,10 @@ def flat(survey: Survey) -> Iterator[Finding]:
 
 
 def classes(survey: Survey) -> Iterator[Finding]:
-    """Empty, rare and far too many classes; and pictures that lost their classes."""
+    """Empty, rare and far too many classes."""
     names, counts = survey.facts.classes, survey.counts
     if not names:
-        if survey.folders > 1 and survey.data.labels is None and survey.data.only is None:
-            text = f"not used, since some of the {survey.folders} folders of pictures lie above others"
-            remedy = "put every picture into the sub-folder of its class, or set data.labels=false"
-            yield Finding("warning", "classes", text, remedy, anchor="samples-ignore-the-class")
-        else:
+        if not any(note.startswith(WITHOUT) for note in survey.notes):
             yield Finding("ok", "classes", "none")
         return
     if not counts:
@@ -237,20 +257,20 @@ def classes(survey: Survey) -> Iterator[Finding]:
         fine = False
         shown = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
         text = f"{len(empty)} of {len(names)} have no picture to train on: {shown}"
-        remedy = "add pictures, or never ask for these"
-        yield Finding("warning", "classes", text, remedy, anchor="samples-ignore-the-class")
+        remedy = "add pictures of these, or leave them out of the set"
+        yield Finding("warning", "classes", text, remedy, anchor=CLASSES)
     present = sorted(count for count in counts if count)
     if len(present) > 1 and survey.total < 5 * len(present):
         fine = False
         text = f"{len(present)} classes for {survey.total:,} pictures: the labels may number the pictures"
         remedy = "check the label column or the folders, or set data.labels=false"
-        yield Finding("warning", "labels", text, remedy, anchor="samples-ignore-the-class")
+        yield Finding("warning", "labels", text, remedy, anchor=CLASSES)
     elif present[-1] > 10 * present[0]:
         fine = False
         rare = names[counts.index(present[0])]
         text = f"from {present[0]:,} pictures ({rare}) to {present[-1]:,}"
         remedy = "add pictures of the rare ones, or take fewer of the others"
-        yield Finding("warning", "class balance", text, remedy, anchor="samples-ignore-the-class")
+        yield Finding("warning", "class balance", text, remedy, anchor=CLASSES)
     if fine:
         yield Finding("ok", "classes", f"{len(names)}, of {present[0]:,} to {present[-1]:,} pictures each")
 

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from mezzotint.config import Data
 from mezzotint.data import toy
+from mezzotint.data.held_out import held_out_count, shuffled
 from mezzotint.data.images import load_pictures
 from mezzotint.data.known import flips_by_default
-from mezzotint.data.split import held_out_count, shuffled
 from mezzotint.evaluate.judges import cache
 from mezzotint.evaluate.judges.features import Features, extract
 from mezzotint.evaluate.metrics.energy import energy_distance
@@ -81,6 +81,9 @@ def training_reference(data: Data, shape: tuple[int, ...]) -> Reference:
     whole = load_pictures(
         data.name,
         data.path,
+        split=data.split,
+        column=data.column,
+        labels=data.labels if isinstance(data.labels, str) else None,
         size=(shape[1], shape[2]),
         channels=shape[0],
         limit=data.limit,
