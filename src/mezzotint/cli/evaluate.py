@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mezzotint.cli import options
-from mezzotint.cli.output import reserve, writing
+from mezzotint.cli.bar import progress
+from mezzotint.cli.output import lasting, reserve, say, writing
+from mezzotint.errors import printable
 
 if TYPE_CHECKING:
     from mezzotint.evaluate.evaluation import Evaluation
@@ -75,7 +76,7 @@ def evaluate(
     found = [one for name in kept for one in _read(Path(name))]
     if fresh:
         chosen = study.USUAL if metrics is None else [word.strip() for word in metrics.split(",")]
-        with _Progress() as progress:
+        with lasting(), _Progress() as bars:
             found += study.evaluate(
                 fresh,
                 n=n,
@@ -84,22 +85,23 @@ def evaluate(
                 data=data,
                 metrics=chosen,
                 device=device or "auto",
-                progress=progress,
+                progress=bars,
             )
     study.refuse_unequal(found)
     for one in found:
         with suppress(OSError):  # somebody else's run
             keep(one)
-    if as_json:
-        print(json.dumps([one.as_json() for one in found], indent=1))
-    else:
-        print("\n".join(table(found)))
     if report is not None:
         from mezzotint.disk.files import write
 
         with writing(report):
-            write(report, page(found).encode())
-        print(f"{report}: numbers, samples, and the real pictures nearest to them", file=sys.stderr)
+            write(report, printable(page(found)).encode())
+        say(f"{report}: numbers, samples, and the real pictures nearest to them", error=True)
+    if as_json:
+        print(json.dumps([one.as_json() for one in found], indent=1), flush=True)  # lost, it is an error
+    else:
+        with lasting():
+            say("\n".join(table(found)))
     return 0
 
 
@@ -155,11 +157,7 @@ class _Progress:
     that --json stays clean."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import Progress
-
-        console = Console(stderr=True, highlight=False)
-        self.bars = Progress(console=console, disable=not console.is_terminal, transient=True)
+        self.bars = progress(error=True)
         self.tasks: dict[str, Any] = {}
         self.first: dict[str, tuple[int, float]] = {}  # parts done, and when: the first one is slower
 
@@ -181,7 +179,7 @@ class _Progress:
             self.first[what] = 0, now  # said once
             left = (now - then) / (done - done_then) * (total - done)
             if left > 2:
-                self.bars.console.print(f"{what}: about {_clock(left)}")
+                say(f"{what}: about {_clock(left)}", error=True)
         self.bars.update(self.tasks[what], completed=done)
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mezzotint.cli import options
-from mezzotint.cli.output import reserve, writing
+from mezzotint.cli.bar import Bar
+from mezzotint.cli.output import lasting, reserve, say, writing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from mezzotint.model.model import Model, Samples
 
 
+@lasting()
 def sample(
     run: options.Run,
     n: Annotated[int, typer.Option("-n", help="how many", min=1)] = 64,
@@ -47,9 +49,6 @@ def sample(
     """
     import time
 
-    from rich.console import Console
-    from rich.progress import Progress
-
     from mezzotint.model.model import load
 
     kind = _kind(format, output)
@@ -63,16 +62,16 @@ def sample(
     labels = model.labels(wanted, n, seed)
     reserve(path, folder=kind == "folder")
     began = time.perf_counter()
-    console = Console(highlight=False)
+    done = 0
     parts: list[list[Tensor]] = []  # of every batch: the states after every step if wanted, and the result
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("sampling", total=total)
+    with Bar() as bar:
         for begin in range(0, n, batch):
             count = min(batch, n - begin)
             part = None if labels is None else labels[begin : begin + count]
             frames = []
             for preview in model.stream(count, label=part, seed=seed + begin, **settings):
-                bar.advance(task)
+                done += 1
+                bar.show("sampling", done, total)
                 if trajectory or kind == "gif":
                     frames.append(preview.state)
             parts.append([*frames, preview.belief])
@@ -82,7 +81,7 @@ def sample(
         _write(path, kind, samples, states, model)
         if trajectory:
             _trajectory(path.with_name(f"{path.stem}-trajectory"), samples, states)
-    print(f"{path}: {n} samples of {model.source} in {time.perf_counter() - began:.1f} s")
+    say(f"{path}: {n} samples of {model.source} in {time.perf_counter() - began:.1f} s")
     return 0
 
 
@@ -167,4 +166,4 @@ def _trajectory(folder: Path, samples: "Samples", states: "list[Tensor]") -> Non
             folder / f"step-{step:04d}.png",
             {**samples.settings, "step_of_sampling": step},
         )
-    print(f"{folder}: the state after each of {len(states)} steps")
+    say(f"{folder}: the state after each of {len(states)} steps")
