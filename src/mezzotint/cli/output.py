@@ -121,6 +121,8 @@ def reserve(path: Path, *, folder: bool = False) -> None:
         place.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=place):
             pass
+        with suppress(FileNotFoundError):
+            path.with_name(f".{path.name}.tmp").lstat()  # too long a name?
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be written ({error.strerror}); choose another place with -o"

@@ -1,5 +1,6 @@
 """mezzotint sample"""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -61,6 +62,8 @@ def sample(
     total = -(-n // batch) * model.settings(**settings).steps
     labels = model.labels(wanted, n, seed)
     reserve(path, folder=kind == "folder")
+    names = _names(path, labels, model, seed, n) if kind == "folder" else []
+    _tell_kept(path, names)
     began = time.perf_counter()
     done = 0
     parts: list[list[Tensor]] = []  # of every batch: the states after every step if wanted, and the result
@@ -78,11 +81,35 @@ def sample(
     *states, values = (_join(frames) for frames in zip(*parts))
     samples = model.samples(values, wanted, seed, settings)
     with writing(path):
-        _write(path, kind, samples, states, model)
+        _write(path, kind, samples, states, model, names)
         if trajectory:
             _trajectory(path.with_name(f"{path.stem}-trajectory"), samples, states)
     say(f"{path}: {n} samples of {model.source} in {time.perf_counter() - began:.1f} s")
     return 0
+
+
+def _names(path: Path, labels: "Tensor | None", model: "Model", seed: int, n: int) -> list[str]:
+    """Of the files of a folder that is there: the seed, and as much of the class's name as the file system takes."""
+    if not model.facts.pictures:
+        return ["points.csv"]
+    most = os.pathconf(path, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255  # bytes
+    names = []
+    for i in range(n):
+        name = f"{seed + i:06d}"
+        if labels is not None and int(labels[i]) < len(model.classes):
+            kept = "".join(c if c.isalnum() else "_" for c in model.classes[int(labels[i])])
+            room = most - len(f".{name}-.png.tmp")  # the name while it is written
+            name += f"-{kept.encode()[:room].decode(errors='ignore')}"
+        names.append(f"{name}.png")
+    return names
+
+
+def _tell_kept(path: Path, names: Sequence[str]) -> None:
+    """Says what an earlier call left in a folder, and what becomes of it."""
+    there = {entry.name for entry in path.iterdir()} if names and path.is_dir() else set()
+    replaced = len(there.intersection(names))
+    if there:
+        say(f"{path} is not empty: {replaced} files are replaced, {len(there) - replaced} others are kept")
 
 
 def _join(parts: "tuple[Tensor, ...]") -> "Tensor":
@@ -113,7 +140,9 @@ def split_label(text: str | None, classes: Sequence[str]) -> Any:
     )
 
 
-def _write(path: Path, kind: str, samples: "Samples", states: "list[Tensor]", model: "Model") -> None:
+def _write(
+    path: Path, kind: str, samples: "Samples", states: "list[Tensor]", model: "Model", names: Sequence[str]
+) -> None:
     import io
 
     import numpy as np
@@ -137,17 +166,13 @@ def _write(path: Path, kind: str, samples: "Samples", states: "list[Tensor]", mo
         case "folder":
             path.mkdir(exist_ok=True)
             if samples.values.ndim == 2:
-                np.savetxt(
-                    path / "points.csv", samples.values.numpy(), delimiter=",", header="x,y", comments=""
-                )
+                np.savetxt(path / names[0], samples.values.numpy(), delimiter=",", header="x,y", comments="")
                 return
             for i in range(len(samples)):
                 settings = {**samples.settings, "seed": int(samples.seeds[i]), "n": 1}
-                name = f"{settings['seed']:06d}"
                 if samples.labels is not None and int(samples.labels[i]) < len(model.classes):
                     settings["label"] = model.classes[int(samples.labels[i])]
-                    name += f"-{''.join(c if c.isalnum() else '_' for c in settings['label'])}"
-                plots.save_png(samples[i], path / f"{name}.png", settings)
+                plots.save_png(samples[i], path / names[i], settings)
 
 
 def _sheet(samples: "Samples", values: "Tensor") -> Any:
@@ -160,6 +185,7 @@ def _trajectory(folder: Path, samples: "Samples", states: "list[Tensor]") -> Non
     from mezzotint import plots
 
     folder.mkdir(exist_ok=True)
+    _tell_kept(folder, [f"step-{step:04d}.png" for step in range(1, len(states) + 1)])
     for step, values in enumerate(states, 1):
         plots.save_png(
             _sheet(samples, values),

@@ -1,5 +1,6 @@
 """How files are written and read: whole or not at all, with checksums, without pickle."""
 
+import errno
 import json
 import os
 import zlib
@@ -21,7 +22,7 @@ def write(path: Path, content: bytes) -> None:
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            _sync(file.fileno())
         temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)  # on a full disk it would be in the way
@@ -30,13 +31,25 @@ def write(path: Path, content: bytes) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Makes names that were just given, by a rename, outlast a power cut."""
+    """Makes names that were just given, by a rename, outlast a power cut, where the file system knows how to."""
     if os.name == "posix":
-        number = os.open(path, os.O_RDONLY)
         try:
-            os.fsync(number)
+            number = os.open(path, os.O_RDONLY)
+        except PermissionError:  # a folder may be writable and not readable
+            return
+        try:
+            _sync(number)
         finally:
             os.close(number)
+
+
+def _sync(number: int) -> None:
+    """fsync, unless the file system has none for such a file: SMB and some FUSE have none for folders."""
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EACCES):
+            raise
 
 
 def write_json(path: Path, content: Any) -> None:
