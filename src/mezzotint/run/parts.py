@@ -1,5 +1,6 @@
 """The things of one run, put together from its configuration: data, network, averages, loss, budget."""
 
+import copy
 import math
 import statistics
 import time
@@ -9,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from mezzotint import build
 from mezzotint.cond import Batch
@@ -17,6 +19,7 @@ from mezzotint.data.batches import check_ranks
 from mezzotint.data.open import Source, open_source
 from mezzotint.diffusion.loss import Objective
 from mezzotint.disk.model_file import Header
+from mezzotint.errors import ConfigError
 from mezzotint.model.device import find_device, find_precision, place
 from mezzotint.model.model import Model
 from mezzotint.train.distributed import Ranks
@@ -86,7 +89,27 @@ class Parts:
         few = self.source.preview(min(8, self.config.train.batch_size))
         loss = held_out_loss(self.averaged, [few]).loss
         next(self.model.stream(1))
+        self._rehearse_batch_norm(few)
         return loss
+
+    def _rehearse_batch_norm(self, few: Batch) -> None:
+        """Raises ConfigError where a batch norm will be given one value a channel, with which there is no variance."""
+        train = self.config.train
+        smallest = train.batch_size // self.ranks.count // train.accumulate  # rows of a call in training
+        if smallest > 1 or not any(
+            isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.state.net.modules()
+        ):
+            return
+        one = (few[0][:1], None if few[1] is None else few[1][:1])
+        try:
+            held_out_loss(self._objective(copy.deepcopy(self.state.net).train()), [one])
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ConfigError(
+                "a batch norm has nothing to compare one value with: a call in training has one picture, and the deepest "
+                "level one pixel; use network.norm=group, or a larger train.batch_size"
+            ) from error
 
     @property
     def steps_an_epoch(self) -> float:
