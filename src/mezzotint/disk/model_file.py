@@ -102,7 +102,9 @@ def check_header(content: dict[str, Any], layout: Layout, path: Path) -> None:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise ModelError(f"{path} is no model file of mezzotint: {place}: {first['msg']}") from error
+        raise ModelError(
+            f"{path} is no model file of mezzotint ({place}: {first['msg']}); take the model.safetensors of a run"
+        ) from error
     network = content["config"].get("network")
     for key, value in network.items() if isinstance(network, dict) else ():
         if isinstance(value, list) and len(value) > MAX_LEVELS:
