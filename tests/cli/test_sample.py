@@ -1,12 +1,16 @@
 """Sampling from the command line: every format, the classes, the seeds, and what the files say of themselves."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers_workshop import Call
+from helpers_small import UNET, write_run
+from helpers_workshop import DIGITS, Call
 from PIL import Image
+
+from mezzotint.media.facts import Facts
 
 SIZE = 64 + 2  # of a digit on a sheet: enlarged eight times, and a gap
 
@@ -177,3 +181,62 @@ def test_a_bare_model_file(mezzotint: Call, desk: Path, monkeypatch: pytest.Monk
 def test_latest_is_the_newest(mezzotint: Call, desk: Path) -> None:
     assert mezzotint("sample", "latest", "-n", 1).code == 0
     assert [path.name for path in desk.glob("*.png")] == ["moons-0.png"]
+
+
+def test_names_of_classes_are_cut_to_what_fits(mezzotint: Call, desk: Path) -> None:
+    """255 bytes, which are 85 letters of some alphabets; and no name is too long to be written."""
+    classes = ("猫" * 90, "cat" * 80, "𐌰" * 70 + "x", "a\nb/..")
+    write_run(desk / "long", Facts((1, 8, 8), classes), network=UNET)
+    answer = mezzotint("sample", "long", "-n", 4, "--class", "all", "--format", "folder", "-o", "many")
+    assert answer.code == 0, answer.err
+    names = sorted(path.name for path in Path("many").iterdir())
+    assert names[0].startswith("000000-猫猫") and names[1].startswith("000001-catcat")
+    assert names[2].startswith("000002-𐌰") and names[3] == "000003-a_b___.png"
+    assert all(240 < len(name.encode()) <= 250 for name in names[:3])
+    assert settings(mezzotint, f"many/{names[2]}")["label"] == classes[2]
+    refused = mezzotint("sample", "long", "-n", 1, "-o", "n" * 250 + ".png")
+    assert refused.code == 2 and "too long" in refused.err, "before sampling"
+
+
+def test_what_an_earlier_call_left_is_said(mezzotint: Call, desk: Path) -> None:
+    words = ("sample", "digits", "--class", "4", "-o", "many", "--format", "folder")
+    assert "not empty" not in mezzotint(*words, "-n", 3).out
+    answer = mezzotint(*words, "-n", 2)
+    assert answer.out.startswith("many is not empty: 2 files are replaced, 1 others are kept\n")
+    mezzotint("sample", "digits", "-n", 1, "--steps", 5, "--trajectory")
+    answer = mezzotint("sample", "digits", "-n", 1, "--steps", 4, "--trajectory")
+    assert "digits-0-trajectory is not empty: 4 files are replaced, 1 others are kept" in answer.out
+
+
+def test_a_path_that_is_not_utf8(mezzotint: Call, desk: Path) -> None:
+    """The pages of a run of such pictures are written, and the run goes on; classes may be called so, too."""
+    photos = desk / os.fsdecode(b"fotos_espa\xf1a")
+    for name in ("caf\udce9", "b\x1b[31mred"):
+        (photos / name).mkdir(parents=True)
+        for i in range(9):
+            Image.new("RGB", (8, 8), (9 * i, i, 3)).save(photos / name / f"{i}.png")
+    words: tuple[object, ...] = (
+        "train",
+        "folder",
+        "--data",
+        photos,
+        "--out",
+        "mine",
+        "--name",
+        "odd",
+        "data.size=8",
+    )
+    words += (*DIGITS, "--batch-size", 4, "network.multipliers=[1]", "network.attention=[]")
+    answer = mezzotint(*words, "--steps", 2)
+    assert answer.code == 0, answer.err
+    assert "\\udcf1" in (desk / "mine/odd/report.html").read_text()
+    resumed = mezzotint(*words, "--steps", 3, "--resume")
+    assert resumed.code == 0 and "going on from step 2" in resumed.out
+    told = mezzotint("info", "mine/odd").out
+    assert "caf\\udce9" in told and "b\\x1b[31mred" in told and "\x1b" not in told
+    assert (
+        mezzotint("sample", "mine/odd", "-n", 2, "--class", "all", "--format", "folder", "-o", "many").code
+        == 0
+    )
+    refused = mezzotint(*words, "--steps", 2, "--name", os.fsdecode(b"espa\xf1a"))
+    assert refused.code == 2 and "not UTF-8" in refused.err

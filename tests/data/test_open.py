@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mezzotint import config
 from mezzotint.cond import Batch
-from mezzotint.data import DataError, stream
+from mezzotint.data import DataError, held_out, stream
 from mezzotint.data.held_out import MAX_HELD_OUT
 from mezzotint.data.open import PictureSource, Points, Source, open_source
 from mezzotint.data.shards import Block, Shards

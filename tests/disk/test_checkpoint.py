@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mezzotint import config
 from mezzotint.build.networks import network
 from mezzotint.disk import files
-from mezzotint.disk.checkpoint import last_checkpoint, load_checkpoint, load_last, save_checkpoint
+from mezzotint.disk.checkpoint import last_checkpoint, load_checkpoint, load_last, load_raw, save_checkpoint
 from mezzotint.disk.model_file import Header, load_weights, read_header, save_model
 from mezzotint.errors import ModelError
 from mezzotint.media.facts import Facts
@@ -380,3 +380,34 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     refused(lambda: load_weights(larger, tmp_path / "none"), "missing")
     path.write_bytes(path.read_bytes()[:-1])
     refused(lambda: load_weights(larger, path), "damaged")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("step", 9), ("step", "3"), ("step", -3), ("until", 1), ("crc32", {}), ("losses", "x")]
+)
+def test_an_edited_state_is_damage(tmp_path: Path, key: str, value: object) -> None:
+    """What a run goes on from is what it wrote: here its own words, as well as its weights."""
+    path = save_checkpoint(tmp_path, advance(new_state(), 3), {"until": 8, "losses": [0.1, 1e-300]}, 2)
+    assert load_checkpoint(path, new_state())["until"] == 8
+    state = json.loads((path / "state.json").read_text())
+    (path / "state.json").write_text(json.dumps({**state, key: value}))
+    refused(lambda: load_checkpoint(path, new_state()), "state.json", "damaged")
+    del state["seal"]  # as 0.1 wrote it
+    (path / "state.json").write_text(json.dumps(state))
+    assert load_checkpoint(path, new_state())["until"] == 8
+
+
+def test_raw_weights_are_compared_with_their_checksum(tmp_path: Path) -> None:
+    state = advance(new_state(), 3)
+    path = save_checkpoint(tmp_path, state, {}, 2)
+    other = new_state(seed=1)
+    load_raw(path, other.net)
+    assert all(
+        torch.equal(a, b) for a, b in zip(other.net.state_dict().values(), state.net.state_dict().values())
+    )
+    content = bytearray((path / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (path / "model.safetensors").write_bytes(bytes(content))
+    refused(lambda: load_raw(path, other.net), "checksum differs")
+    (path / "state.json").unlink()
+    refused(lambda: load_raw(path, other.net), "damaged or incomplete")

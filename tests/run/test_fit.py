@@ -471,3 +471,18 @@ def test_rows_and_sheets_are_told_as_they_are_written(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [event.row for event in events if isinstance(event, Logged)] == rows
     assert [event.step for event in events if isinstance(event, Sheet)] == [5, 10]
+
+
+def test_a_batch_norm_of_one_value_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    """Not by PyTorch's own words, with the directory claimed."""
+    four_levels = {"network": {**BATCH_NORM["network"], "levels": 4}}  # of 8 pixels, 1 is left
+    for train in ({"batch_size": 1}, {"batch_size": 4, "accumulate": 4}):
+        config = make(PICTURES, four_levels, **train)
+        with pytest.raises(ConfigError, match=r"network\.norm=group"):
+            run(config, tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+        group = {"network": {**four_levels["network"], "norm": "group"}}
+        assert run(make(PICTURES, group, **train, steps=1), tmp_path / f"group{len(train)}")[0].finished
+    assert run(make(PICTURES, BATCH_NORM, batch_size=1, steps=2), tmp_path / "two")[0].finished, (
+        "4 x 4 pixels"
+    )

@@ -13,6 +13,7 @@ from mezzotint import __version__
 from mezzotint.cli.doctor import doctor
 from mezzotint.cli.evaluate import evaluate
 from mezzotint.cli.inspect import info, listing
+from mezzotint.cli.output import give_up, keep_numbers, say
 from mezzotint.cli.report import report
 from mezzotint.cli.sample import sample
 from mezzotint.cli.serve import serve
@@ -21,6 +22,7 @@ from mezzotint.cli.sweep import sweep
 from mezzotint.cli.train import train
 from mezzotint.cli.tune import tune
 from mezzotint.cli.ui import ui
+from mezzotint.errors import printable
 
 app = typer.Typer(
     name="mezzotint",
@@ -50,17 +52,18 @@ app.command("list")(listing)
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs a command and leaves with the design's exit codes: 0 done; 1 failed; 2 usage or config; 3 data, checkpoint
-    or model; 4 an extra is not installed; 130 and 143 interrupted after saving."""
+    or model; 4 an extra is not installed; 129, 130 and 143 interrupted after saving."""
+    keep_numbers()
     words = list(sys.argv[1:] if arguments is None else arguments)
     verbose = "--verbose" in words
     words = [word for word in words if word != "--verbose"] or ["--help"]
     if words == ["--version"]:
-        print(f"mezzotint {__version__}")
+        say(f"mezzotint {__version__}")
         sys.exit(0)
     for stream in (sys.stdout, sys.stderr):  # a file's name may hold what the terminal cannot show
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    warnings.formatwarning = lambda message, *where: f"mezzotint: {message}\n"
+    warnings.formatwarning = lambda message, *where: f"mezzotint: {printable(str(message))}\n"
     try:
         code = app(words, prog_name="mezzotint", standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):
@@ -69,7 +72,10 @@ def main(arguments: list[str] | None = None) -> None:
         if verbose:
             raise
         code, text = explain(error)
-        print(f"mezzotint: {text}", file=sys.stderr)
+        say(f"mezzotint: {text}", error=True)
+    if give_up(sys.stdout) and not code:
+        say("mezzotint: the output cannot be written; make room, or give it another place", error=True)
+        code = 1
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -87,6 +93,8 @@ def explain(error: Exception) -> tuple[int, str]:
     from mezzotint.data import DataError, MissingExtra
 
     match error:
+        case BrokenPipeError():
+            return 1, "nobody reads the output any more"
         case DataError() | ModelError():
             return 3, line
         case MissingExtra():

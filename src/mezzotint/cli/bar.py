@@ -1,17 +1,35 @@
-"""A bar for what is going on, beside lines that stay."""
+"""Bars for what is going on, beside lines that stay."""
 
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+from mezzotint.cli.output import say
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+def progress(*, error: bool = False) -> "Progress":
+    """Bars that are gone when they are done, on a terminal; elsewhere nothing. error: on stderr."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    console = Console(highlight=False, stderr=error)
+    return Progress(
+        TextColumn("{task.description}", markup=False),  # names may hold [brackets]
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
 
 
 class Bar:
     """One bar on a terminal for what is going on; elsewhere nothing but the lines."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import Progress
-
-        console = Console(highlight=False)
-        self.bar = Progress(console=console, disable=not console.is_terminal, transient=True)
+        self.bar = progress()
         self.task = self.bar.add_task("")
 
     def __enter__(self) -> Self:
@@ -25,7 +43,4 @@ class Bar:
         self.bar.update(self.task, description=what, completed=done, total=total)
 
     def say(self, text: str) -> None:
-        if self.bar.console.is_terminal:
-            self.bar.console.print(text, soft_wrap=True)
-        else:
-            print(text, flush=True)
+        say(text)  # on a terminal, the bar moves aside

@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mezzotint.cli import options
-from mezzotint.cli.output import reserve, writing
+from mezzotint.cli.bar import progress
+from mezzotint.cli.output import lasting, reserve, say, writing
+from mezzotint.errors import printable
 
 if TYPE_CHECKING:
     from mezzotint.evaluate.evaluation import Evaluation
@@ -92,7 +93,7 @@ def evaluate(
     evaluations = [one for name in files for one in _read(Path(name))]
     if sources_to_measure:
         names = study.DEFAULT_METRICS if metrics is None else [word.strip() for word in metrics.split(",")]
-        with _Progress() as progress:
+        with lasting(), _Progress() as bars:
             evaluations += study.evaluate(
                 sources_to_measure,
                 n=n,
@@ -101,25 +102,28 @@ def evaluate(
                 data=data,
                 metrics=names,
                 device=device or "auto",
-                progress=progress,
+                progress=bars,
             )
     study.refuse_unequal(evaluations)
     for one in evaluations:
         with suppress(OSError):  # somebody else's run
             keep(one)
-    if as_json:
-        print(json.dumps([one.as_json() for one in evaluations], indent=1))
-    else:
-        print("\n".join(table(evaluations)))
     if report is not None:
         from mezzotint.disk.files import write
 
         with writing(report):
-            write(report, page(evaluations).encode())
-        print(
+            write(report, printable(page(evaluations)).encode())
+        say(
             f"{report}: numbers and samples; nearest training pictures where memorization was measured",
-            file=sys.stderr,
+            error=True,
         )
+    if as_json:
+        print(
+            json.dumps([one.as_json() for one in evaluations], indent=1), flush=True
+        )  # lost, it is an error
+    else:
+        with lasting():
+            say("\n".join(table(evaluations)))
     return 0
 
 
@@ -177,11 +181,7 @@ class _Progress:
     that --json stays clean."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import Progress
-
-        console = Console(stderr=True, highlight=False)
-        self.bars = Progress(console=console, disable=not console.is_terminal, transient=True)
+        self.bars = progress(error=True)
         self.tasks: dict[str, Any] = {}
         self.first: dict[str, tuple[int, float]] = {}  # parts done, and when: the first one is slower
 
@@ -203,7 +203,7 @@ class _Progress:
             self.first[what] = 0, now  # said once
             left = (now - then) / (done - done_then) * (total - done)
             if left > 2:
-                self.bars.console.print(f"{what}: about {_clock(left)}")
+                say(f"{what}: about {_clock(left)}", error=True)
         self.bars.update(self.tasks[what], completed=done)
 
 

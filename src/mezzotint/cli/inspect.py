@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from mezzotint.errors import printable
+
 
 def info(
     file: Annotated[
@@ -27,12 +29,13 @@ def info(
 
     path = find(file)
     header = read_header(path)
-    classes = ", ".join(header.facts.classes) or "none"
-    print(f"model     {path}\nweights   {header.weights} at step {header.step:,}")
+    classes = ", ".join(printable(name, keep="") for name in header.facts.classes) or "none"
+    print(f"model     {printable(str(path), keep='')}")
+    print(f"weights   {printable(header.weights, keep='')} at step {header.step:,}")
     print(f"makes     {header.facts}")
     print(f"classes   {classes}")
     print(f"network   {header.config.network.kind}, {_parameters(path):,} parameters\n")
-    print(configuration.dump(header.config), end="")
+    print(printable(configuration.dump(header.config)), end="")
     return 0
 
 
@@ -56,7 +59,7 @@ def _picture(path: Path) -> int:
         raise ModelError(f"{path} cannot be read as a picture; check the name ({error})") from error
     if settings is None:
         raise ModelError(f"{path} carries no settings; only PNGs written by mezzotint do")
-    print(json.dumps(settings, indent=1, ensure_ascii=False))
+    print(printable(json.dumps(settings, indent=1, ensure_ascii=False)))
     return 0
 
 
@@ -84,7 +87,7 @@ def listing(
             head, rows = _recipes()
         case _:
             raise typer.BadParameter(f"list models, samplers, datasets or recipes, not {what!r}")
-    lines = [head, *([str(cell) for cell in row] for row in rows)]
+    lines = [head, *([printable(str(cell), keep="") for cell in row] for row in rows)]
     widths = [max(len(cell) for cell in column) for column in zip(*lines)]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())

@@ -1,11 +1,117 @@
-"""Where a command writes what it made."""
+"""Where a command writes what it made, and how it says what it does: no terminal, pipe or disk that is gone ends work."""
 
+import os
+import signal
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
-from mezzotint.errors import ConfigError, RunError
+from mezzotint.errors import ConfigError, RunError, printable
+
+
+def say(text: str, *, error: bool = False) -> None:
+    """Prints lines for people, or drops them where they cannot be written. error: to stderr."""
+    stream = sys.stderr if error else sys.stdout
+    if stream is None:
+        return
+    with suppress(OSError, ValueError):  # ValueError: the stream was closed
+        print(printable(text), file=stream, flush=True)
+
+
+class Lasting:
+    """A stream that takes what cannot be written, and drops it: a closed terminal or pipe, a full disk."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def lasting() -> Iterator[None]:
+    """Within, nothing that is printed, by whatever library, ends the work. As a decorator: of a command that works long."""
+    out, err = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (None if stream is None else Lasting(stream) for stream in (out, err))
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = out, err
+        for stream in (out, err):
+            give_up(stream)
+
+
+def give_up(stream: Any) -> bool:
+    """Whether what a stream still holds cannot be written. It is then let go, so that Python does not fail over it at its
+    end."""
+    try:
+        if stream is not None:
+            stream.flush()
+    except ValueError:
+        return False
+    except OSError:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return True
+    return False
+
+
+def keep_numbers() -> None:
+    """Opens the three standard streams where they are closed, so that no file of ours gets the number of one."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+@contextmanager
+def stopping(words: str) -> Iterator[list[int]]:
+    """Within, the first Ctrl-C, SIGTERM or SIGHUP (a closed terminal) is put into the list that is given, and said; a
+    second one raises KeyboardInterrupt. A SIGHUP that was to be ignored (`nohup`) stays so, and is never the second:
+    a terminal that closes may send two."""
+    received: list[int] = []
+    hangup = getattr(signal, "SIGHUP", None)  # none on Windows
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        if received and number == hangup:
+            return
+        if received and number == signal.SIGTERM and "LOCAL_RANK" in os.environ:
+            return  # torchrun passes a Ctrl-C on as SIGTERM, after the terminal has
+        received.append(number)
+        if len(received) > 1:
+            raise KeyboardInterrupt
+        if first_process():
+            with suppress(OSError):  # not print, which a signal may have interrupted
+                os.write(2, f"\n{words}\n".encode())
+
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+        numbers.append(hangup)
+    previous = {number: signal.signal(number, receive) for number in numbers}
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def first_process() -> bool:
+    """Whether this is the one that speaks, of several that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def reserve(path: Path, *, folder: bool = False) -> None:
@@ -15,6 +121,8 @@ def reserve(path: Path, *, folder: bool = False) -> None:
         place.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=place):
             pass
+        with suppress(FileNotFoundError):
+            path.with_name(f".{path.name}.tmp").lstat()  # too long a name?
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be written ({error.strerror}); choose another place with -o"

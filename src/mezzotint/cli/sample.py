@@ -1,19 +1,25 @@
 """mezzotint sample"""
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mezzotint.cli import options
-from mezzotint.cli.output import reserve, writing
+from mezzotint.cli.bar import Bar
+from mezzotint.cli.output import lasting, reserve, say, writing
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mezzotint.model.model import Model, Samples
+    from mezzotint.model.model import Model
+    from mezzotint.model.request import Request
+    from mezzotint.model.samples import Samples
 
 
+@lasting()
 def sample(
     run: options.Run,
     n: Annotated[int, typer.Option("-n", help="number of pictures", min=1)] = 64,
@@ -58,9 +64,6 @@ def sample(
     """
     import time
 
-    from rich.console import Console
-    from rich.progress import Progress
-
     from mezzotint.conditions.labels import split
     from mezzotint.model.model import load
 
@@ -73,26 +76,52 @@ def sample(
     batch = batch or model.batch
     total = -(-n // batch) * request.settings.steps
     reserve(path, folder=kind == "folder")
+    names = _names(path, request, model) if kind == "folder" else []
+    _tell_kept(path, names)
     began = time.perf_counter()
-    console = Console(highlight=False)
+    done = 0
     parts: list[list[Tensor]] = []  # of every batch: the states after every step if wanted, and the result
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("sampling", total=total)
+    with Bar() as bar:
         for part in request.parts(batch):
             frames = []
             for preview in model.previews(part):
-                bar.advance(task)
+                done += 1
+                bar.show("sampling", done, total)
                 if trajectory or kind == "gif":
                     frames.append(preview.state)
             parts.append([*frames, preview.belief])
     *states, values = (_join(frames) for frames in zip(*parts))
     samples = model.finish(request, values)
     with writing(path):
-        _write(path, kind, samples, states, model)
+        _write(path, kind, samples, states, model, names)
         if trajectory:
             _trajectory(path.with_name(f"{path.stem}-trajectory"), samples, states)
-    print(f"{path}: {n} samples of {model.source} in {time.perf_counter() - began:.1f} s")
+    say(f"{path}: {n} samples of {model.source} in {time.perf_counter() - began:.1f} s")
     return 0
+
+
+def _names(path: Path, request: "Request", model: "Model") -> list[str]:
+    """Of the files of a folder that is there: the seed, and as much of the class's name as the file system takes."""
+    if model.medium.table is not None:
+        return ["points.csv"]
+    most = os.pathconf(path, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255  # bytes
+    names, labels = [], request.cond.label
+    for i in range(request.n):
+        name = f"{request.seed + i:06d}"
+        if labels is not None and int(labels[i]) < len(model.classes):
+            kept = "".join(c if c.isalnum() else "_" for c in model.classes[int(labels[i])])
+            room = most - len(f".{name}-.png.tmp")  # the name while it is written
+            name += f"-{kept.encode()[:room].decode(errors='ignore')}"
+        names.append(f"{name}.png")
+    return names
+
+
+def _tell_kept(path: Path, names: Sequence[str]) -> None:
+    """Says what an earlier call left in a folder, and what becomes of it."""
+    there = {entry.name for entry in path.iterdir()} if names and path.is_dir() else set()
+    replaced = len(there.intersection(names))
+    if there:
+        say(f"{path} is not empty: {replaced} files are replaced, {len(there) - replaced} others are kept")
 
 
 def _join(parts: "tuple[Tensor, ...]") -> "Tensor":
@@ -116,7 +145,9 @@ def _kind(format: str | None, output: Path | None) -> str:
     return format or ending[1:] or ("png" if output is None else "folder")
 
 
-def _write(path: Path, kind: str, samples: "Samples", states: "list[Tensor]", model: "Model") -> None:
+def _write(
+    path: Path, kind: str, samples: "Samples", states: "list[Tensor]", model: "Model", names: Sequence[str]
+) -> None:
     import io
 
     import numpy as np
@@ -141,15 +172,13 @@ def _write(path: Path, kind: str, samples: "Samples", states: "list[Tensor]", mo
         case "folder":
             path.mkdir(exist_ok=True)
             if samples.medium.table is not None:
-                write(path / "points.csv", samples.medium.table(samples.values).encode())
+                write(path / names[0], samples.medium.table(samples.values).encode())
                 return
             for i in range(len(samples)):
                 settings = {**samples.settings, "seed": int(samples.seeds[i]), "n": 1}
-                name = f"{settings['seed']:06d}"
                 if samples.labels is not None and int(samples.labels[i]) < len(model.classes):
                     settings["label"] = model.classes[int(samples.labels[i])]
-                    name += f"-{''.join(c if c.isalnum() else '_' for c in settings['label'])}"
-                plots.save_png(samples[i], path / f"{name}.png", settings)
+                plots.save_png(samples[i], path / names[i], settings)
 
 
 def _sheet(samples: "Samples", values: "Tensor") -> Any:
@@ -162,10 +191,11 @@ def _trajectory(folder: Path, samples: "Samples", states: "list[Tensor]") -> Non
     from mezzotint import plots
 
     folder.mkdir(exist_ok=True)
+    _tell_kept(folder, [f"step-{step:04d}.png" for step in range(1, len(states) + 1)])
     for step, values in enumerate(states, 1):
         plots.save_png(
             _sheet(samples, values),
             folder / f"step-{step:04d}.png",
             {**samples.settings, "step_of_sampling": step},
         )
-    print(f"{folder}: the state after each of {len(states)} steps")
+    say(f"{folder}: the state after each of {len(states)} steps")

@@ -1,11 +1,22 @@
 """mezzotint serve"""
 
+import logging
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mezzotint.cli import options
+from mezzotint.cli.output import say
+from mezzotint.errors import printable
+
+
+class _Printable(logging.Formatter):
+    """Names and errors of files may hold control characters."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def serve(
@@ -69,7 +80,6 @@ def serve(
       mezzotint serve digits moons --port 8080 --log inferences.jsonl
       mezzotint serve digits --host 0.0.0.0 --token 0123456789abcdef
     """
-    import logging
     from importlib.util import find_spec
 
     from mezzotint.errors import MissingExtra
@@ -91,6 +101,13 @@ def serve(
         weights=weights,
         limits=make_limits(**{name: value for name, value in limits.items() if value is not None}),
     )
-    logging.basicConfig(format="mezzotint: %(message)s")
+    if token not in (None, "none") and any(word.split("=")[-1] == token for word in sys.argv):
+        say(
+            "mezzotint: other users see the token in the list of processes; MEZZOTINT_TOKEN hides it",
+            error=True,
+        )
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Printable("mezzotint: %(message)s"))
+    logging.basicConfig(handlers=[handler])
     run(settings, host, port, proxy)
     return 0

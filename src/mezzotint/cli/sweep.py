@@ -1,17 +1,15 @@
 """mezzotint sweep"""
 
-import os
-import signal
-from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
 
 from mezzotint.cli import options
+from mezzotint.cli.output import lasting, reserve, say, stopping, writing
 
 
+@lasting()
 def sweep(
     source: Annotated[
         str, typer.Argument(metavar="SWEEP.yaml", help="file of a sweep, or name of a bundled one")
@@ -41,36 +39,24 @@ def sweep(
     ordinary run of every trained cell.
     """
     from mezzotint.cli.bar import Bar
-    from mezzotint.cli.output import reserve, writing
     from mezzotint.studies.sweep import cells as study
     from mezzotint.studies.sweep.plan import read_plan
     from mezzotint.studies.sweep.table import publish, text, verdict
 
     plan = read_plan(source)
     trained = sum(cell.config is not None for cell in plan.cells)
-    print(
+    say(
         f"{trained} cells to train, {len(plan.points)} ways to sample each, {plan.n:,} pictures a row; "
-        "the time left is shown after the first cell",
-        flush=True,
+        "the time left is shown after the first cell"
     )
     if dry_run:
         for cell in plan.cells:
-            print(f"  {cell.point.name}" + (f"  impossible: {cell.failed}" if cell.failed else ""))
-        print("each sampled by: " + ", ".join(point.name for point in plan.points))
+            say(f"  {cell.point.name}" + (f"  impossible: {cell.failed}" if cell.failed else ""))
+        say("each sampled by: " + ", ".join(point.name for point in plan.points))
         return 0
     out = Path("sweeps") / Path(source).stem if out is None else out
     reserve(out, folder=True)
-    received: list[int] = []
-
-    def ask_to_stop(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        if len(received) > 1:
-            raise KeyboardInterrupt
-        with suppress(OSError):  # not print, which a signal may have interrupted
-            os.write(2, b"\nsaving after this step or row; once more stops at once\n")
-
-    previous = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with stopping("saving after this step or row; once more stops at once") as received:
         with writing(out), Bar() as bar:
             for update in study.sweep(
                 plan,
@@ -89,10 +75,7 @@ def sweep(
         rows = study.read_rows(out)
         with writing(out):
             paths = publish(plan, rows, out)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
     if received:
         return 128 + received[0]
-    print("\n".join(["", *text(rows), "", verdict(rows), *map(str, paths)]))
+    say("\n".join(["", *text(rows), "", verdict(rows), *map(str, paths)]))
     return 0

@@ -1,18 +1,16 @@
 """mezzotint train"""
 
-import os
-import signal
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mezzotint.cli import options
+from mezzotint.cli.output import first_process, lasting, say, stopping
+from mezzotint.errors import printable
 
 if TYPE_CHECKING:
     from mezzotint.config import Config
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from mezzotint.run.track import Tracker
 
 
+@lasting()
 def train(
     source: options.Source,
     overrides: options.Overrides = None,
@@ -94,46 +93,31 @@ def train(
     from mezzotint.run.fit import fit
     from mezzotint.train.distributed import leave
 
-    received: list[int] = []
-
-    def ask_to_stop(number: int, frame: FrameType | None) -> None:
-        if received and number == signal.SIGTERM and "LOCAL_RANK" in os.environ:
-            return  # torchrun passes a Ctrl-C on as SIGTERM, after the terminal has
-        received.append(number)
-        if len(received) > 1:
-            raise KeyboardInterrupt
-        if not _first():
-            return
-        with suppress(OSError):  # not print, which a signal may have interrupted
-            os.write(2, b"\nsaving after this step; once more stops at once, at the last checkpoint\n")
-
     trackers = []
-    if track and _first():
+    if track and first_process():
         from mezzotint.run.track import open_trackers
 
         trackers = open_trackers(track, folder, config.model_dump(mode="json"), name)
-    judge = _judge_of(config) if config.train.evaluate_every and _first() else None
-    previous = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        events = fit(
-            config,
-            folder,
-            overwrite=overwrite,
-            resume=resume,
-            watch=watch,
-            stop=lambda: bool(received),
-            judge=judge,
-        )
-        done = _follow(events, folder, trackers)
-    except KeyboardInterrupt:
-        _say("stopped at once; the same command goes on from the last checkpoint")
-        return 128 + received[-1]
-    finally:
-        for tracker in trackers:
-            tracker.close()
-        leave()
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    judge = _judge_of(config) if config.train.evaluate_every and first_process() else None
+    with stopping("saving after this step; once more stops at once, at the last checkpoint") as received:
+        try:
+            events = fit(
+                config,
+                folder,
+                overwrite=overwrite,
+                resume=resume,
+                watch=watch,
+                stop=lambda: bool(received),
+                judge=judge,
+            )
+            done = _follow(events, folder, trackers)
+        except KeyboardInterrupt:
+            _say("stopped at once; the same command goes on from the last checkpoint")
+            return 128 + received[-1]
+        finally:
+            for tracker in trackers:
+                tracker.close()
+            leave()
     if not done.finished:
         _say(f"saved at step {done.step:,} of {done.until:,}; the same command goes on from there")
         return 128 + received[0]
@@ -157,7 +141,7 @@ def _judge_of(config: "Config") -> "Callable[[Model], dict[str, float]]":
 
 def _afterwards(folder: Path) -> None:
     """After the end: are the samples copies? And the report of the run."""
-    if not _first():
+    if not first_process():
         return
     from mezzotint.errors import RunError
     from mezzotint.evaluate.copies import look_for_copies
@@ -185,8 +169,7 @@ def _dry_run(config: "Config") -> int:
     from mezzotint.run.fit import check
 
     found = check(config)
-    print(dump(config), end="")
-    print("\n".join(f"# {line}" for line in found.splitlines()))
+    say("\n".join([dump(config).rstrip("\n"), *(f"# {line}" for line in found.splitlines())]))
     return 0
 
 
@@ -205,7 +188,7 @@ def _follow(events: Iterable["Event"], folder: Path, trackers: Sequence["Tracker
         TimeRemainingColumn(compact=True),
         TextColumn("left"),
         console=console,
-        disable=not console.is_terminal or not _first(),
+        disable=not console.is_terminal or not first_process(),
         expand=True,
     )
     task = None
@@ -243,18 +226,9 @@ def _follow(events: Iterable["Event"], folder: Path, trackers: Sequence["Tracker
 
 
 def _say(line: str) -> None:
-    """Prints, also where nobody reads any more: Ctrl-C ends the `| tee` behind us first, and the run is still to save.
-    Of several processes the first one speaks."""
-    if not _first():
-        return
-    try:
-        print(line, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _first() -> bool:
-    return os.environ.get("RANK", "0") == "0"
+    """Of several processes the first one speaks."""
+    if first_process():
+        say(line)
 
 
 def _clock(seconds: float) -> str:
@@ -264,6 +238,6 @@ def _clock(seconds: float) -> str:
 
 
 def _log(folder: Path, line: str) -> None:
-    if folder.is_dir() and _first():
-        with (folder / "log.txt").open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+    if folder.is_dir() and first_process():
+        with suppress(OSError), (folder / "log.txt").open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {printable(line, keep='')}\n")

@@ -6,6 +6,7 @@ import typer
 
 from mezzotint.cli import options
 from mezzotint.cli.bar import Bar
+from mezzotint.cli.output import lasting, say
 
 if TYPE_CHECKING:
     from mezzotint.studies.tune.search import Outcome, Trial, TrialDone
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 NAMES = {"frechet": "Fréchet distance", "energy": "energy distance"}
 
 
+@lasting()
 def tune(
     run: options.Run,
     calls: Annotated[
@@ -79,7 +81,7 @@ def tune(
                         progress.say(line(event))
                     case Outcome():
                         progress.clear()
-                        print("\n".join(table(event)))
+                        say("\n".join(table(event)))
         except KeyboardInterrupt:
             if best is not None:
                 progress.say(f"stopped; the best so far, not written: {describe(best.trial)}")
@@ -170,7 +172,7 @@ class _Progress(Bar):
         if what != self.what:
             self.what = what
             if not self.bar.console.is_terminal and not what.startswith("sampling"):
-                print(what, flush=True)
+                say(what)
         self.show(what, done, total)
 
     def clear(self) -> None:

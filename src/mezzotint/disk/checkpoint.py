@@ -14,12 +14,14 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
-from torch import Tensor
+from torch import Tensor, nn
 
-from mezzotint.disk.files import sync_folder, tensors, write, write_json
+from mezzotint.disk.files import is_broken, sealed, sync_folder, tensors, write, write_json
 from mezzotint.disk.model_file import fill
 from mezzotint.errors import ModelError
 from mezzotint.train.loop import State
+
+DAMAGE = (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 def save_checkpoint(
@@ -47,7 +49,7 @@ def save_checkpoint(
     try:
         for name, content in files.items():
             write(temporary / name, content)
-        write_json(temporary / "state.json", {"step": state.step, "crc32": checksums, **extra})
+        write_json(temporary / "state.json", sealed({"step": state.step, "crc32": checksums, **extra}))
     except OSError:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -109,6 +111,8 @@ def load_checkpoint(path: Path, state: State) -> dict[str, Any]:
     files = {}
     try:
         content = json.loads((path / "state.json").read_text())
+        if is_broken(content) or path.name != f"step-{content['step']:07d}":
+            raise ModelError(f"the checkpoint file {path / 'state.json'} is damaged: its checksum differs")
         for name, expected in content["crc32"].items():
             files[name] = (path / name).read_bytes()
             if zlib.crc32(files[name]) != expected:
@@ -116,7 +120,9 @@ def load_checkpoint(path: Path, state: State) -> dict[str, Any]:
         weights, averages, moments = (
             load(files[f"{name}.safetensors"]) for name in ("model", "ema", "optim")
         )
-    except (OSError, SafetensorError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except ModelError:
+        raise
+    except DAMAGE as error:
         raise ModelError(f"the checkpoint {path} is damaged or incomplete ({error})") from error
     fill(state.net, weights, path)
     for average in state.averages:
@@ -126,6 +132,21 @@ def load_checkpoint(path: Path, state: State) -> dict[str, Any]:
     _load_moments(state.optimizer, moments)
     state.step = content["step"]
     return content
+
+
+def load_raw(path: Path, net: nn.Module) -> None:
+    """Fills a network with the weights of a checkpoint. Raises ModelError."""
+    file = path / "model.safetensors"
+    try:
+        whole = file.read_bytes()
+        if zlib.crc32(whole) != json.loads((path / "state.json").read_text())["crc32"][file.name]:
+            raise ModelError(f"the checkpoint file {file} is damaged: its checksum differs")
+        weights = load(whole)
+    except ModelError:
+        raise
+    except DAMAGE as error:
+        raise ModelError(f"the checkpoint {path} is damaged or incomplete ({error})") from error
+    fill(net, weights, file)
 
 
 def _moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

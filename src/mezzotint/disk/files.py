@@ -1,7 +1,9 @@
 """How files are written and read: whole or not at all, with checksums, without pickle."""
 
+import errno
 import json
 import os
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ def write(path: Path, content: bytes) -> None:
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            _sync(file.fileno())
         temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)  # on a full disk it would be in the way
@@ -30,26 +32,81 @@ def write(path: Path, content: bytes) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Makes names that were just given, by a rename, outlast a power cut."""
+    """Makes names that were just given, by a rename, outlast a power cut, where the file system knows how to."""
     if os.name == "posix":
-        number = os.open(path, os.O_RDONLY)
         try:
-            os.fsync(number)
+            number = os.open(path, os.O_RDONLY)
+        except PermissionError:  # a folder may be writable and not readable
+            return
+        try:
+            _sync(number)
         finally:
             os.close(number)
+
+
+def _sync(number: int) -> None:
+    """fsync, unless the file system has none for such a file: SMB and some FUSE have none for folders."""
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EACCES):
+            raise
 
 
 def write_json(path: Path, content: Any) -> None:
     write(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
+Layout = dict[str, tuple[str, tuple[int, ...]]]  # of a file's tensors: name -> type and shape
+DTYPES = {  # as safetensors spells them
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+MAX_HEADER_BYTES = 2**24
+
+
 def tensors(named: dict[str, Tensor], header: dict[str, Any] | None = None) -> bytes:
     """Safetensors bytes. The header is one JSON string under one key, since several keys have no fixed order; it is
-    given the checksum of the tensors, since the format has none."""
+    given the checksum of the tensors, since the format has none, and one of all the rest, itself included."""
     ready = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in named.items()}
     if header is None:
         return save(ready)
-    return save(ready, {"mezzotint": json.dumps({**header, "crc32": _crc32(ready)})})
+    layout = {name: (DTYPES[tensor.dtype], tuple(tensor.shape)) for name, tensor in ready.items()}
+    return save(ready, {"mezzotint": json.dumps(sealed({**header, "crc32": _crc32(ready)}, layout))})
+
+
+def sealed(content: dict[str, Any], layout: Layout | None = None) -> dict[str, Any]:
+    """JSON with the checksum of what it says, and of the names, types and shapes of tensors beside it."""
+    return {**content, "seal": _seal(content, layout)}
+
+
+def is_broken(content: dict[str, Any], layout: Layout | None = None) -> bool:
+    """Whether JSON says other things than when it was sealed; False where it never was (by 0.1)."""
+    rest = {key: value for key, value in content.items() if key != "seal"}
+    return "seal" in content and content["seal"] != _seal(rest, layout)
+
+
+def _seal(content: dict[str, Any], layout: Layout | None) -> int:
+    return zlib.crc32(json.dumps([content, layout], sort_keys=True).encode())
+
+
+def read_layout(path: Path) -> tuple[dict[str, str], Layout]:
+    """The metadata and the layout of a safetensors file, without its tensors. Raises SafetensorError, OSError or
+    ValueError."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > MAX_HEADER_BYTES:
+        raise SafetensorError(f"its header would have {length:,} bytes")
+    with safe_open(path, "pt") as file:
+        parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        layout = {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in parts.items()}
+        return file.metadata() or {}, layout
 
 
 def _crc32(named: dict[str, Tensor]) -> int:
@@ -64,11 +121,13 @@ def _crc32(named: dict[str, Tensor]) -> int:
 def read_tensors(path: Path, remedy: str = "copy it again or train again") -> dict[str, Tensor]:
     """The tensors of a file written with a header. Raises ModelError where a byte of them is not what was written."""
     try:
+        metadata, layout = read_layout(path)
         named = load_file(path)
-        with safe_open(path, "pt") as file:
-            header = json.loads((file.metadata() or {}).get("mezzotint", "{}"))
-    except (SafetensorError, OSError, ValueError) as error:
+        header = json.loads(metadata.get("mezzotint", "{}"))
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} is damaged or missing ({error}); {remedy}") from error
-    if "crc32" in header and header["crc32"] != _crc32(named):
+    if not isinstance(header, dict) or "crc32" not in header:
+        warnings.warn(f"{path} has no checksum: were it damaged, nobody would know", stacklevel=2)
+    elif is_broken(header, layout) or header["crc32"] != _crc32(named):
         raise ModelError(f"{path} is damaged: its checksum differs; {remedy}")
     return named

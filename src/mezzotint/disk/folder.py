@@ -1,5 +1,6 @@
 """A run directory: whose it is, and its metrics."""
 
+import errno
 import json
 import platform
 import shutil
@@ -12,7 +13,7 @@ from typing import Any
 
 import torch
 import yaml
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from mezzotint import __version__
 from mezzotint import config as configuration
@@ -39,7 +40,8 @@ FREE = frozenset(
         "nonfinite",
     )
 ) | {"data.path", "data.split", "data.column", "data.memory_gb"}
-LOCK = ".lock"
+LOCK, SOFT_LOCK = ".lock", ".softlock"
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)
 FILES = (
     "metrics.jsonl",
     "model.safetensors",
@@ -57,10 +59,16 @@ BUDGET = frozenset(f"train.{key}" for key in configuration.BUDGETS)
 
 def check_free(folder: Path, config: Config, *, overwrite: bool, resume: bool) -> None:
     """Writes nothing. Raises ConfigError where a directory is not this run's to use, with the difference."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"the name {folder} is not UTF-8, in which model files are read; choose another --name or --out"
+        ) from error
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file; choose another --name")
     if not _used(folder):
-        if folder.is_dir() and any(path.name != LOCK for path in folder.iterdir()):
+        if folder.is_dir() and any(path.name not in (LOCK, SOFT_LOCK) for path in folder.iterdir()):
             raise ConfigError(f"{folder} is not empty and not a run; choose another --name")
         return
     if overwrite:
@@ -76,21 +84,30 @@ def check_free(folder: Path, config: Config, *, overwrite: bool, resume: bool) -
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[str | None]:
     """Holds a run directory, made if need be, so that no second process writes into it. The lock goes with the process,
-    however it ends. Raises ConfigError where another holds it, or where nothing can be written."""
+    however it ends. Where the file system has no locks, a file stands for one, and the line that is given says so.
+    Raises ConfigError where another holds it, or where nothing can be written."""
+    lock: BaseFileLock = FileLock(folder / LOCK)
+    line = None
+    remedy = "wait for it, or choose another --name"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK)
-        lock.acquire(blocking=False)
+        try:
+            lock.acquire(blocking=False)
+        except (OSError, NotImplementedError) as error:
+            if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+                raise
+            lock = SoftFileLock(folder / SOFT_LOCK)
+            remedy += f"; if there is none any more, delete {folder / SOFT_LOCK}"
+            lock.acquire(blocking=False)
+            line = f"{folder} is on a file system without locks; the file {SOFT_LOCK} stands for one"
     except Timeout as error:
-        raise ConfigError(
-            f"another process is training into {folder}; wait for it, or choose another --name"
-        ) from error
+        raise ConfigError(f"another process is training into {folder}; {remedy}") from error
     except OSError as error:
         raise _unwritable(folder, error) from error
     try:
-        yield
+        yield line
     finally:
         lock.release()
 

@@ -1,20 +1,27 @@
 """The model file: one safetensors file that describes itself."""
 
 import json
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
-from safetensors import SafetensorError, safe_open
+import torch
+from pydantic import BaseModel, Field, ValidationError
+from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from mezzotint import config as configuration
 from mezzotint.config import Config
-from mezzotint.disk.files import read_tensors, tensors, write
+from mezzotint.disk.files import Layout, is_broken, read_layout, read_tensors, tensors, write
 from mezzotint.errors import ConfigError, ModelError
 from mezzotint.media.facts import Facts
 
 FORMAT = 2  # what is written; 1, of version 0.1, does not name the medium in its facts
 READABLE = (1, 2)
+MAX_LEVELS = 100  # entries of a list in a network's configuration
 
 
 @dataclass(frozen=True)
@@ -44,12 +51,13 @@ def read_header(path: Path) -> Header:
     if not path.is_file():
         raise ModelError(f"there is no model file {path}")
     try:
-        with safe_open(path, "pt") as file:
-            content = json.loads((file.metadata() or {})["mezzotint"])
+        metadata, layout = read_layout(path)
+        content = json.loads(metadata["mezzotint"])
         if content["format"] not in READABLE:
             raise ModelError(
                 f"{path} has format {content['format']}, this version reads {FORMAT} and older; upgrade mezzotint"
             )
+        check_header(content, layout, path)
         config = configuration.parse(content["config"])
         return Header(config, Facts.from_json(content["facts"]), content["step"], content["weights"])
     except (SafetensorError, OSError) as error:
@@ -57,13 +65,89 @@ def read_header(path: Path) -> Header:
             f"{path} is damaged or no safetensors file ({error}); train again or copy it again"
         ) from error
     except ConfigError as error:
-        raise ModelError(f"{path} was written by another version of mezzotint: {error}") from error
+        raise ModelError(f"{path} was written by another version of mezzotint: {_line(error)}") from error
     except ModelError:
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelError(
             f"{path} is no model file of mezzotint: its header names no model; take the model.safetensors of a run"
         ) from error
+
+
+class _Facts(BaseModel):
+    shape: Annotated[
+        list[Annotated[int, Field(strict=True, ge=1, le=4096)]], Field(min_length=1, max_length=4)
+    ]
+    classes: Annotated[list[Annotated[str, Field(strict=True)]], Field(max_length=100_000)]
+    kind: Annotated[str, Field(strict=True)] = ""
+    empty: list[Annotated[int, Field(strict=True, ge=0)]] = []
+
+
+class _Header(BaseModel):
+    """What every header of any format has, with its bounds."""
+
+    format: Annotated[int, Field(strict=True)]
+    config: dict[str, Any]
+    facts: _Facts
+    step: Annotated[int, Field(strict=True, ge=0, le=10**15)]
+    weights: Annotated[str, Field(strict=True, max_length=100)]
+    crc32: Annotated[int | None, Field(strict=True)] = None
+
+
+def check_header(content: dict[str, Any], layout: Layout, path: Path) -> None:
+    """Raises ModelError where a header is not what was written, or holds values of another kind."""
+    if is_broken(content, layout):
+        raise ModelError(
+            f"{path} is damaged: the checksum of its header differs; copy it again or train again"
+        )
+    try:
+        _Header.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ModelError(
+            f"{path} is no model file of mezzotint ({place}: {first['msg']}); take the model.safetensors of a run"
+        ) from error
+    network = content["config"].get("network")
+    for key, value in network.items() if isinstance(network, dict) else ():
+        if isinstance(value, list) and len(value) > MAX_LEVELS:
+            raise ModelError(
+                f"{path} is no model file of mezzotint: network.{key} has {len(value):,} entries"
+            )
+
+
+def check_network(path: Path, build: Callable[[], nn.Module]) -> None:
+    """Holds what a header says of its network against the tensors of the file, before it costs time or memory: `build`
+    is called with tensors that have shapes alone, and ends where it asks for more of them than there are. Raises
+    ModelError."""
+    _, layout = read_layout(path)
+    thread, count = threading.get_ident(), 0
+
+    def counted(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal count
+        count += threading.get_ident() == thread  # others may be building theirs
+        if count > len(layout):
+            raise ModelError(f"its config has more than the {len(layout)} tensors that are there")
+
+    hook = register_module_parameter_registration_hook(counted)
+    try:
+        with torch.device("meta"):
+            shapes = {name: tuple(tensor.shape) for name, tensor in build().state_dict().items()}
+        there = {name: shape for name, (_, shape) in layout.items()}
+        unequal = [name for name in sorted({*shapes, *there}) if shapes.get(name) != there.get(name)]
+        if unequal:
+            here, config = there.get(unequal[0], "missing"), shapes.get(unequal[0], "nothing")
+            raise ModelError(f"{unequal[0]} is {here}, by its config {config}; {len(unequal)} tensors differ")
+    except Exception as error:  # of whatever kind the numbers of a header provoke
+        raise ModelError(
+            f"{path} holds the weights of another network than its config says: {_line(error)}"
+        ) from error
+    finally:
+        hook.remove()
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def load_weights(net: nn.Module, path: Path) -> None:
@@ -72,11 +156,16 @@ def load_weights(net: nn.Module, path: Path) -> None:
 
 
 def fill(net: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
-    """Fills a network with weights that were read from a file. Raises ModelError where they do not fit it."""
+    """Fills a network with weights that were read from a file. Raises ModelError where they do not fit it, or are not
+    finite."""
+    for name, tensor in weights.items():
+        if not tensor.isfinite().all():
+            raise ModelError(
+                f"{path} holds weights that are not finite ({name}); train again or copy it again"
+            )
     try:
         net.load_state_dict(weights)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
         raise ModelError(
-            f"{path} holds the weights of another network than its config says: {reason}"
+            f"{path} holds the weights of another network than its config says: {_line(error)}"
         ) from error

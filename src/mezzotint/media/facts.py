@@ -20,6 +20,8 @@ class Facts:
     def __post_init__(self) -> None:
         if not self.kind:
             object.__setattr__(self, "kind", name_by_shape(self.shape))
+        if self.kind not in MEDIA:
+            raise ValueError(f"there is no medium {self.kind!r}; there are {', '.join(MEDIA)}")
 
     @property
     def medium(self) -> Medium:

@@ -21,8 +21,8 @@ from mezzotint.diffusion.guidance import Guidance, Guided, cfg
 from mezzotint.diffusion.process import Process
 from mezzotint.diffusion.schedule import Schedule
 from mezzotint.diffusion.table import check_noise
-from mezzotint.disk.checkpoint import last_checkpoint
-from mezzotint.disk.model_file import Header, fill, load_weights, read_header
+from mezzotint.disk.checkpoint import last_checkpoint, load_raw
+from mezzotint.disk.model_file import Header, check_network, fill, load_weights, read_header
 from mezzotint.disk.names import find
 from mezzotint.disk.snapshots import average_of
 from mezzotint.errors import ConfigError, ModelError
@@ -170,6 +170,7 @@ def load(
     path = find(name)
     header = read_header(path)
     where = find_device(device)
+    check_network(path, lambda: build.network(header.config, header.facts))
     net = build.network(header.config, header.facts)
     if weights == "ema":
         load_weights(net, path)
@@ -179,7 +180,7 @@ def load(
             raise ModelError(
                 f"{path} stands alone, without checkpoints; raw weights are only in a run directory"
             )
-        load_weights(net, newest / "model.safetensors")
+        load_raw(newest, net)
         header = replace(header, weights="raw")
     else:
         length = _length(weights)

@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image, PngImagePlugin
 
 KEY = "mezzotint"  # of the PNG text chunk that holds the settings
+MAX_SETTINGS = 2**20  # characters
 
 
 def save_png(image: Image.Image, path: str | Path, settings: dict[str, Any] | None = None) -> None:
@@ -40,7 +41,12 @@ def read_png(path: str | Path) -> Image.Image:
             return image
     except FileNotFoundError:
         raise
-    except (OSError, SyntaxError) as error:  # what Pillow raises for another format, and for broken chunks
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        Image.DecompressionBombError,
+    ) as error:  # as Pillow tells of harm
         raise ValueError(f"{path} is not a PNG picture, or it is damaged") from error
 
 
@@ -48,8 +54,10 @@ def read_settings(path: str | Path) -> dict[str, Any] | None:
     """The settings inside a PNG, or None where it has none. ValueError if it is no PNG, or they are damaged."""
     text = read_png(path).info.get(KEY)
     try:
+        if text is not None and len(text) > MAX_SETTINGS:
+            raise ValueError("they are too long")
         return None if text is None else dict(json.loads(text))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"the settings inside {path} are damaged") from error
 
 

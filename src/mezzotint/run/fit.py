@@ -56,7 +56,7 @@ def fit(
         check_free(folder, config, overwrite=overwrite, resume=resume)
     run = Parts(config, folder, ranks)
     run.rehearse()
-    with locked(folder) if ranks.first else nullcontext():
+    with locked(folder) if ranks.first else nullcontext() as line:
         if ranks.first:
             check_free(folder, config, overwrite=overwrite, resume=resume)  # now nobody else writes into it
             if overwrite:
@@ -74,6 +74,8 @@ def fit(
         yield Note(run.describe())
         for note in run.source.notes:
             yield Note(note)
+        if line:
+            yield Note(line)
         for skipped in run.source.skipped[:5]:
             yield Note(f"skipped {skipped}")
         if len(run.source.skipped) > 5:

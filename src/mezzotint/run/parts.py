@@ -1,5 +1,6 @@
 """The things of one run, put together from its configuration: data, network, averages, loss, budget."""
 
+import copy
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from mezzotint.data.batches import check_ranks
 from mezzotint.data.open import Source
 from mezzotint.diffusion.loss import DenoisingLoss
 from mezzotint.disk.model_file import Header
+from mezzotint.errors import ConfigError
 from mezzotint.media.facts import Facts
 from mezzotint.model.device import find_device, find_precision, place
 from mezzotint.model.model import Model
@@ -99,7 +101,27 @@ class Parts:
         few = self.source.preview(min(8, self.config.train.batch_size))
         loss = held_out_loss(self.averaged, [few]).loss
         next(self.model.stream(1))
+        self._rehearse_batch_norm(few)
         return loss
+
+    def _rehearse_batch_norm(self, few: Batch) -> None:
+        """Raises ConfigError where a batch norm will be given one value a channel, with which there is no variance."""
+        train = self.config.train
+        smallest = train.batch_size // self.ranks.count // train.accumulate  # rows of a call in training
+        if smallest > 1 or not any(
+            isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.state.net.modules()
+        ):
+            return
+        one = Batch(few.x0[:1], few.cond.map(lambda column: column[:1]))
+        try:
+            held_out_loss(self._objective(copy.deepcopy(self.state.net).train()), [one])
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ConfigError(
+                "a batch norm has nothing to compare one value with: a call in training has one picture, and the deepest "
+                "level one pixel; use network.norm=group, or a larger train.batch_size"
+            ) from error
 
     @property
     def steps_an_epoch(self) -> float:

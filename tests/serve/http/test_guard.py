@@ -1,5 +1,6 @@
 """The door: tokens, names and origins."""
 
+import hmac
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from starlette.testclient import TestClient
 from mezzotint.errors import ConfigError
 from mezzotint.model.model import Model
 from mezzotint.serve.http.api import create_app
-from mezzotint.serve.http.guard import OPEN
+from mezzotint.serve.http.guard import OPEN, Guard
 from mezzotint.serve.http.server import serve
 from mezzotint.serve.http.service import Service
 from mezzotint.serve.http.settings import Settings, is_loopback, make_limits
@@ -116,3 +117,70 @@ def test_settings_from_the_environment(tmp_path: Path) -> None:
 def test_loopback() -> None:
     assert all(map(is_loopback, ("localhost", "127.0.0.1", "127.9.9.9", "::1")))
     assert not any(map(is_loopback, ("0.0.0.0", "::", "example.org", "localhost.example.org", "")))
+
+
+def test_a_host_is_a_host_and_nothing_beside_it(models: dict[str, Model], tmp_path: Path) -> None:
+    with connect(models, tmp_path) as client:
+        for host in (
+            *(
+                "evil.com@127.0.0.1",
+                "localhost/evil",
+                "localhost#",
+                "localhost?x",
+                "localhost:",
+                "localhost:port",
+            ),
+            *(
+                "127.0.0.1:80:80",
+                "[127.0.0.1",
+                "[localhost]",
+                "::1",
+                "localhost.",
+                "localhost\\evil",
+                " localhost",
+            ),
+        ):
+            assert client.get("/", headers={"Host": host}).status_code == 421, host
+        for origin in ("http://x@localhost", "http://localhost/", "http://localhost/x"):
+            assert client.post("/v1/generate", json={}, headers={"Origin": origin}).status_code == 403, origin
+
+
+def test_links_and_frames_of_other_sites_compute_nothing(models: dict[str, Model], tmp_path: Path) -> None:
+    with connect(models, tmp_path) as client:
+        for site in ("cross-site", "same-site", "new-kind"):
+            for mode in ("navigate", "no-cors", "cors"):
+                headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode}
+                for path in ("/generate", "/v1/models", "/metrics"):
+                    assert client.get(path, headers=headers).status_code == 403
+                assert client.post("/v1/jobs", json={}, headers=headers).status_code == 403
+        assert client.get("/generate").status_code == 200, "curl"
+        for site in ("none", "same-origin"):  # typed, or of a page of ours
+            assert client.get("/generate", headers={"Sec-Fetch-Site": site}).status_code == 200
+
+
+def test_requests_are_counted_and_probes_are_not(models: dict[str, Model], tmp_path: Path) -> None:
+    settings = Settings(log=tmp_path / "log.jsonl", limits=make_limits(max_queue=1, max_per_client=1))
+    app = create_app(settings, Service(models, settings))
+    with TestClient(app, base_url="http://localhost") as client:
+        assert client.get("/v1/models").status_code == 200
+        layer = app.middleware_stack
+        while not isinstance(layer, Guard):
+            layer = layer.app  # type: ignore[union-attr]
+        assert not layer.open, "each was counted until it was over"
+        layer.open["testclient"] = 20
+        refused = client.get("/v1/models")
+        assert refused.status_code == 429 and refused.headers["retry-after"]
+        layer.open["testclient"], layer.open["elsewhere"] = 0, 68
+        assert client.get("/v1/models").status_code == 503
+        assert all(client.get(path).status_code == 200 for path in OPEN)
+
+
+def test_tokens_are_compared_in_constant_time(
+    models: dict[str, Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+    compare = hmac.compare_digest
+    monkeypatch.setattr("hmac.compare_digest", lambda a, b: compared.append((a, b)) or compare(a, b))
+    with connect(models, tmp_path, token=TOKEN) as client:
+        assert client.get("/v1/models", headers={"Authorization": "Bearer x"}).status_code == 401
+    assert compared == [(b"Bearer x", f"Bearer {TOKEN}".encode())]

@@ -8,6 +8,8 @@ made to point here (then Host tells).
 import asyncio
 import hmac
 import ipaddress
+import re
+from collections import Counter
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -24,51 +26,92 @@ OPEN = {
     "/openapi.json",
 }  # without a token; they tell nothing of the models
 PATIENCE = 10.0  # seconds for a body to arrive
+MAX_HEAD_BYTES = 16_384  # of a path, its query and all headers
+HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?", re.IGNORECASE)
 
 
 class Guard:
-    """ASGI middleware. Refuses with 401, 403, 408, 413 or 421; else hands on the request with its whole body."""
+    """ASGI middleware. Refuses with 401, 403, 408, 413, 421, 429, 431 or 503; else hands on the request with its whole
+    body. HEAD is GET whose answer ends with its head. Probes are never too many."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app, self.settings = app, settings
         self.names = {"localhost", *(name.lower() for name in settings.hosts)}
+        self.open: Counter[str] = Counter()  # requests under way, of each client
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
 
+        head = scope["method"] == "HEAD"
+        ended = False
+
         async def sealed(message: Message) -> None:
+            nonlocal ended
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], *HEADERS]
-            await send(message)
+                await send(message)
+                if head:
+                    ended = True
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+            elif not ended:
+                await send(message)
 
         try:
             self._check(scope, Headers(scope=scope))
             body = await self._body(Headers(scope=scope), receive)
+            client = self._enter(scope)
         except Problem as problem:
             await problem.response()(scope, receive, sealed)
             return
-        if body is None:  # left before it was whole
-            return
-        whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+        try:
+            if body is None:  # left before it was whole
+                return
+            whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
-        async def replay() -> Message:
-            return whole.pop() if whole else await receive()
+            async def replay() -> Message:
+                if ended:  # streams end, too
+                    return {"type": "http.disconnect"}
+                return whole.pop() if whole else await receive()
 
-        await self.app(scope, replay, sealed)
+            await self.app({**scope, "method": "GET"} if head else scope, replay, sealed)
+        finally:
+            if client is not None:
+                self.open[client] -= 1
+                self.open += Counter()  # forgets whom nothing is owed
+
+    def _enter(self, scope: Scope) -> str | None:
+        """Counts a request that is no probe; returns whose it is. More of them than anybody needs are refused: a client
+        has those that compute, and streams of events."""
+        if scope["path"] in OPEN:
+            return None
+        client = (scope.get("client") or ("",))[0]
+        limits = self.settings.limits
+        for count, most, status in (
+            (self.open[client], 4 * limits.max_per_client + 16, 429),
+            (self.open.total(), 4 * limits.max_queue + 64, 503),
+        ):
+            if count >= most:
+                headers = {"Retry-After": "5", "Connection": "close"}
+                raise Problem(status, "too many requests under way; try again in 5 s", headers)
+        self.open[client] += 1
+        return str(client)
 
     def _check(self, scope: Scope, headers: Headers) -> None:
+        said = len(scope.get("raw_path") or b"") + len(scope["query_string"])
+        if said + sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > MAX_HEAD_BYTES:
+            words = f"path and headers may have {MAX_HEAD_BYTES} bytes"
+            raise Problem(431, words, {"Connection": "close"})
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not self._known(hosts[0]):
             raise Problem(421, "this server does not go by that name; --allow-host adds one")
         origin = headers.get("origin")
         if origin is not None and urlsplit_netloc(origin) != hosts[0].lower():
             raise Problem(403, "pages of other origins may not call this server")
-        if (
-            headers.get("sec-fetch-site") in ("cross-site", "same-site")
-            and headers.get("sec-fetch-mode") != "navigate"
-        ):
+        if headers.get("sec-fetch-site", "none") not in ("same-origin", "none") and not (
+            headers.get("sec-fetch-mode") == "navigate" and scope["path"] in OPEN
+        ):  # a link may lead to the pages, and to nothing that computes or tells; curl sends no such header
             raise Problem(403, "pages of other sites may not call this server")
         secret = self.settings.secret
         if secret is None:
@@ -84,11 +127,14 @@ class Guard:
 
     def _known(self, host: str) -> bool:
         """localhost, a name that was allowed, or a plain address, which no page can make point elsewhere."""
+        match = HOST.fullmatch(host)
+        if match is None:
+            return False
+        name = match[1].lower()
+        if name in self.names:
+            return True
         try:
-            name = urlsplit(f"//{host}").hostname or ""
-            if name in self.names:
-                return True
-            ipaddress.ip_address(name)
+            ipaddress.ip_address(name.strip("[]"))
         except ValueError:
             return False
         return True
@@ -130,4 +176,5 @@ def urlsplit_netloc(origin: str) -> str | None:
         parts = urlsplit(origin)
     except ValueError:
         return None
-    return parts.netloc.lower() if parts.scheme in ("http", "https") else None
+    whole = f"{parts.scheme}://{parts.netloc}"
+    return parts.netloc.lower() if parts.scheme in ("http", "https") and origin == whole else None

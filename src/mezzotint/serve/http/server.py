@@ -7,6 +7,8 @@ import uvicorn
 
 from mezzotint.errors import ConfigError, RunError
 from mezzotint.serve.http.api import create_app
+from mezzotint.serve.http.connections import Connection
+from mezzotint.serve.http.guard import MAX_HEAD_BYTES
 from mezzotint.serve.http.service import Service, load_models
 from mezzotint.serve.http.settings import Settings, is_loopback
 
@@ -31,9 +33,10 @@ def serve(settings: Settings, host: str, port: int, proxies: str | None = None) 
         ws="none",
         proxy_headers=proxies is not None,
         forwarded_allow_ips=proxies or "",
-        limit_concurrency=4 * settings.limits.max_queue + 64,
+        http=Connection,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         timeout_keep_alive=10,
-        timeout_graceful_shutdown=4,
+        timeout_graceful_shutdown=3,
     )
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{bound.getsockname()[1]}"

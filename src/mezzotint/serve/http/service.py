@@ -18,7 +18,7 @@ from mezzotint.serve.http.settings import Settings
 from mezzotint.serve.http.watch import InferenceLog, Metrics
 
 log = logging.getLogger(__name__)
-GRACE = 3.0  # seconds for requests on board when the server stops
+GRACE = 2.0  # seconds for requests on board when the server stops
 
 
 class Service:

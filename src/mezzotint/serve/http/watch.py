@@ -5,6 +5,8 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from logging.handlers import WatchedFileHandler
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -49,16 +51,28 @@ class Metrics:
         return generate_latest(self.registry)
 
 
+class LogFile(WatchedFileHandler):
+    """A file that may be renamed or removed while it is written, and on a disk that may be full: that is said once, and
+    serving goes on."""
+
+    failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not self.failed:
+            self.failed = True
+            log.warning("the log %s cannot be written; serving goes on without it", self.baseFilename)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
 class InferenceLog:
     """One JSON line for every request for pictures: id, model, seed, settings, seconds, outcome."""
 
     def __init__(self, path: Path | None) -> None:
         try:
-            handler = (
-                logging.StreamHandler(sys.stderr)
-                if path is None
-                else logging.FileHandler(path, encoding="utf-8")
-            )
+            handler = logging.StreamHandler(sys.stderr) if path is None else LogFile(path, encoding="utf-8")
         except OSError as error:
             raise ConfigError(
                 f"the log {path} cannot be written ({error.strerror}); choose another --log"

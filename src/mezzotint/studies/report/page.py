@@ -26,7 +26,7 @@ from mezzotint.config import Config
 from mezzotint.disk.files import write
 from mezzotint.disk.folder import read_config, read_metrics
 from mezzotint.disk.model_file import read_header
-from mezzotint.errors import ModelError
+from mezzotint.errors import ModelError, printable
 from mezzotint.studies.report import curves
 from mezzotint.studies.report.rules import RunHistory, findings
 
@@ -62,7 +62,7 @@ def report(folder: str | Path) -> Path:
     where it cannot be written."""
     run = _read(Path(folder))
     path = run.folder / "report.html"
-    write(path, page(run).encode())
+    write(path, printable(page(run)).encode())
     return path
 
 

@@ -1,0 +1,179 @@
+"""A job outlives its terminal: whatever becomes of its output, what it makes is made."""
+
+import json
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers_workshop import POINTS, Call
+
+from mezzotint.cli.output import Lasting, lasting, say, stopping
+from mezzotint.errors import printable
+
+MOONS = ("train", "moons", *POINTS, "train.log_every=1 steps", "--steps", "40")
+
+
+def start(folder: Path, *words: object, **options: Any) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "mezzotint", *map(str, words)]
+    return subprocess.Popen(command, cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"}, **options)
+
+
+def await_file(path: Path, process: subprocess.Popen[bytes]) -> None:
+    latest = time.monotonic() + 60
+    while not path.is_file():
+        assert time.monotonic() < latest and process.poll() is None
+        time.sleep(0.01)
+
+
+def assert_trained(folder: Path, steps: int = 40) -> None:
+    run = folder / "runs" / "moons"
+    assert (run / "model.safetensors").is_file() and (run / "report.html").is_file()
+    assert f"step {steps}/{steps}  loss" in (run / "log.txt").read_text()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("streams", ["stdout", "both"])
+def test_a_full_disk_behind_the_output(tmp_path: Path, streams: str) -> None:
+    with Path("/dev/full").open("wb") as full:
+        err = full if streams == "both" else subprocess.PIPE
+        process = start(tmp_path, *MOONS, stdout=full, stderr=err)
+        _, said = process.communicate(timeout=100)
+    assert process.returncode == 0 and not said
+    assert_trained(tmp_path)
+
+
+def test_streams_that_are_closed(tmp_path: Path) -> None:
+    """Else the first file that is opened gets the number of one, and what is printed goes into it."""
+    command = " ".join([sys.executable, "-m", "mezzotint", *(f"'{word}'" for word in MOONS)])
+    done = subprocess.run(["sh", "-c", f"exec {command} <&- >&- 2>&-"], cwd=tmp_path, timeout=100)
+    assert done.returncode == 0
+    assert_trained(tmp_path)
+
+
+def test_a_terminal_that_closes(tmp_path: Path) -> None:
+    """With its bar, and without the signal (disowned)."""
+    ours, theirs = pty.openpty()
+    words = [*MOONS[:-1], "400"]
+    environment = {"start_new_session": True, "stdin": theirs, "stdout": theirs, "stderr": theirs}
+    process = start(tmp_path, *words, **environment)
+    os.close(theirs)
+    await_file(tmp_path / "runs/moons/metrics.jsonl", process)
+    assert os.read(ours, 100)
+    os.close(ours)
+    assert process.wait(100) == 0
+    assert_trained(tmp_path, 400)
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_a_hangup_saves(tmp_path: Path, twice: bool) -> None:
+    process = start(tmp_path, *MOONS[:-1], "100000", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    await_file(tmp_path / "runs/moons/metrics.jsonl", process)
+    process.send_signal(signal.SIGHUP)
+    if twice:  # from the shell and from the kernel
+        process.send_signal(signal.SIGHUP)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGHUP and b"saved at step" in out
+    assert (tmp_path / "runs/moons/checkpoints/last.json").is_file()
+
+
+def test_nohup_is_believed(tmp_path: Path) -> None:
+    ignore = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)}
+    words = [*MOONS[:-1], "200"]
+    process = start(tmp_path, *words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **ignore)
+    await_file(tmp_path / "runs/moons/metrics.jsonl", process)
+    process.send_signal(signal.SIGHUP)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0 and b"saved at" not in out
+    assert_trained(tmp_path, 200)
+
+
+class Full:
+    """A terminal that takes nothing, until its number is pointed elsewhere."""
+
+    encoding = "utf-8"
+    full = True
+
+    def write(self, text: str) -> int:
+        self.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        if self.full:
+            raise OSError(28, "No space left on device")
+
+    def isatty(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        self.full = False
+        return os.open(os.devnull, os.O_WRONLY)
+
+
+def test_every_command_that_works_long_goes_on(
+    mezzotint: Call, desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their bars and lines included: to them this stream is a terminal."""
+    shutil.copytree(desk / "runs" / "moons", desk / "own")
+    for words, made in (
+        (("sample", "digits", "-n", 4, "--trajectory"), "digits-0.png"),
+        (("evaluate", "moons", "-n", 500, "--report", "e.html"), "e.html"),
+        (("tune", "own", "-n", 100, "--quick", "--calls", 4), "own/tune.json"),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "stdout", Full())
+            patched.setattr(sys, "stderr", Full())
+            answer = mezzotint(*words)
+        assert answer.code == 0 and (desk / made).is_file(), words
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("words", [("list", "samplers"), ("evaluate", "moons", "-n", 500, "--json")])
+def test_an_answer_that_is_lost_is_an_error(tmp_path: Path, words: tuple[object, ...]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        process = start(tmp_path, *words, stdout=full, stderr=subprocess.PIPE)
+        _, said = process.communicate(timeout=100)
+    assert process.returncode == 1 and (b"No space left" in said or b"cannot be written" in said)
+    assert b"Traceback" not in said and b"Exception" not in said
+
+
+def test_say_drops_what_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stream in (Full(), None):
+        monkeypatch.setattr(sys, "stdout", stream)
+        say("hello")
+        with lasting():
+            print("hello")
+    with Path(os.devnull).open("w") as closed:
+        pass
+    monkeypatch.setattr(sys, "stdout", closed)
+    say("hello")
+    assert Lasting(closed).write("four") == 4
+
+
+def test_what_files_say_cannot_speak_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    say("cat\x1b]0;owned\x07 \x9b2J\u202egnp.exe\r\n\tnext \udce9 é 日本")
+    said = capsys.readouterr().out
+    assert said == "cat\\x1b]0;owned\\x07 \\x9b2J\\u202egnp.exe\\x0d\n\tnext \\udce9 é 日本\n"
+    assert printable("a\nb", keep="") == "a\\x0ab"
+
+
+def test_the_second_signal_is_never_a_hangup() -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    with stopping("saving") as received:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGHUP)  # as systemd sends them
+        assert received == [signal.SIGTERM]
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGHUP) == before
+
+
+def test_json_is_json(mezzotint: Call, desk: Path) -> None:
+    answer = mezzotint("evaluate", "moons", "-n", 500, "--json")
+    assert answer.code == 0 and json.loads(answer.out)[0]["source"]
