@@ -1,0 +1,132 @@
+"""Is the server as fast as that of another checkout?  Both under the same loads, in turn, on loopback.
+
+    git worktree add ../before COMMIT
+    python benchmarks/sharing.py --before ../before/src
+
+Two servers stand side by side, each with the bundled digits: this checkout's, and the other's. 16 clients ask one of them,
+then the other, round after round: first for pictures of mixed samplers and steps, then for the same with and without
+clipping in turn. Prints pictures a second and, round by round, this checkout's rate over the other's.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from serving import CLIENTS, get, wishes
+
+LOADS = ("clipped", "mixed")  # mixed: every other request without clipping
+
+
+class Server:
+    """A server of the code under a folder, in a process of its own."""
+
+    def __init__(self, source: Path, port: int, threads: int) -> None:
+        self.port = port
+        command = [sys.executable, "-m", "mezzotint", "serve", "digits", "--port", str(port)]
+        command += ["--max-per-client", "64", "--log", os.devnull, "--device", "cpu"]
+        environment = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": str(threads)}
+        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+        for _ in range(600):
+            try:
+                assert get(port, "/")[0] == 200
+                return
+            except OSError:
+                time.sleep(0.1)
+        raise SystemExit(f"the server of {source} did not start")
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(20)
+
+
+def rate(port: int, requests: list[dict[str, Any]]) -> float:
+    """Pictures a second of a load. Raises RuntimeError where a request is lost."""
+    left, lost = list(reversed(requests)), []
+
+    def client() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
+        while left:
+            try:
+                body = json.dumps(left.pop())
+            except IndexError:
+                break
+            connection.request("POST", "/v1/generate", body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status != 200:
+                lost.append(answer.status)
+        connection.close()
+
+    began = time.perf_counter()
+    threads = [threading.Thread(target=client) for _ in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if lost:
+        raise RuntimeError(f"{len(lost)} requests were lost: {lost[:5]}")
+    return len(requests) / (time.perf_counter() - began)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--before", type=Path, required=True, help="the src folder of the other checkout")
+    parser.add_argument("--rounds", type=int, default=7, help="of each load and server")
+    parser.add_argument("--requests", type=int, default=160, help="of each round")
+    parser.add_argument("--port", type=int, default=8160, help="the first of two")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of each server")
+    parser.add_argument("--out", type=Path, default=Path("sharing.json"))
+    options = parser.parse_args()
+    here = Path(__file__).resolve().parents[1] / "src"
+    result: dict[str, Any] = {
+        "machine": platform.processor() or platform.machine(),
+        "isa": torch.backends.cpu.get_cpu_capability(),
+        "torch": torch.__version__,
+        "threads": options.threads,
+    }
+    servers = {
+        name: Server(source, options.port + number, options.threads)
+        for number, (name, source) in enumerate((("now", here), ("before", options.before)))
+    }
+    try:
+        for load in LOADS:
+            requests: list[dict[str, Any]] = [
+                {**wish, "class": str(wish["class"])} for wish in wishes(options.requests)
+            ]
+            for number, request in enumerate(requests):
+                request["clip"] = load == "clipped" or number % 2 == 0
+            rates: dict[str, list[float]] = {name: [] for name in servers}
+            for server in servers.values():
+                rate(server.port, requests[:CLIENTS])  # to warm up
+            for number in range(options.rounds):
+                order = list(servers) if number % 2 == 0 else list(reversed(servers))
+                for name in order:
+                    rates[name].append(rate(servers[name].port, requests))
+            ratios = [now / before for now, before in zip(rates["now"], rates["before"])]
+            result[load] = {
+                **{name: statistics.median(values) for name, values in rates.items()},
+                "ratio": statistics.median(ratios),
+                "ratio_least": min(ratios),
+                "ratio_most": max(ratios),
+            }
+            print(load, json.dumps(result[load]), flush=True)
+    finally:
+        for server in servers.values():
+            server.stop()
+    options.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
