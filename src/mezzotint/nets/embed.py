@@ -1,4 +1,4 @@
-"""What a network is told besides x: the noise level and the class, as one vector per row."""
+"""Conditioning of a network, besides x: the noise level and the class, as one vector per row."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The simple U-Net: convolutions and skips, no attention (Ronneberger et al. 2015), told the noise level."""
+"""The simple U-Net: convolutions and skips, no attention (Ronneberger et al. 2015), conditioned on the noise level."""
 
 from itertools import pairwise
 from typing import Literal

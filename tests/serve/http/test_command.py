@@ -80,4 +80,4 @@ def test_the_help_names_the_limits_as_they_are() -> None:
     for name, hint in hints.items():
         if name.startswith("max_"):
             (option,) = hint.__metadata__
-            assert option.help.endswith(f"default: {getattr(Limits(), name)}"), name
+            assert option.help.endswith(f"(default {getattr(Limits(), name)})"), name

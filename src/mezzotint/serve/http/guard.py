@@ -1,4 +1,4 @@
-"""The door: who may ask, by what name, and how much they may say. Everything here happens before a body is parsed.
+"""Access control: token, host, origin and size of a request. Everything here happens before a body is parsed.
 
 Browsers are the reason for the checks of Host and Origin: a page from elsewhere may make its visitor's browser call a
 server on loopback, by its address (then Origin and Sec-Fetch-Site tell), or by a name of the page's own that has been

@@ -14,7 +14,7 @@ from mezzotint.serve.http.settings import Settings, is_loopback
 
 
 def serve(settings: Settings, host: str, port: int, proxies: str | None = None) -> None:
-    """Serves until a signal comes. proxies: addresses, separated by commas, that are believed whom they ask for.
+    """Serves until a signal comes. proxies: trusted proxy addresses (X-Forwarded-For), separated by commas.
 
     Raises ConfigError where the address needs a token, RunError where it is taken, and what loading raises.
     """
@@ -60,7 +60,7 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """Tells when it is ready; on a signal, finishes or cancels what is on board while the last answers go out."""
+    """Prints when it is ready; on a signal, finishes or cancels the requests under way while the last answers go out."""
 
     def __init__(self, config: uvicorn.Config, service: Service, hello: str) -> None:
         super().__init__(config)

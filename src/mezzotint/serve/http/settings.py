@@ -1,4 +1,4 @@
-"""What a server is told when it starts: by `mezzotint serve`, or by environment variables."""
+"""Settings of a server: by `mezzotint serve`, or by environment variables."""
 
 import ipaddress
 import os
@@ -16,7 +16,7 @@ SHORTEST = 16  # characters of a token
 
 
 class Limits(BaseModel):
-    """What one server takes on; `GET /v1/limits` shows it."""
+    """Limits of one server; `GET /v1/limits` shows them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,9 +37,9 @@ class Limits(BaseModel):
 @dataclass(frozen=True)
 class Settings:
     """models: names as `disk.names.find` knows them; the first is the default; none: the newest run, or where
-    nothing was trained yet a bundled model. token: None where none was said,
-    "none" where it was said that there is none. hosts: names, besides localhost and plain addresses, by which browsers
-    may know this server."""
+    nothing was trained yet a bundled model. token: None where none is set,
+    "none" where requests need none. hosts: names, besides localhost and plain addresses, by which browsers may call this
+    server."""
 
     models: tuple[str, ...] = ()
     token: str | None = None

@@ -50,7 +50,7 @@ class Row:
 
 
 class Update(NamedTuple):
-    """A row that was found, or a line about what goes on. left: seconds, where they can be told."""
+    """A new row, or a line on the progress. left: seconds, where they can be estimated."""
 
     text: str
     row: Row | None = None
