@@ -486,3 +486,19 @@ def test_a_batch_norm_of_one_value_is_refused_before_anything_is_written(tmp_pat
     assert run(make(PICTURES, BATCH_NORM, batch_size=1, steps=2), tmp_path / "two")[0].finished, (
         "4 x 4 pixels"
     )
+
+
+def test_a_folder_that_stops_taking_files_midway_costs_the_steps_since(tmp_path: Path) -> None:
+    """As one made read-only does, also to an administrator: a file lies where a folder was."""
+    config = make(POINTS, checkpoint_every="3 steps")
+    events = fit(config, tmp_path / "run")
+    aside = tmp_path / "aside"
+    with pytest.raises(RunError, match=r"cannot be written .* then give the same command to go on"):
+        for event in events:
+            if isinstance(event, Tick) and event.step == 4:
+                (tmp_path / "run" / "checkpoints").rename(aside)
+                (tmp_path / "run" / "checkpoints").write_text("")
+    (tmp_path / "run" / "checkpoints").unlink()
+    aside.rename(tmp_path / "run" / "checkpoints")
+    done, later = run(config, tmp_path / "run")
+    assert done.finished and any("going on from step 3" in e.text for e in later if isinstance(e, Note))
