@@ -1,6 +1,7 @@
 """A trained model, asked: the same picture from the same seed in any company, and errors that say what there is instead."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -437,3 +438,10 @@ def test_bfloat16_is_taken_where_torch_may_use_the_hardware(
     for ask in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
         monkeypatch.setattr(torch.cpu, ask, lambda ask=ask: ask in hardware, raising=False)
     assert find_precision("auto", torch.device("cpu")) == expected
+
+
+def test_a_sheet_of_all_classes_has_a_named_column_for_each(model: Model) -> None:
+    samples = model.sample(8, label="all", steps=1)
+    bare, named = replace(samples, classes=()).sheet(), samples.sheet()
+    assert named.height > bare.height and named.width >= bare.width  # captions
+    assert model.sample(8, label="cat", steps=1).sheet().size == (3 * 66 + 2, 3 * 66 + 2)

@@ -82,7 +82,8 @@ class Model:
         }
         used |= {"weights": self.header.weights}
         labels = self.labels(label, len(values), seed)
-        return Samples(values, seeds_from(seed, len(values), torch.device("cpu")), labels, used)
+        seeds = seeds_from(seed, len(values), torch.device("cpu"))
+        return Samples(values, seeds, labels, used, self.classes)
 
     def stream(
         self, n: int = 16, *, label: Label | Tensor = None, seed: int = 0, **settings: Any

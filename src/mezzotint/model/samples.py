@@ -50,6 +50,7 @@ class Samples:
     seeds: Tensor  # (N,) int64: the seed that makes each again, alone
     labels: Tensor | None  # (N,) int64, where there are classes
     settings: dict[str, Any]  # what made them; goes into the PNG
+    classes: Sequence[str] = ()  # the names of the labels
 
     def __len__(self) -> int:
         return len(self.values)
@@ -60,12 +61,15 @@ class Samples:
         return plots.picture(self.values[index])
 
     def sheet(self, columns: int | None = None) -> Image.Image:
-        """All of them in one picture: a grid, or for points a scatter plot."""
+        """All of them in one picture: a grid, by columns with their names where all classes were wanted, or for points a
+        scatter plot."""
         if self.values.ndim == 2:
             return plots.scatter([(f"{len(self)} samples", self.values, self.labels)], limits=(-3, 3))
         if columns is None and self.labels is not None and self.settings.get("label") == "all":
-            classes = len(self.labels.unique())
-            columns = classes if classes <= 12 and classes < len(self) else None  # a column for each class
+            count = len(self.labels.unique())
+            if count <= 12 and count < len(self):
+                tiny = {"scale": 12, "gap": 8} if max(self.values.shape[2:]) <= 10 else {}  # for the eye
+                return plots.sheet(self.values, columns=count, captions=self.classes or None, **tiny)
         return plots.sheet(self.values, columns=columns)
 
     def save(self, path: str | Path) -> None:
