@@ -1,7 +1,8 @@
 """Install, demo and checks with nothing but Python: `python3 make.py COMMAND` (the Makefile only calls this).
 
     install   make .venv and install the package with its development tools, or with other extras: `--extra serve,ui`
-    demo      train two small models and sample them (installs the package alone if .venv is empty)
+    demo      sample a bundled model, train two small ones and sample them (installs the package alone if .venv is
+              empty)
     test      format, lint, types and unit tests; `test lint`, `test types` or `test unit` for a part;
               what follows `--` goes to pytest
     format    rewrite the code in the house format
@@ -39,11 +40,19 @@ PYPROJECT, CONSTRAINTS = ROOT / "pyproject.toml", ROOT / "constraints.txt"
 OLDEST = (3, 11)
 TRIED = ("3.12", "3.11", "3.13", "3.14")  # Pythons looked for when the running one is too old, best first
 
-DEMO = (
-    "train moons --name demo-moons --overwrite",
-    "sample demo-moons -n 2000 -o out/demo-moons.png",
-    "train digits --name demo-digits --overwrite",
-    "sample demo-digits -n 100 --class all --guidance 2 -o out/demo-digits.png",
+DEMO = (  # command, and what is to be seen in its picture
+    (
+        "show reverse mnist -n 5 -o out/demo-mnist-from-noise.png",
+        "digits of 28x28 pixels come out of noise (a bundled model); below each row what the model believes",
+    ),
+    ("sample mnist -n 60 --class all -o out/demo-mnist.png", "60 more of them, a column for each digit"),
+    ("train moons --name demo-moons --overwrite", ""),
+    ("sample demo-moons -n 2000 -o out/demo-moons.png", "2,000 points of two moons, just learned"),
+    ("train digits --images 24000 --name demo-digits --overwrite", ""),
+    (
+        "sample demo-digits -n 50 --class all --guidance 2 -o out/demo-digits.png",
+        "digits just learned, of 8x8 pixels each, enlarged: that is all the UCI set has",
+    ),
 )
 
 # pip's words where there is no such build: alone, and held against constraints.txt
@@ -240,15 +249,18 @@ def check(parts: list[str], pytest_arguments: list[str]) -> int:
 
 def demo() -> int:
     start = time.monotonic()
-    for line in DEMO:
+    pictures = []
+    for line, caption in DEMO:
         say(f"\n$ mezzotint {line}")
         code = subprocess.call([str(MEZZOTINT), *line.split()], cwd=str(ROOT))
         if code:
             return code
+        if caption:
+            pictures.append(f"  {ROOT / line.split(' -o ')[1]}\n    {caption}")
+            say(pictures[-1])
     say(f"\nDone in {time.monotonic() - start:.0f} s. Look at:")
-    for line in DEMO:
-        if " -o " in line:
-            say(f"  {ROOT / line.split(' -o ')[1]}")
+    for picture in pictures:
+        say(picture)
     return 0
 
 

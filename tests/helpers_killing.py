@@ -1,7 +1,8 @@
 """Trains into a folder and kills itself with SIGKILL again and again; run by test_kill.py in a process of its own.
 
 The program imports once and forks for every life, so that twenty of them take seconds. A life ends at a random moment
-of the clock, or just before a random operation on the disk, or with half a file written.
+of the clock (and on a machine so fast that it would see the end of training, before its fortieth operation on the disk),
+or just before a random operation on the disk, or with half a file written.
 """
 
 import json
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch._dynamo  # which an optimiser imports: once here, not in every life
 
 from mezzotint import config
 from mezzotint.disk import checkpoint
@@ -45,16 +47,16 @@ def die() -> None:
 
 def arm(rng: random.Random, moment: str) -> None:
     """Prepares the end of this life."""
+    left = [rng.randint(1, 60 if moment == "operation" else 15)]
     if moment == "clock":
-        delay = rng.uniform(0.05, 1.2)
+        delay = rng.uniform(0.05, 0.5)
+        left = [40]
 
         def wait() -> None:
             time.sleep(delay)
             die()
 
         threading.Thread(target=wait, daemon=True).start()
-        return
-    left = [rng.randint(1, 60 if moment == "operation" else 15)]
 
     def counted(function: Callable[..., Any], end: Callable[..., None]) -> Callable[..., Any]:
         def instead(*args: Any, **kwargs: Any) -> Any:
@@ -65,7 +67,7 @@ def arm(rng: random.Random, moment: str) -> None:
 
         return instead
 
-    if moment == "operation":
+    if moment != "half":
         for owner, name in (
             (Path, "replace"),
             (Path, "rename"),

@@ -11,6 +11,9 @@ from types import ModuleType
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from typer.main import get_command
+
+from mezzotint.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -145,3 +148,34 @@ def test_checks_go_on_after_a_failure(
         ["unit", "ok"],
     ]
     assert make.main(["test", "lint"]) == 0
+
+
+def test_the_demo_shows_digits_before_it_trains_and_says_what_they_are(
+    make: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    called: list[list[str]] = []
+
+    def call(command: list[str], cwd: str) -> int:
+        called.append(command[1:])
+        return 0
+
+    monkeypatch.setattr(make.subprocess, "call", call)
+    monkeypatch.setattr(make, "install", lambda *_: None)
+    assert make.main(["demo"]) == 0
+    assert called[0][:3] == ["show", "reverse", "mnist"]
+    pictures = [words[-1] for words in called if "-o" in words]
+    assert len(pictures) == 4 and all(name.startswith("out/demo-") for name in pictures)
+    said = capsys.readouterr().out
+    end = said[said.index("Look at:") :]
+    assert all(name in end for name in pictures) and "8x8 pixels" in end and "28x28 pixels" in end
+
+
+def test_the_demo_is_words_of_the_command_line(make: ModuleType) -> None:
+    for line, _ in make.DEMO:
+        command, context, name, words = get_command(app), None, "mezzotint", line.split()
+        while True:
+            context = command.make_context(name, words, parent=context)
+            if not hasattr(command, "resolve_command"):
+                break
+            words = [*context._protected_args, *context.args]
+            name, command, words = command.resolve_command(context, words)

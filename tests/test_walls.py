@@ -23,7 +23,7 @@ from torch import Tensor
 from mezzotint import plots
 
 
-def sheet(clips: Tensor, labels: Tensor | None = None, columns: int | None = None, scale: int | None = None) -> Image.Image:
+def sheet(clips: Tensor, labels=None, columns=None, scale=None, captions=None) -> Image.Image:
     return plots.sheet(clips.flatten(0, 1), columns=clips.shape[1], scale=scale)
 
 

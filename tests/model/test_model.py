@@ -1,6 +1,7 @@
 """A trained model, asked: the same picture from the same seed in any company, and errors that say what there is instead."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -419,3 +420,32 @@ def test_devices_and_precisions_that_are_not_there_are_refused(runs: Path) -> No
         load(runs / "vp", precision="fp16")
     assert find_precision("fp32", torch.device("cpu")) == torch.float32
     assert find_precision("auto", torch.device("cpu")) in (torch.float32, torch.bfloat16)
+
+
+@pytest.mark.parametrize(
+    ("capability", "hardware", "expected"),
+    [
+        ("AVX512", ("_is_avx512_bf16_supported",), torch.bfloat16),
+        ("AVX512", ("_is_amx_tile_supported",), torch.bfloat16),
+        ("AVX512", (), torch.float32),
+        ("AVX2", ("_is_avx512_bf16_supported", "_is_amx_tile_supported"), torch.float32),
+        ("DEFAULT", ("_is_avx512_bf16_supported", "_is_amx_tile_supported"), torch.float32),
+        ("DEFAULT", (), torch.float32),  # ARM
+        ("SVE256", (), torch.float32),
+    ],
+)
+def test_bfloat16_is_taken_where_torch_may_use_the_hardware(
+    capability: str, hardware: tuple[str, ...], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`ATEN_CPU_CAPABILITY=avx2` leaves the hardware as it is and the multiplication emulated."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    for ask in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, ask, lambda ask=ask: ask in hardware, raising=False)
+    assert find_precision("auto", torch.device("cpu")) == expected
+
+
+def test_a_sheet_of_all_classes_has_a_named_column_for_each(model: Model) -> None:
+    samples = model.sample(8, label="all", steps=1)
+    bare, named = replace(samples, classes=()).sheet(), samples.sheet()
+    assert named.height > bare.height and named.width >= bare.width  # captions
+    assert model.sample(8, label="cat", steps=1).sheet().size == (3 * 66 + 2, 3 * 66 + 2)

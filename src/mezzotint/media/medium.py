@@ -25,7 +25,9 @@ class Medium(NamedTuple):
     usual_sheet: Callable[
         [tuple[int, ...], int], tuple[int, int | None]
     ]  # shape, classes -> how many, columns
-    sheet: Callable[..., Image.Image]  # (things, labels, columns, scale) -> all of them in one picture
+    sheet: Callable[
+        ..., Image.Image
+    ]  # (things, labels, columns, scale, captions) -> all of them in one picture
     strip: Callable[
         ..., Image.Image
     ]  # (frames [(N, *shape)], captions, labels) -> the same things at several times

@@ -106,10 +106,17 @@ def item(picture: Tensor) -> Image.Image:
 
 
 def sheet(
-    images: Tensor, labels: Tensor | None = None, columns: int | None = None, scale: int | None = None
+    images: Tensor,
+    labels: Tensor | None = None,
+    columns: int | None = None,
+    scale: int | None = None,
+    captions: Sequence[str] | None = None,
 ) -> Image.Image:
-    """Pictures (N, C, H, W) uint8 in a grid; labels are not shown."""
-    return plots.sheet(images, columns=columns, scale=scale)
+    """Pictures (N, C, H, W) uint8 in a grid; labels are not shown. captions: one above each column, which draws very
+    small pictures larger."""
+    if captions and scale is None and max(images.shape[2:]) <= 10:
+        return plots.sheet(images, columns=columns, captions=captions, scale=12, gap=8)
+    return plots.sheet(images, columns=columns, scale=scale, captions=captions)
 
 
 def usual_sheet(shape: tuple[int, ...], classes: int) -> tuple[int, int]:

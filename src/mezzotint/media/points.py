@@ -9,9 +9,13 @@ from mezzotint import plots
 
 
 def sheet(
-    points: Tensor, labels: Tensor | None = None, columns: int | None = None, scale: int | None = None
+    points: Tensor,
+    labels: Tensor | None = None,
+    columns: int | None = None,
+    scale: int | None = None,
+    captions: Sequence[str] | None = None,
 ) -> Image.Image:
-    """Points (N, 2) as a scatter plot, coloured by label (N,); it has one size and no columns."""
+    """Points (N, 2) as a scatter plot, coloured by label (N,); it has one size, and no columns."""
     return plots.scatter([(f"{len(points):,} points", points, labels)], limits=(-3, 3))
 
 

@@ -5,6 +5,10 @@ from torch import nn
 
 from mezzotint.errors import ConfigError
 
+# What torch may be held to on hardware that has more, as by ATEN_CPU_CAPABILITY=avx2: there bfloat16 is emulated. On ARM
+# "DEFAULT" is the ordinary name.
+WITHOUT_BF16 = ("DEFAULT", "NO AVX", "AVX2")
+
 
 def find_device(wanted: str = "auto") -> torch.device:
     """The device asked for, or the best there is: cuda, mps, cpu. Raises ConfigError where it is not there."""
@@ -44,6 +48,8 @@ def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
-        asks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        if torch.backends.cpu.get_cpu_capability() in WITHOUT_BF16:
+            return False
+        asks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # of x86; false on ARM
         return any(getattr(torch.cpu, ask, lambda: False)() for ask in asks)
     return False

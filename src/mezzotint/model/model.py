@@ -155,7 +155,7 @@ class Model:
         used = request.settings.model_dump()
         used |= {"seed": request.seed, "label": request.label, "n": len(things), "model": self.source}
         used |= {"step": self.header.step, "weights": self.header.weights}
-        return Samples(things, request.seeds, request.cond.label, used, self.medium)
+        return Samples(things, request.seeds, request.cond.label, used, self.medium, self.classes)
 
 
 def load(

@@ -1,5 +1,6 @@
 """What a model makes: previews on the way, and finished samples with what made them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ class Samples:
     labels: Tensor | None  # (N,) int64, where there are classes
     settings: dict[str, Any]  # what made them; goes into the PNG
     medium: Medium
+    classes: Sequence[str] = ()  # the names of the labels
 
     def __len__(self) -> int:
         return len(self.values)
@@ -54,11 +56,15 @@ class Samples:
         return self.medium.item(self.values[index])
 
     def sheet(self, columns: int | None = None) -> Image.Image:
-        """All of them in one picture: a grid, or for points a scatter plot."""
+        """All of them in one picture: a grid, by columns with their names where all classes were wanted, or for points a
+        scatter plot."""
+        captions = None
         if columns is None and self.labels is not None and self.settings.get("label") == "all":
-            classes = len(self.labels.unique())
-            columns = classes if classes <= 12 and classes < len(self) else None  # a column for each class
-        return self.medium.sheet(self.values, self.labels, columns)
+            classes = self.labels.unique().tolist()
+            if len(classes) <= 12 and len(classes) < len(self):
+                columns = len(classes)
+                captions = [self.classes[k] for k in classes] if self.classes else None
+        return self.medium.sheet(self.values, self.labels, columns, captions=captions)
 
     def save(self, path: str | Path) -> None:
         """Writes the sheet as a PNG that carries the settings."""

@@ -29,6 +29,7 @@ from mezzotint.train.meter import Every, Meter, Reading
 
 LOST = 20  # steps in a row that were not finite: more of them will not help
 ROLLBACKS = 5
+CURVE_SECONDS = 5  # between drawings of the loss curve, which take longer than small checkpoints
 
 
 def fit(
@@ -113,6 +114,7 @@ class _Training:
         self.run, self.until, self.fixed = run, until, fixed  # fixed: what a checkpoint keeps of the start
         self.meter = Meter(stored.get("losses", []))
         self.rollbacks: int = stored.get("rollbacks", 0)
+        self.drawn = time.perf_counter()  # the loss curve
         train = run.config.train
 
         def every(text: str) -> Every:
@@ -274,16 +276,19 @@ class _Training:
                 extra = {"until": self.until, **self.fixed, "losses": self.meter.pending_rows()}
                 extra["rollbacks"] = self.rollbacks
                 save_checkpoint(self.run.folder, state, extra, train.keep, self.keep_every)
-                self.publish()
+                self.publish(stopped)
         return False
 
-    def publish(self) -> None:
-        """The model file and the loss curve."""
+    def publish(self, stopped: bool = False) -> None:
+        """The model file and the loss curve, the latter only now and then and at the end."""
         run = self.run
         if run.ranks.first:
             header = Header(run.config, run.facts, run.state.step, run.model.header.weights)
             save_model(run.folder / "model.safetensors", run.state.ema.net, header)
-            plots.save_png(plots.loss_curve(read_metrics(run.folder)), run.folder / "loss.png")
+            now = time.perf_counter()
+            if stopped or run.state.step >= self.until or now - self.drawn > CURVE_SECONDS:
+                plots.save_png(plots.loss_curve(read_metrics(run.folder)), run.folder / "loss.png")
+                self.drawn = now
 
     @contextmanager
     def writing(self) -> Iterator[None]:
