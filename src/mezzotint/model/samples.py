@@ -68,8 +68,9 @@ class Samples:
         if columns is None and self.labels is not None and self.settings.get("label") == "all":
             count = len(self.labels.unique())
             if count <= 12 and count < len(self):
-                tiny = {"scale": 12, "gap": 8} if max(self.values.shape[2:]) <= 10 else {}  # for the eye
-                return plots.sheet(self.values, columns=count, captions=self.classes or None, **tiny)
+                scale, gap = (12, 8) if max(self.values.shape[2:]) <= 10 else (None, 2)  # for the eye
+                names = self.classes or None
+                return plots.sheet(self.values, columns=count, captions=names, scale=scale, gap=gap)
         return plots.sheet(self.values, columns=columns)
 
     def save(self, path: str | Path) -> None:
