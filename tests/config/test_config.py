@@ -243,3 +243,16 @@ class TestRefusals:
         assert refusal(source="digts") == "no recipe and no file is called 'digts'; did you mean 'digits'?"
         assert "recipes: airplanes, cifar10" in refusal(source="zzz.yaml")
         assert f"mezzotint train folder --data {tmp_path}" in refusal(source=str(tmp_path))
+
+
+@pytest.mark.parametrize("typed", ["no", "010", "2020-01-01", "1e3", "yes"])
+def test_text_keys_take_what_was_typed(tmp_path: Path, typed: str) -> None:
+    assert config.load("digits", [f"data.only={typed}"]).data.only == typed
+    (tmp_path / "mine.yaml").write_text(f"data: {{only: {typed}}}\ntrain: {{steps: 10}}\n")
+    assert config.load(str(tmp_path / "mine.yaml")).data.only == typed
+
+
+def test_a_path_is_kept_whole_and_labels_may_name_a_column() -> None:
+    data = config.load("digits", ["data.path=some/where", "data.labels=no"]).data
+    assert data.path == Path.cwd() / "some" / "where" and data.labels is False
+    assert config.load("digits", ["data.labels=category", "data.only=null"]).data.labels == "category"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mezzotint.data.endings import few, natural, one_form
+from mezzotint.data.endings import count, few, natural, one_form
 from mezzotint.errors import DataError
 
 MAX_CLASSES = 10_000  # that are known by their values alone
@@ -48,7 +48,9 @@ def code_labels(files: Sequence[FileLabels], *, keep_negative: bool) -> Coding:
     notes = []
     if classes != [one_form(name) for name in base.names]:
         twice = [name for name, times in Counter(map(one_form, base.names)).items() if times > 1]
-        notes.append(f"{len(twice)} class names occur twice and are told apart by numbers: {few(twice)}")
+        notes.append(
+            f"{count(len(twice), 'class name')} given to several classes, told apart by numbers: {few(twice)}"
+        )
     for file in files:
         names = told_apart(file.names) if file.names else classes
         if strangers := [name for name in names if name not in numbers]:

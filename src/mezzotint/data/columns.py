@@ -118,8 +118,10 @@ def _image(
             chosen = seen if len(seen) == 1 else []
         if chosen:
             if others := [key for key in binary if key != chosen[0]]:
+                sure = candidates is featured and len(featured) == 1
                 notes.append(
-                    f"pictures are those of the column {chosen[0]!r}, and not {few(others)}; data.column decides"
+                    f"pictures are those of the column {chosen[0]!r}, and not {few(others)}"
+                    + ("" if sure else "; set data.column where another is meant")
                 )
             return chosen[0]
     raise DataError(
@@ -150,7 +152,8 @@ def _label(
     if found:
         if len(found) > 1:
             notes.append(
-                f"classes are those of the column {found[0]!r}, and not {few(found[1:])}; data.labels decides"
+                f"classes are those of the column {found[0]!r}, and not {few(found[1:])}; set data.labels where another "
+                "is meant"
             )
         return found[0], ""
     for key in usual:

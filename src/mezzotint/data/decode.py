@@ -11,7 +11,7 @@ from PIL import ExifTags, Image, ImageOps
 Range = tuple[float, float]  # the values of black and of white
 FLOAT_RANGES: tuple[Range, ...] = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0), (0.0, 65535.0))
 INT_RANGES: tuple[Range, ...] = ((0.0, 255.0), (0.0, 65535.0))
-SLACK = 1e-3  # of a range, that rounding may exceed it by
+SLACK = 1e-5  # of a range, that rounding may exceed it by
 SAME = 2  # of 255: profiles whose colours differ by no more from those of sRGB are sRGB
 
 

@@ -10,13 +10,15 @@ from mezzotint.data.decode import FLOAT_RANGES, INT_RANGES, Range, fits
 from mezzotint.data.endings import count
 
 LOOKED_AT = 1024  # pictures of a set, evenly spread
+NEARLY_ALL = 0.95  # of them decide
+BYTES = (0.0, 255.0)
 
 
 class Ranges:
     """The ranges of floating-point (F) and 32-bit (I) pictures of a set, found when the first of them is decoded.
 
-    Of the usual ranges it is the first that most of the pictures looked at lie in; others are then left out. Threads may
-    call it at once.
+    Of the usual ranges it is the first that nearly all of the pictures looked at lie in, or else that which most do; the
+    others are then left out. Threads may call it at once.
     """
 
     def __init__(self, total: int, open: Callable[[int], Image.Image]) -> None:
@@ -48,11 +50,13 @@ class Ranges:
             if not (seen := extents.get(mode)):
                 continue
             inside = [sum(fits(low, high, of) for low, high in seen) for of in candidates]
-            if not (most := max(inside)):
+            if not max(inside):
                 continue
-            low, high = candidates[inside.index(most)]
+            shares = [(number, of == BYTES, of) for number, of in zip(inside, candidates)]
+            many = [share for share in shares if share[0] >= NEARLY_ALL * len(seen)]
+            number, _, (low, high) = many[0] if many else max(shares)
             found[mode] = (low, high)
-            others = f", which {most:,} of {len(seen):,} fit" if most < len(seen) else ""
+            others = f", which {number:,} of {len(seen):,} fit" if number < len(seen) else ""
             notes.append(
                 f"{count(len(seen), f'{kind} picture')} read as black at {low:g} and white at {high:g}{others}"
             )

@@ -73,7 +73,7 @@ def pictures_of(files: Sequence[Path], root: Path, split: str | None) -> tuple[S
         raise DataError(_missing(root, split or "train", sorted(tagged)))
     notes = []
     if left := _left_out(files, found, root, tags):
-        notes.append(f"{_place(found, root)} read as the split {wanted!r}, and left out: {left}")
+        notes.append(f"{_place(found, root)} read as the split {wanted!r}, and left out {left}")
         if split is None and all(len(folders[file]) == 1 for file in found):
             notes[0] += "; if these folders are classes, set data.split=all"
     return found, notes
@@ -111,8 +111,12 @@ def _left_out(files: Sequence[Path], found: Sequence[Path], root: Path, tags: di
     """What lies beside the files of a split, with numbers."""
     taken = set(found)
     left = [file for file in files if file not in taken]
-    counts = Counter(_top(file, root) if tags[file] is None else f"split {tags[file]!r}" for file in left)
-    return few([f"{name} ({count(number, 'picture')})" for name, number in counts.items()])
+    counts = Counter(
+        f"split {tags[file]!r}" if tags[file] else _top(file, root) if file.parent != root else "in no folder"
+        for file in left
+    )
+    kinds = few([f"{name} ({count(number, 'picture')})" for name, number in counts.items()])
+    return f"{count(len(left), 'picture')}: {kinds}"
 
 
 def _top(file: Path, root: Path) -> str:

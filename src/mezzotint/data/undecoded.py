@@ -317,9 +317,11 @@ def _joined(
     missing = int((numbered < 0).sum())
     if not missing:
         return replace(source, labels=numbered, classes=coding.classes, notes=notes)
-    text = f"{missing:,} of {total:,} rows have no class in the column {label!r}"
+    text = (
+        f"{missing:,} of {total:,} rows {'has' if missing == 1 else 'have'} no class in the column {label!r}"
+    )
     if without := [name for name, part in zip(names, numbers) if part and max(part) < 0 and missing < total]:
-        text += f" (none in {few(without)} has one)"
+        text += f", among them all of {few(without)}"
     if missing == total or not labels:
         remedy = "" if missing == total else f"; to leave these rows out, set data.labels={label}"
         return replace(source, notes=notes, why=text + remedy)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mezzotint import build
 from mezzotint.config import Config, Discrete, Karras, UNet, UNetSimple
+from mezzotint.data.known import KNOWN
 from mezzotint.data.open import Points, Source
 from mezzotint.diffusion.schedule import Table, grid
 from mezzotint.media.facts import Facts
@@ -201,7 +202,7 @@ def budget(config: Config, source: Source, steps: int | None) -> Iterator[Findin
     finite = not isinstance(source, Points)
     if finite and train.batch_size > total:
         text = f"a batch of {train.batch_size} is more than the {total:,} pictures there are"
-        remedy = f"set train.batch_size={max(1, total // 4)} or lower"
+        remedy = f"set train.batch_size={max(1, total // 4)}"
         yield Finding("warning", "batch size", text, remedy, anchor="copies-of-the-training-set")
     if steps is None:
         text = f"{train.minutes:g} minutes; how many steps that is was not measured"
@@ -218,13 +219,14 @@ def budget(config: Config, source: Source, steps: int | None) -> Iterator[Findin
         yield Finding("warning", "budget", f"{text}: too few to learn much", remedy, anchor="blurry-samples")
     if not isinstance(source, Points) and epochs > total / 4 and epochs > 1:
         fine = False
-        unused = {
+        keys = {
             "data.crop=4": not config.data.crop,
-            "data.flip=true, if mirrored ones belong to the set": not source.augmentation.flip,
             "network.dropout=0.1": getattr(config.network, "dropout", 1.0) < 0.1,
+            "data.flip=true where mirrored pictures fit the set": config.data.flip is None
+            and config.data.name not in KNOWN,
         }
-        remedy = ", ".join(["add pictures", *[key for key, free in unused.items() if free]])
-        remedy += ", or train for fewer steps"
+        unused = ", ".join(key for key, free in keys.items() if free)
+        remedy = "add pictures, train for fewer steps" + (f", or set {unused}" if unused else "")
         yield Finding(
             "warning",
             "memorization",

@@ -141,6 +141,7 @@ def reading(survey: Survey) -> Iterator[Finding]:
     for note in survey.notes:
         text, _, remedy = note.partition("; ")
         if text.startswith(WITHOUT):
+            text = f"none: {text.removeprefix(WITHOUT)}"
             yield Finding("warning", "classes", text, remedy or "set data.labels=false", anchor=CLASSES)
         elif remedy:
             yield Finding("warning", "reading", text, remedy, anchor="pictures-are-skipped")
