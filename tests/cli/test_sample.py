@@ -52,7 +52,8 @@ def test_npz_holds_the_documented_arrays(mezzotint: Call, desk: Path) -> None:
         mezzotint("sample", "digits", "-n", 5, "--class", "3,0", "--seed", 7, "-o", "deep/some.npz").code == 0
     )
     with np.load("deep/some.npz", allow_pickle=False) as file:
-        assert sorted(file.files) == ["images", "labels", "seeds"]
+        assert sorted(file.files) == ["classes", "images", "labels", "seeds"]
+        assert file["classes"].tolist() == [str(digit) for digit in range(10)]
         assert file["images"].dtype == np.uint8 and file["images"].shape == (5, 8, 8, 1)
         assert file["labels"].dtype == np.int64 and file["labels"].tolist() == [3, 0, 3, 0, 3]
         assert file["seeds"].dtype == np.int64 and file["seeds"].tolist() == [7, 8, 9, 10, 11]

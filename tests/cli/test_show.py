@@ -28,7 +28,7 @@ def test_data_are_what_the_network_sees(mezzotint: Call, desk: Path) -> None:
     assert "digits: 1,707 to train on, 90 held out; 1x8x8" in said
     assert "values -1.000 to 1.000" in said
     _, _, said = shown(mezzotint, "data", "folder", "--data", "few", "data.size=16")
-    assert "folder: 6 to train on, 0 held out; 3x16x16" in said and "skipped few/bad.png: not a PNG" in said
+    assert "folder: 6 to train on, 0 held out; 3x16x16" in said and "few/bad.png: not a PNG" in said
     assert Path("folder-data.png").is_file()
     _, _, said = shown(mezzotint, "data", "moons")
     assert "moons: unlimited; 2" in said and Path("moons-data.png").is_file()

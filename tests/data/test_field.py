@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from mezzotint import config
+from mezzotint.conditions.labels import conditions
 from mezzotint.data import DataError, Pictures, load_pictures
 from mezzotint.data.classes import renumbered, told_apart
 from mezzotint.data.decode import decode
@@ -141,7 +142,7 @@ class TestLabels:
         if not stream:
             assert words(read(tmp_path)) == ["ant", "bee", "bee", "ant", "bee", "ant", "bee", "ant"]
         tree = {"name": "parquet", "path": str(tmp_path), "size": 4, "stream": stream, "holdout": 0.0}
-        source = open_source(config.parse({"data": tree}), torch.device("cpu"))
+        source = open_source(config.parse({"data": tree}).data, torch.device("cpu"))
         assert source.facts.classes == ("ant", "bee") and any("joined by name" in n for n in source.notes)
 
     def test_types_are_joined_or_named(self, tmp_path: Path) -> None:
@@ -164,8 +165,12 @@ class TestLabels:
     def test_a_class_without_pictures_is_not_drawn(self, tmp_path: Path) -> None:
         path = table(tmp_path / "a.parquet", [0, 2, 0, 2], ["a", "b", "c"])
         chosen = config.parse({"data": {"name": "parquet", "path": str(path), "size": 4, "holdout": 0.0}})
-        source = open_source(chosen, torch.device("cpu"))
-        assert source.facts.classes == ("a", "b", "c") and source.facts.drawn == [0, 2]
+        source = open_source(chosen.data, torch.device("cpu"))
+        assert source.facts.classes == ("a", "b", "c") and source.facts.empty == (1,)
+        seeds = torch.arange(200)
+        for label in (None, "all"):
+            cond = conditions(label, source.facts.classes, seeds, source.facts.empty)
+            assert cond.label is not None and set(cond.label.tolist()) == {0, 2}
 
 
 class TestColumns:

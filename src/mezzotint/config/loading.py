@@ -164,7 +164,8 @@ def _explain(error: Any, tree: Any) -> str:
     value: Any = tree
     path: list[str] = []  # without the tags of unions, which are no keys
     for step in error["loc"]:
-        if step in value if isinstance(value, dict) else isinstance(value, list):
+        there = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+        if step in there:
             value = value[step]
             path.append(str(step))
     key = ".".join(path) or "the configuration"
