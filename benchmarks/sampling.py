@@ -38,7 +38,7 @@ def counted(model: Any) -> Iterator[Calls]:
     def add(net: Any, inputs: tuple[Any, ...]) -> None:
         calls.rows += len(inputs[0])
 
-    hook = model.denoiser.net.register_forward_pre_hook(add)
+    hook = model.net.register_forward_pre_hook(add)
     yield calls
     hook.remove()
 

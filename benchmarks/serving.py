@@ -133,20 +133,23 @@ class Server:
             "plain": [sys.executable, __file__, "--serve-plain", str(port)],
         }[kind]
         self.port = port
-        self.process = subprocess.Popen(
-            command, env={**os.environ, "OMP_NUM_THREADS": str(threads)}, stdout=subprocess.DEVNULL
-        )
-        for _ in range(600):
-            try:
-                assert get(port, "/")[0] == 200
-                return
-            except OSError:
-                time.sleep(0.1)
-        raise SystemExit(f"the server {kind} did not start")
+        self.process = started(command, port, OMP_NUM_THREADS=str(threads))
 
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(20)
+
+
+def started(command: list[str], port: int, **environment: str) -> "subprocess.Popen[bytes]":
+    """A server's process, once it answers."""
+    process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL)
+    for _ in range(600):
+        try:
+            assert get(port, "/")[0] == 200
+            return process
+        except OSError:
+            time.sleep(0.1)
+    raise SystemExit(f"this server did not start: {' '.join(command)}")
 
 
 def get(port: int, path: str) -> tuple[int, bytes]:
@@ -253,7 +256,7 @@ def call_ms(path: Path) -> dict[str, dict[str, float]]:
 
     model, rival = load_model(path, device="cpu"), rival_network()
     result: dict[str, dict[str, float]] = {}
-    for name, net, key in (("ours", model.denoiser.net, "label"), ("diffusers", rival, "class_labels")):
+    for name, net, key in (("ours", model.net, "label"), ("diffusers", rival, "class_labels")):
         result[name] = {"parameters": sum(p.numel() for p in net.parameters())}  # type: ignore[union-attr]
         for rows in (1, 16):
             x, c_noise, label = (

@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import threading
 import time
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from serving import CLIENTS, get, wishes
+from serving import CLIENTS, started, wishes
 
 LOADS = ("clipped", "mixed")  # mixed: every other request without clipping
 
@@ -34,15 +33,7 @@ class Server:
         self.port = port
         command = [sys.executable, "-m", "mezzotint", "serve", "digits", "--port", str(port)]
         command += ["--max-per-client", "64", "--log", os.devnull, "--device", "cpu"]
-        environment = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": str(threads)}
-        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-        for _ in range(600):
-            try:
-                assert get(port, "/")[0] == 200
-                return
-            except OSError:
-                time.sleep(0.1)
-        raise SystemExit(f"the server of {source} did not start")
+        self.process = started(command, port, PYTHONPATH=str(source), OMP_NUM_THREADS=str(threads))
 
     def stop(self) -> None:
         self.process.terminate()

@@ -36,7 +36,7 @@ class Gate:
         self.open, self.arrived = threading.Event(), threading.Event()
         self.open.set()
         self.rows: list[int] = []
-        self.handles = [m.denoiser.net.register_forward_pre_hook(self._hold) for m in models]  # type: ignore[union-attr]
+        self.handles = [m.net.register_forward_pre_hook(self._hold) for m in models]
 
     def _hold(self, net: Any, inputs: tuple[torch.Tensor, ...]) -> None:
         self.rows.append(len(inputs[0]))

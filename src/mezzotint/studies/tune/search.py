@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mezzotint.config import Sample
 from mezzotint.disk.files import write_json
@@ -301,7 +301,7 @@ class Search:
         """A trial, or what an earlier one of the same weights, settings, pictures and judge has found."""
         model = self.model(choice)
         key = cache.digest(
-            *model.denoiser.net.state_dict().values(),  # type: ignore[attr-defined]
+            *model.net.state_dict().values(),
             f"{model.denoiser.dtype} {choice.settings.model_dump_json()} {self.n} {self.seed} {self.judge.version}",
         )
         if key not in self.trials:
@@ -388,10 +388,8 @@ class Search:
     def publish(self, choice: Choice) -> None:
         """Writes the model file, whole or not at all."""
         model = self.model(choice)
-        net = model.denoiser.net
-        assert isinstance(net, nn.Module)
         try:
-            save_model(self.path, net, model.header)
+            save_model(self.path, model.net, model.header)
         except OSError as error:
             raise RunError(
                 f"{self.path} cannot be written ({error}) and is as it was; make room or copy it elsewhere, then tune again"
