@@ -31,13 +31,18 @@ class Cond:
         return self.map(lambda column: column.expand(n, *column.shape[1:]))
 
     def where(self, mask: Tensor, other: "Cond") -> "Cond":
-        """These rows, and where mask (B,) bool on the CPU is True those of `other`, of B rows or of one row."""
+        """These rows, and where mask (B,) bool on the CPU is True those of `other`, of B rows or of one row.
+
+        Raises ValueError where `other` lacks a field that is set here.
+        """
 
         def mixed(mine: Tensor, theirs: Tensor) -> Tensor:
             here = mask.to(mine.device, non_blocking=True).reshape(-1, *[1] * (mine.ndim - 1))
             return torch.where(here, theirs.to(mine.device, non_blocking=True), mine)
 
         theirs = other.inputs()
+        if missing := [name for name in self.inputs() if name not in theirs]:
+            raise ValueError(f"{missing[0]} is set here and not in what takes its place; give it there, too")
         return Cond(**{name: mixed(value, theirs[name]) for name, value in self.inputs().items()})
 
     @staticmethod

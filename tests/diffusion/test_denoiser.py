@@ -180,6 +180,8 @@ def test_conditions_are_stacked_and_mapped_row_by_row() -> None:
     mixed = both.where(torch.tensor([False, True, True]), Cond(label=torch.tensor([9])))
     assert mixed.label is not None and mixed.label.tolist() == [1, 9, 9]
     assert Cond().where(torch.tensor([True]), Cond(label=torch.tensor([9]))) == Cond()
+    with pytest.raises(ValueError, match="label is set here and not in what takes its place"):
+        b.where(torch.tensor([True]), Cond())
     assert Cond.cat([Cond(), Cond()]) == Cond() == Cond().map(lambda field: field * 2)
 
 
