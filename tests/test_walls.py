@@ -50,7 +50,7 @@ CLIP_CHANGES = [
         "MEDIA: dict[str, Medium] = {\n",
         """MEDIA: dict[str, Medium] = {
     "clips": Medium(
-        rank=4, networks="conv3d", batch=16, half=False, codec=Bytes(), least=1,
+        rank=4, network="conv3d", batch=16, half=False, codec=Bytes(), least=1,
         words=lambda shape: "clips", cells=lambda shape: shape[0] * shape[2] * shape[3],
         usual_sheet=lambda shape, classes: (4, None),
         sheet=clips.sheet, strip=clips.strip, pair=clips.pair, item=clips.item,

@@ -16,7 +16,7 @@ def network(config: Config, facts: Facts) -> nn.Module:
     options = config.network.model_dump(exclude={"kind"})
     if facts.kind != ("points" if isinstance(config.network, MLP) else "pictures"):
         raise ConfigError(
-            f"network.kind {config.network.kind} is not for {facts.kind}; use {facts.medium.networks}"
+            f"network.kind {config.network.kind} is not for {facts.kind}; use {facts.medium.network}"
         )
     if config.train.recompute and not isinstance(config.network, UNet):
         raise ConfigError("train.recompute is for network.kind unet; leave it out")

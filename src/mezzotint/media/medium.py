@@ -15,7 +15,7 @@ class Medium(NamedTuple):
     """One kind of thing. Things come as (N, *shape) on the CPU, decoded: pictures uint8, points float32."""
 
     rank: int  # axes of one thing
-    networks: str  # the kind of network it usually has, for a remedy
+    network: str  # the kind that it usually has, for a remedy
     batch: int  # things a network call
     half: bool  # whether bfloat16 is precise enough
     codec: Codec  # the usual one
@@ -40,7 +40,7 @@ class Medium(NamedTuple):
 MEDIA: dict[str, Medium] = {
     "points": Medium(
         rank=1,
-        networks="mlp",
+        network="mlp",
         batch=4096,
         half=False,
         codec=AsTheyAre(),
@@ -57,7 +57,7 @@ MEDIA: dict[str, Medium] = {
     ),
     "pictures": Medium(
         rank=3,
-        networks="unet",
+        network="unet",
         batch=64,
         half=True,
         codec=Bytes(),
