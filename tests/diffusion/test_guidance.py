@@ -391,14 +391,17 @@ def test_every_request_has_its_own_guidance() -> None:
 def test_requests_with_and_without_guidance_share_a_call() -> None:
     """One that has none stands there with scale 1; a label that one has and the other has not would shift to other rows."""
     (plain_cond, _), (cond, guidance) = asked(LABEL), asked(LABEL, torch.full((6,), 3.0).double())
-    both = Guidance.cat([(None, plain_cond), (guidance, cond)])
+    both = Guidance.cat([(None, 6), (guidance, 6)])
     assert both is not None and both.scale.tolist() == [1.0] * 6 + [3.0] * 6
     together_ = cfg(Classes())(
         torch.cat([X, X]), torch.cat([LOGSNR, LOGSNR]), Cond.cat([plain_cond, cond]), both
     )
     assert torch.equal(together_[:6], Classes()(X, LOGSNR, plain_cond))
     assert torch.equal(together_[6:], cfg(Classes())(X, LOGSNR, cond, guidance))
-    assert Guidance.cat([(None, plain_cond), (None, plain_cond)]) is None
+    assert Guidance.cat([(None, 6), (None, 6)]) is None
+    weakly = Guidance(torch.full((2,), 2.0).double())  # of autoguidance, which drives away from no condition
+    mixed = Guidance.cat([(weakly, 2), (None, 3)])
+    assert mixed is not None and mixed.scale.tolist() == [2, 2, 1, 1, 1] and mixed.away == NO_COND
     for conds in ([NO_COND, cond], [cond, NO_COND]):
         with pytest.raises(ValueError, match="label is set for some requests"):
             Cond.cat(conds)

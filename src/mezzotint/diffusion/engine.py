@@ -59,7 +59,7 @@ def answer(denoise: Denoise | Guided, walks: Sequence[Walk]) -> list[Tensor]:
     x = torch.cat([ask.x for ask in asks])
     level = torch.cat([ask.level.expand(size) for ask, size in zip(asks, sizes)])
     cond = Cond.cat(walk.cond for walk in walks)
-    guidance = Guidance.cat((walk.guidance, walk.cond) for walk in walks)
+    guidance = Guidance.cat((walk.guidance, size) for walk, size in zip(walks, sizes))
     x0 = denoise(x, level, cond) if guidance is None else denoise(x, level, cond, guidance)  # type: ignore[call-arg]
     return [_corrected(part, walk.corrections) for walk, part in zip(walks, x0.split(sizes))]
 

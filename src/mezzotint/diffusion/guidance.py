@@ -34,33 +34,30 @@ class Guidance:
     rescale: Tensor | None = None
 
     @staticmethod
-    def cat(parts: Iterable[tuple["Guidance | None", Cond]]) -> "Guidance | None":
-        """Several requests' guidance below each other, each beside its rows; None where none of them has any. A request
-        without stands there with scale 1."""
+    def cat(parts: Iterable[tuple["Guidance | None", int]]) -> "Guidance | None":
+        """Several requests' guidance below each other, each with its number of rows; None where none of them has any. A
+        request without stands there with scale 1."""
         pairs = list(parts)
-        if all(guidance is None for guidance, _ in pairs):
+        some = next((guidance for guidance, _ in pairs if guidance is not None), None)
+        if some is None:
             return None
-        rows = [guidance or _off(cond) for guidance, cond in pairs]
-        ends = torch.tensor([[0.0, torch.inf]], dtype=torch.float64)
-        intervals = [one.interval for one in rows]
-        shares = [one.rescale for one in rows]
-        sizes = [len(one.scale) for one in rows]
+        # What rows of scale 1 would drive away from is never asked; it only has to have the same fields.
+        off = Guidance(torch.ones(1, dtype=torch.float64), some.away.map(lambda column: column[:1]))
+        rows = [(off if guidance is None else guidance, size) for guidance, size in pairs]
+        always = torch.tensor([[0.0, torch.inf]], dtype=torch.float64)
         zero = torch.zeros(1, dtype=torch.float64)
+        limited = any(one.interval is not None for one, _ in rows)
+        shared = any(one.rescale is not None for one, _ in rows)
         return Guidance(
-            torch.cat([one.scale for one in rows]),
-            Cond.cat(one.away.expand(size) for one, size in zip(rows, sizes)),
-            None
-            if all(interval is None for interval in intervals)
-            else torch.cat([ends.expand(n, 2) if i is None else i for i, n in zip(intervals, sizes)]),
-            None
-            if all(share is None for share in shares)
-            else torch.cat([zero.expand(n) if share is None else share for share, n in zip(shares, sizes)]),
+            torch.cat([one.scale.expand(n) for one, n in rows]),
+            Cond.cat(one.away.expand(n) for one, n in rows),
+            torch.cat([(always if one.interval is None else one.interval).expand(n, 2) for one, n in rows])
+            if limited
+            else None,
+            torch.cat([(zero if one.rescale is None else one.rescale).expand(n) for one, n in rows])
+            if shared
+            else None,
         )
-
-
-def _off(cond: Cond) -> Guidance:
-    rows = len(next(iter(cond.inputs().values())))
-    return Guidance(torch.ones(rows, dtype=torch.float64), cond)
 
 
 class Guided(Protocol):
