@@ -74,7 +74,7 @@ def sample(
     settings |= {"eta": eta, "churn": churn, "spacing": spacing}
     request = model.request(n, label=split(label, model.classes), seed=seed, **settings)
     batch = batch or model.batch
-    total = -(-n // batch) * request.settings.steps
+    total = -(-n // batch) * request.steps
     reserve(path, folder=kind == "folder")
     names = _names(path, request, model) if kind == "folder" else []
     _tell_kept(path, names)

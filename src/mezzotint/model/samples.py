@@ -1,6 +1,6 @@
 """What a model makes: previews on the way, and finished samples with what made them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ class Samples:
     settings: dict[str, Any]  # what made them; goes into the PNG
     medium: Medium
     classes: Sequence[str] = ()  # the names of the labels
+    rows: Sequence[Mapping[str, Any]] = ()  # settings of each of them alone, where a task has such
 
     def __len__(self) -> int:
         return len(self.values)
