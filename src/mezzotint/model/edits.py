@@ -75,6 +75,10 @@ class Edits:
             raise ConfigError(f"feather must be from 0 to {MAX_FEATHER:,} pixels, not {feather:g}")
         if strength is None:
             strength = STRENGTH if repainted is None else 1.0
+        if strength != 1 and mask is None and repainted is not None:
+            raise ConfigError(
+                "under transparent parts there is nothing to keep a share of; leave strength out"
+            )
         details["strength"] = strength = float(strength)
         times, finish = edits.RETURNS if returns is None else returns, None
         if repainted is not None:
