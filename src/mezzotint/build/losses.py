@@ -82,9 +82,14 @@ def objective(config: Config, bound: Denoiser, lesson: Lesson | None = None) -> 
             return ConsistencyLoss(bound, lesson.teacher if lesson else None)
         case "map":
             assert isinstance(bound, FlowMap) and lesson and config.teacher
-            settings = config.teacher.sample
-            stops = nested_grid(config, settings.steps)
-            return WalkLoss(bound, lesson.teacher, SAMPLERS[settings.sampler].solver, stops)
+            walked = config.teacher.sample
+            if walked.eta or walked.churn or SAMPLERS[walked.sampler].stochastic:
+                raise ConfigError(
+                    f"the teacher walks without fresh noise, and {walked.sampler} as it stands adds some; say "
+                    "teacher.sample.sampler=dpmpp_2m teacher.sample.eta=0 teacher.sample.churn=0"
+                )
+            stops = nested_grid(config, walked.steps)
+            return WalkLoss(bound, lesson.teacher, SAMPLERS[walked.sampler].solver, stops)
         case "progressive":
             assert lesson and config.teacher
             last, steps, grids = (

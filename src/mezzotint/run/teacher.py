@@ -37,7 +37,7 @@ def student(
     if teacher.teacher is not None or teacher.objective != "denoise":
         raise ConfigError(f"{name} is a student itself; distil the model that it learned from")
     steps = max(FEWEST_STEPS, 2 * calls)
-    walked = {**teacher.sample.model_dump(), "steps": steps, "eta": 0.0, "churn": 0.0}
+    walked = {**teacher.sample.model_dump(), "steps": steps}
     sampler = "consistency" if method == "consistency" else "ddim"
     tree = {
         **teacher.model_dump(mode="json", exclude={"train", "sample"}),
