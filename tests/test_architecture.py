@@ -14,8 +14,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "mezzotint"
 # Every arrow runs down. A part is a module or a folder, and the longest name that fits is a file's part: `evaluate/page.py`
 # is of "evaluate", `evaluate/metrics/share.py` of "evaluate.metrics". Who may import a folder may import what is in it.
 GROUND = {"errors", "randomness", "cond", "nets", "plots"}
-DATA = GROUND | {"media", "config"}
-BUILD = DATA | {"conditions", "diffusion", "data", "train", "tasks"}
+DATA = GROUND | {"media", "config", "conditions"}
+BUILD = DATA | {"diffusion", "data", "train", "tasks"}
 MODEL = BUILD | {"build", "disk"}
 RUN = MODEL | {"model"}
 ARROWS: dict[str, set[str]] = {

@@ -5,6 +5,7 @@ from typing import assert_never
 from torch import nn
 
 from mezzotint.build.codecs import codec
+from mezzotint.conditions.text import FIRST
 from mezzotint.config import HOPS, MLP, Config, UNet, UNetSimple
 from mezzotint.errors import ConfigError
 from mezzotint.media.facts import Facts
@@ -22,6 +23,10 @@ def network(config: Config, facts: Facts) -> nn.Module:
         )
     if config.train.recompute and not isinstance(config.network, UNet):
         raise ConfigError("train.recompute is for network.kind unet; leave it out")
+    if facts.length and not isinstance(config.network, UNet):
+        raise ConfigError(
+            f"network.kind {config.network.kind} knows no words; use unet, or data.captions=false"
+        )
     channels, classes = codec(config, facts).shape(facts.shape)[0], len(facts.classes)
     match config.network:
         case MLP():
@@ -29,6 +34,14 @@ def network(config: Config, facts: Facts) -> nn.Module:
         case UNetSimple():
             return unet_simple.UNetSimple(channels=channels, classes=classes, **options)
         case UNet():
-            return unet.UNet(channels=channels, classes=classes, recompute=config.train.recompute, **options)
+            words = len(facts.words) + FIRST if facts.length else 0
+            return unet.UNet(
+                channels=channels,
+                classes=classes,
+                words=words,
+                length=facts.length,
+                recompute=config.train.recompute,
+                **options,
+            )
         case _:
             assert_never(config.network)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.cond import NO_COND, Cond
+from mezzotint.conditions.text import numbers
 from mezzotint.errors import ConfigError
 from mezzotint.randomness import CLASS, uniform
 
@@ -39,9 +40,10 @@ def conditions(label: Label, classes: Sequence[str], seeds: Tensor, empty: Seque
     return Cond(label=numbers.repeat(-(-n // len(numbers)))[:n])
 
 
-def nothing(classes: Sequence[str]) -> Cond:
-    """Nothing asked, one row: the null label, or NO_COND without classes."""
-    return Cond(label=torch.tensor([len(classes)])) if classes else NO_COND
+def nothing(classes: Sequence[str], length: int = 0) -> Cond:
+    """Nothing asked, one row: the null label where there are classes, the empty text where there are `length` places for one."""
+    label = torch.tensor([len(classes)]) if classes else None
+    return Cond(label=label, text=numbers([""], (), length) if length else None)
 
 
 def split(text: str | None, classes: Sequence[str]) -> str | list[int | str] | None:

@@ -30,6 +30,7 @@ UNSEEN = (("purple", "triangle"), ("orange", "square"), ("green", "cross"), ("pi
 RELATIONS = ("left of", "right of", "above", "below")
 OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 NUMBERS = {2: "two", 3: "three"}
+LENGTH = 24  # places of a caption for networks, START among them
 FINE = 4  # samples of a pixel's side
 MARGIN = 1  # pixels to the border, and between boxes
 
@@ -88,7 +89,8 @@ class Scene(NamedTuple):
     pixels: np.ndarray  # uint8 (3, 32, 32)
     caption: str
     meaning: Meaning  # what the caption says,
-    placed: tuple[Placed, ...]  # and what there is
+    placed: tuple[Placed, ...]  # what there is,
+    whole: Meaning  # and all that can be said of it; as text, the canonical caption
 
 
 # --- drawing ---------------------------------------------------------------------------------------------
@@ -148,8 +150,8 @@ def scene(seed: int, i: int, *, unseen: bool = False) -> Scene:
         if placed is not None:
             break
     meaning = Meaning(things, relation, count)
-    caption, meaning = _say(rng, meaning)
-    return Scene(draw(placed), caption, meaning, placed)
+    caption, said = _say(rng, meaning)
+    return Scene(draw(placed), caption, said, placed, meaning)
 
 
 def _thing(rng: np.random.Generator, unseen: bool) -> Thing:

@@ -81,6 +81,13 @@ class _Facts(BaseModel):
     classes: Annotated[list[Annotated[str, Field(strict=True)]], Field(max_length=100_000)]
     kind: Annotated[str, Field(strict=True)] = ""
     empty: list[Annotated[int, Field(strict=True, ge=0)]] = []
+    words: Annotated[
+        list[Annotated[str, Field(strict=True, max_length=1000)]], Field(max_length=100_000)
+    ] = []
+    length: Annotated[int, Field(strict=True, ge=0, le=4096)] = 0
+    examples: Annotated[
+        list[Annotated[str, Field(strict=True, max_length=4096)]], Field(max_length=1000)
+    ] = []
 
 
 class _Header(BaseModel):

@@ -10,12 +10,16 @@ from mezzotint.media.medium import MEDIA, Medium, name_by_shape
 class Facts:
     """shape: of one thing, (C, H, W) or (2,), before it is coded for the network. classes: their names, in the order of
     the labels. kind: the row of `MEDIA`; "" takes the one that has such shapes, as model files of format 1 do. empty: the
-    numbers of classes that had nothing to train on; they are never drawn."""
+    numbers of classes that had nothing to train on; they are never drawn. words: the vocabulary of captions, sorted; length:
+    places of a text, 0 without captions; examples: some captions, which are asked for where no other is."""
 
     shape: tuple[int, ...]
     classes: tuple[str, ...] = ()
     kind: str = ""
     empty: tuple[int, ...] = ()
+    words: tuple[str, ...] = ()
+    length: int = 0
+    examples: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.kind:
@@ -32,9 +36,22 @@ class Facts:
         return f"{self.kind} {'x'.join(map(str, self.shape))}"
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        content = asdict(self)
+        if not self.length:  # as files were before there were captions
+            del content["words"], content["length"], content["examples"]
+        return content
 
     @staticmethod
     def from_json(content: dict[str, Any]) -> "Facts":
         empty = tuple(content.get("empty", ()))
-        return Facts(tuple(content["shape"]), tuple(content["classes"]), content.get("kind", ""), empty)
+        words, length = tuple(content.get("words", ())), content.get("length", 0)
+        examples = tuple(content.get("examples", ()))
+        return Facts(
+            tuple(content["shape"]),
+            tuple(content["classes"]),
+            content.get("kind", ""),
+            empty,
+            words,
+            length,
+            examples,
+        )

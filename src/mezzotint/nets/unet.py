@@ -4,6 +4,7 @@ Ho et al. 2020 (DDPM) gave its shape, Dhariwal & Nichol 2021 (ADM) its norm and 
 """
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mezzotint.nets.embed import Conditioning
 from mezzotint.nets.parts import group_norm, pad_to_multiple, zero_init
+from mezzotint.nets.text import WIDTH, TextEncoder
 
 
 class ResidualBlock(nn.Module):
@@ -37,19 +39,29 @@ class ResidualBlock(nn.Module):
         return self.skip(x) + self.conv2(self.dropout(F.silu(h)))
 
 
+class Words(NamedTuple):
+    """A text for attention: vectors (B, L, width), and whether a word is there (B, L) bool."""
+
+    vectors: Tensor
+    there: Tensor
+
+
 MAX_POSITIONS = 64  # for attention as written; more go through the fused kernel
 
 
-def softmax_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(D)) v (Vaswani et al. 2017, eq. 1). q, k, v: (..., N, D). Returns (..., N, D).
+def softmax_attention(q: Tensor, k: Tensor, v: Tensor, there: Tensor | None = None) -> Tensor:
+    """softmax(q k^T / sqrt(D)) v (Vaswani et al. 2017, eq. 1). q: (..., N, D); k, v: (..., M, D); there: bool, (..., 1, M), the
+    places that are looked at, all by default. Returns (..., N, D).
 
     By PyTorch's fused kernel, which never forms the N x N weights; but on a CPU, where that costs more than it saves as
     long as positions are few (docs/LOG.md), as written.
     """
     if q.device.type == "cpu" and q.shape[-2] <= MAX_POSITIONS:
-        weights = (q * q.shape[-1] ** -0.5 @ k.mT).softmax(-1)
-        return (v.mT @ weights.mT).mT  # laid out as q is, by channels
-    return F.scaled_dot_product_attention(q.contiguous(), k.contiguous(), v.contiguous())
+        scores = q * q.shape[-1] ** -0.5 @ k.mT
+        if there is not None:
+            scores = scores.masked_fill(~there, -torch.inf)
+        return (v.mT @ scores.softmax(-1).mT).mT  # laid out as q is, by channels
+    return F.scaled_dot_product_attention(q.contiguous(), k.contiguous(), v.contiguous(), attn_mask=there)
 
 
 def linear_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -62,25 +74,39 @@ def linear_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """x plus multi-head self-attention over its positions. Starts as x alone."""
+    """x plus multi-head self-attention over its positions. Starts as x alone.
 
-    def __init__(self, channels: int, head_channels: int, linear: bool) -> None:
+    text_width: of the vectors of words, whose keys and values are appended to those of the positions, so that each position
+    looks at the picture and the text at once; 0 for none.
+    """
+
+    def __init__(self, channels: int, head_channels: int, linear: bool, text_width: int = 0) -> None:
         super().__init__()
         self.head_channels = min(head_channels, channels)
         if channels % self.head_channels:
             raise ValueError(
                 f"attention on {channels} channels: head_channels={head_channels} must divide them"
             )
-        self.attend = linear_attention if linear else softmax_attention
+        if linear and text_width:
+            raise ValueError("linear attention cannot look at words; leave network.linear_attention out")
+        self.linear = linear
         self.norm = group_norm(channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = zero_init(nn.Conv2d(channels, channels, 1))
+        self.words = nn.Linear(text_width, 2 * channels) if text_width else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, text: Words | None = None) -> Tensor:
         qkv = self.qkv(self.norm(x)).flatten(2).unflatten(1, (3, -1, self.head_channels))
         q, k, v = qkv.mT.unbind(dim=1)  # each (B, heads, positions, head_channels)
-        h = self.attend(q, k, v).mT.reshape(x.shape)
-        return x + self.out(h)
+        if self.words is not None and text is not None:
+            more = self.words(text.vectors).unflatten(-1, (2, -1, self.head_channels))
+            more_k, more_v = more.permute(2, 0, 3, 1, 4)  # each (B, heads, words, head_channels)
+            k, v = torch.cat([k, more_k], -2), torch.cat([v, more_v], -2)
+            seen = text.there.new_ones(len(x), q.shape[-2])
+            h = softmax_attention(q, k, v, torch.cat([seen, text.there], 1)[:, None, None])
+        else:
+            h = linear_attention(q, k, v) if self.linear else softmax_attention(q, k, v)
+        return x + self.out(h.mT.reshape(x.shape))
 
 
 class Stage(nn.Module):
@@ -96,13 +122,14 @@ class Stage(nn.Module):
         self.attention = nn.Identity() if attention is None else attention
         self.recompute = recompute
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+    def forward(self, x: Tensor, emb: Tensor, text: Words | None = None) -> Tensor:
         if self.recompute and torch.is_grad_enabled():
-            return checkpoint(self._inside, x, emb, use_reentrant=False)
-        return self._inside(x, emb)
+            return checkpoint(self._inside, x, emb, text, use_reentrant=False)
+        return self._inside(x, emb, text)
 
-    def _inside(self, x: Tensor, emb: Tensor) -> Tensor:
-        return self.attention(self.block(x, emb))
+    def _inside(self, x: Tensor, emb: Tensor, text: Words | None) -> Tensor:
+        x = self.block(x, emb)
+        return self.attention(x, text) if isinstance(self.attention, Attention) else x
 
 
 class Down(nn.Module):
@@ -113,10 +140,10 @@ class Down(nn.Module):
         self.enter = enter
         self.stages = nn.ModuleList(stages)
 
-    def forward(self, x: Tensor, emb: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor, emb: Tensor, text: Words | None = None) -> list[Tensor]:
         outputs = [self.enter(x)]
         for stage in self.stages:
-            outputs.append(stage(outputs[-1], emb))
+            outputs.append(stage(outputs[-1], emb, text))
         return outputs
 
 
@@ -128,9 +155,9 @@ class Up(nn.Module):
         self.stages = nn.ModuleList(stages)
         self.leave = leave
 
-    def forward(self, x: Tensor, emb: Tensor, skips: list[Tensor]) -> Tensor:
+    def forward(self, x: Tensor, emb: Tensor, skips: list[Tensor], text: Words | None = None) -> Tensor:
         for stage in self.stages:
-            x = stage(torch.cat([x, skips.pop()], dim=1), emb)
+            x = stage(torch.cat([x, skips.pop()], dim=1), emb, text)
         return self.leave(x)
 
 
@@ -147,6 +174,8 @@ class UNet(nn.Module):
     patch: side of the squares of pixels that are folded into channels at the entrance and unfolded at the exit;
     2 makes a step almost four times as fast.
     classes: number of classes K, 0 for none; span: whether it is told a step's length; see `Conditioning`.
+    words, length: numbers of words and places of a text, see `TextEncoder`; 0 for none. Positions look at the words where they
+    look at each other, and the whole text joins the noise level.
     recompute: activation checkpointing, see `Stage`.
     """
 
@@ -164,6 +193,8 @@ class UNet(nn.Module):
         classes: int = 0,
         recompute: bool = False,
         span: bool = False,
+        words: int = 0,
+        length: int = 0,
     ) -> None:
         super().__init__()
         factors = [patch * 2**i for i in range(len(multipliers))]
@@ -173,11 +204,15 @@ class UNet(nn.Module):
         widths = [width * multiplier for multiplier in multipliers]
 
         def stage(channels_in: int, channels_out: int, factor: int) -> Stage:
-            attend = Attention(channels_out, head_channels, linear_attention) if factor in attention else None
+            attend = None
+            if factor in attention:
+                attend = Attention(channels_out, head_channels, linear_attention, WIDTH if words else 0)
             return Stage(ResidualBlock(channels_in, channels_out, emb, dropout), attend, recompute)
 
         self.multiple = factors[-1]
         self.conditioning = Conditioning(emb, classes, span)
+        self.encoder = TextEncoder(words, length) if words else None
+        self.pooled = nn.Linear(WIDTH, emb) if words else None
 
         self.down = nn.ModuleList()
         skips: list[int] = []  # the channels of each
@@ -209,18 +244,31 @@ class UNet(nn.Module):
             inside = wide
 
     def forward(
-        self, x: Tensor, c_noise: Tensor, label: Tensor | None = None, span: Tensor | None = None
+        self,
+        x: Tensor,
+        c_noise: Tensor,
+        label: Tensor | None = None,
+        span: Tensor | None = None,
+        text: Tensor | None = None,
     ) -> Tensor:
-        """x (B, channels, H, W), c_noise (B,), label (B,) int64 in 0..K or None, span (B,) or None -> (B, channels, H, W)."""
+        """x (B, channels, H, W), c_noise (B,), label (B,) int64 in 0..K or None, span (B,) or None, text (B, L) int64 or None, which is no text -> (B, channels, H, W)."""
         height, width = x.shape[-2:]
         h, top, left = pad_to_multiple(x, self.multiple)
-        emb = F.silu(self.conditioning(c_noise, label, span))
+        emb, words = self.conditioning(c_noise, label, span), None
+        if self.encoder is not None and self.pooled is not None:
+            words = Words(*self.encoder(self.encoder.nothing(len(x)) if text is None else text))
+            emb = emb + self.pooled(words.vectors[:, 0])
+        elif text is not None:
+            raise ValueError(
+                "this network knows no words: leave the text out, or build it with words=V, length=L"
+            )
+        emb = F.silu(emb)
         skips: list[Tensor] = []
         for level in self.down:
-            skips += level(h, emb)
+            skips += level(h, emb, words)
             h = skips[-1]
         for stage in self.middle:
-            h = stage(h, emb)
+            h = stage(h, emb, words)
         for level in self.up:
-            h = level(h, emb, skips)
+            h = level(h, emb, skips, words)
         return h[..., top : top + height, left : left + width]

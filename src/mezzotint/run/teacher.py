@@ -92,7 +92,7 @@ def belief(teacher: Model, config: Config) -> Denoise:
     ends = torch.tensor([settings.guidance_interval or (0.0, math.inf)], dtype=torch.float64)
     guidance = Guidance(
         torch.tensor([settings.guidance if teacher.classes else 1.0], dtype=torch.float64),
-        nothing(teacher.classes).map(lambda column: column.to(teacher.device)),
+        nothing(teacher.classes, teacher.facts.length).map(lambda column: column.to(teacher.device)),
         ends,
         torch.tensor([settings.guidance_rescale], dtype=torch.float64),
     )

@@ -16,7 +16,7 @@ from torch import Tensor
 from mezzotint import build
 from mezzotint.config import Config, Discrete, Karras, UNet, UNetSimple
 from mezzotint.data.known import KNOWN
-from mezzotint.data.open import Points, Source
+from mezzotint.data.open import Points, Scenes, Source
 from mezzotint.diffusion.schedule import Table, grid
 from mezzotint.media.facts import Facts
 from mezzotint.model.device import find_device
@@ -36,7 +36,7 @@ def diagnose(config: Config, *, quick: bool = False) -> Iterator[Finding]:
     device = find_device(config.train.device)
     source = build.source(config, device)
     yield from seen(config, source.preview(512).x0, source.facts)
-    if not isinstance(source, Points):
+    if not isinstance(source, Points | Scenes):
         yield from examine(source, config.data)
     yield from levels(config)
     yield from network(config, source.facts)

@@ -1,0 +1,88 @@
+"""The judge of scenes: right about what was drawn, by two renderers and under noise, and not to be talked into anything."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from helpers_scenes import painted
+
+from mezzotint.data.scenes import OPPOSITE, SIDE, Meaning, Placed, Thing, draw, scene
+from mezzotint.evaluate.metrics.scenes import judge, shares
+
+N = 300  # 10,000 by benchmarks/scenes.py
+SCENES = [scene(5, i) for i in range(N)]
+PICTURES = torch.from_numpy(np.stack([one.pixels for one in SCENES]))
+CAPTIONS = [one.caption for one in SCENES]
+
+
+def test_fresh_scenes_are_all_correct() -> None:
+    verdicts = judge(PICTURES, CAPTIONS)
+    assert all(verdict.all for verdict in verdicts)
+    found = shares(verdicts)
+    assert found["all"].value == found["relation"].value == 1 and found["surplus"].value == 0
+    assert found["all"].low > 0.98
+    for one, verdict in zip(SCENES, verdicts):
+        assert sorted(map(str, verdict.objects)) == sorted(map(str, one.placed))  # to the pixel
+
+
+def test_so_are_those_of_another_renderer_and_with_noise() -> None:
+    other = torch.from_numpy(np.stack([painted(one.placed) for one in SCENES]))
+    assert shares(judge(other, CAPTIONS))["all"].value >= 0.99
+    noise = torch.randint(-8, 9, PICTURES.shape, generator=torch.Generator().manual_seed(0))
+    noisy = (PICTURES.int() + noise).clamp(0, 255).to(torch.uint8)
+    assert shares(judge(noisy, CAPTIONS))["all"].value >= 0.999
+
+
+def test_captions_of_other_pictures_are_wrong() -> None:
+    assert shares(judge(PICTURES, CAPTIONS[1:] + CAPTIONS[:1]))["all"].value < 0.02
+
+
+def test_nouns_that_change_places_turn_the_relation() -> None:
+    twos = [one for one in SCENES if one.meaning.relation]
+    pictures = torch.from_numpy(np.stack([one.pixels for one in twos]))
+    swapped = [replace(one.meaning, things=one.meaning.things[::-1]) for one in twos]
+    verdicts = judge(pictures, swapped)
+    assert not any(verdict.relation or verdict.all for verdict in verdicts)
+    assert all(verdict.attributes and verdict.count for verdict in verdicts)
+    turned = [replace(m, relation=OPPOSITE[m.relation or ""]) for m in swapped]
+    assert all(verdict.all for verdict in judge(pictures, turned))
+
+
+def only(*placed: Placed) -> torch.Tensor:
+    return torch.from_numpy(draw(placed))[None]
+
+
+CIRCLE, SQUARE = Thing("red", "circle", "small"), Thing("blue", "square", "large")
+PAIR = (Placed(CIRCLE, 2, 2), Placed(SQUARE, 15, 15))
+
+
+def test_each_point_of_a_verdict_fails_alone() -> None:
+    asked = Meaning((CIRCLE, SQUARE), "left of")
+    (right,) = judge(only(*PAIR), [asked])
+    assert right.all and right.relation and not right.surplus
+    (more,) = judge(only(*PAIR, Placed(CIRCLE, 20, 3)), [asked])
+    assert more.surplus and not more.count and more.attributes and more.relation and not more.all
+    (less,) = judge(only(PAIR[0]), [asked])
+    assert not (less.count or less.attributes or less.relation or less.surplus or less.all)
+    bound = (Placed(Thing("blue", "circle", "small"), 2, 2), Placed(Thing("red", "square", "large"), 15, 15))
+    (mixed,) = judge(only(*bound), [asked])  # right colours and shapes, of the wrong things
+    assert mixed.count and not mixed.attributes and not mixed.all
+    (size,) = judge(only(Placed(Thing("red", "circle", "large"), 2, 2)), ["a small red circle"])
+    assert not size.attributes
+    assert judge(only(Placed(Thing("red", "circle", "large"), 2, 2)), ["a red circle"])[0].all
+    assert judge(only(*PAIR), ["a red circle and something else"])[0].all
+    blob = only(PAIR[0])
+    blob[..., 20:22, 4:30] = 200
+    (odd,) = judge(blob, ["a small red circle"])
+    assert odd.odd == 1 and not odd.valid and not odd.all and odd.attributes
+    assert not judge(only(), ["a small red circle"])[0].all
+
+
+def test_wrong_input_is_refused() -> None:
+    with pytest.raises(ValueError, match=f"scenes are uint8 .N, 3, {SIDE}, {SIDE}., not torch.float32"):
+        judge(PICTURES.float(), CAPTIONS)
+    with pytest.raises(ValueError, match="300 pictures and 1 captions"):
+        judge(PICTURES, CAPTIONS[:1])
+    with pytest.raises(ValueError, match="does not say what a scene shows"):
+        judge(PICTURES[:1], ["a dog"])
