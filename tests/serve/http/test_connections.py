@@ -296,9 +296,6 @@ def test_a_log_that_is_removed_is_begun_again(runs: Path, tmp_path: Path) -> Non
         log.unlink()
         assert live.ask("/generate")[0] == 200
         assert len(log.read_text().splitlines()) == 1
-        long = {"n": 64, "steps": 1000}
-        spoofed = [live.ask("/v1/jobs", long, **{"X-Forwarded-For": f"192.0.2.{i}"})[0] for i in range(33)]
-        assert spoofed == [202] * 32 + [429], "without --proxy, nobody is believed"
         seconds, _ = live.stop()
         assert seconds < 5
     finally:
