@@ -22,6 +22,7 @@ from mezzotint.data.ranges import Ranges
 from mezzotint.data.undecoded import Labels, Undecoded, encoded_in, extra, line, open_cell, present
 from mezzotint.errors import DataError
 
+MAX_BLOCK_ROWS = 2**24  # of a row group; more than memory holds the numbers of are a lie
 READERS = 8  # footers or blocks that are read at a time: of a distant file, most is waiting
 
 
@@ -184,12 +185,14 @@ def open_shards(
 
 
 def _blocks(footers: Sequence[Any], image: str) -> list[Block]:
-    """The row groups that have rows. image: the column whose bytes count."""
+    """The row groups that have rows. image: the column whose bytes count. Raises ValueError where there are too many."""
     blocks = []
     for number, footer in enumerate(footers):
         first = 0
         for group in range(footer.num_row_groups):
             row_group = footer.row_group(group)
+            if not 0 <= row_group.num_rows <= MAX_BLOCK_ROWS:
+                raise ValueError(f"its footer gives a row group {row_group.num_rows:,} rows")
             size = sum(
                 column.total_uncompressed_size
                 for column in map(row_group.column, range(row_group.num_columns))
@@ -207,14 +210,16 @@ def _numbered(column: Any, codes: Mapping[Any, int]) -> np.ndarray:
 
 
 def _statistics(footer: Any, column: str) -> list[Any]:
-    """What a footer knows of the values of a column, for each of its row groups that has rows."""
-    groups = [footer.row_group(k) for k in range(footer.num_row_groups)]
-    return [
-        group.column(k).statistics
-        for group in groups
-        for k in range(group.num_columns if group.num_rows else 0)
-        if group.column(k).path_in_schema == column
-    ]
+    """What a footer knows of the values of a column, for each of its row groups that has rows. Raises ValueError where it
+    gives the column another type than its schema does, over which arrow ends the process."""
+    found = []
+    for group in (footer.row_group(k) for k in range(footer.num_row_groups)):
+        for k in range(group.num_columns if group.num_rows else 0):
+            if group.column(k).path_in_schema == column:
+                if group.column(k).physical_type != footer.schema.column(k).physical_type:
+                    raise ValueError(f"its footer contradicts itself on the column {column!r}")
+                found.append(group.column(k).statistics)
+    return found
 
 
 def _classes(
