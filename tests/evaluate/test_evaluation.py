@@ -221,6 +221,16 @@ class TestReference:
         assert len(found.images) == len(found.unseen) == 25 and len(found.learn) == 60
         assert len(found.train) == 57  # 5 % are held out of training
 
+    def test_a_test_split_is_labelled_by_the_names_of_training(self, tmp_path: Path) -> None:
+        """Whichever it lacks or adds: by its own numbers, real pictures would be of the wrong classes."""
+        lacks = {"train/a": 4, "train/b": 4, "train/c": 4, "test/b": 2, "test/c": 3}
+        found = open_reference(self.data(path=str(self.folder(tmp_path / "lacks", lacks)), size=8))
+        assert found.classes == ("a", "b", "c") and found.labels.tolist() == [1, 1, 2, 2, 2]
+        adds = {"train/a": 4, "train/b": 4, "test/a": 2, "test/aa": 3, "test/b": 1}
+        found = open_reference(self.data(path=str(self.folder(tmp_path / "adds", adds)), size=8))
+        assert found.classes == ("a", "b") and found.labels.tolist() == [0, 0, 1]
+        assert "without 3 of classes that were not trained on (aa)" in found.words
+
     def test_then_a_validation_split(self, tmp_path: Path) -> None:
         path = self.folder(tmp_path / "a", {"train": 60, "val": 30})
         assert open_reference(self.data(path=str(path), size=8)).words.startswith("validation split")
