@@ -152,8 +152,8 @@ warnings.simplefilter("ignore")
 path = Path(sys.argv[1])
 good, rng = path.read_bytes(), random.Random(7)
 footer = len(good) - 8 - int.from_bytes(good[-8:-4], "little")
-lies = [(k, 63 + 192 * (k % 2), False) for k in range(footer, len(good) - 8, 17)]
-lies += [(rng.randrange(footer), rng.randrange(256), stream) for _ in range(40) for stream in (False, True)]
+lies = [(k, 63 + 192 * (k % 2), False) for k in range(footer, len(good) - 8, 31)]
+lies += [(rng.randrange(footer), rng.randrange(256), stream) for _ in range(20) for stream in (False, True)]
 counts = [0, 0]
 for k, value, stream in lies:
     path.write_bytes(good[:k] + bytes([value]) + good[k + 1 :])
@@ -177,7 +177,7 @@ def test_a_table_whose_bytes_lie(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     read, refused = map(int, done.stdout.split())
-    assert read > 20 and refused > 50
+    assert read > 10 and refused > 25
 
 
 def test_a_footer_that_contradicts_itself(tmp_path: Path) -> None:
