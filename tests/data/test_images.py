@@ -207,6 +207,7 @@ class TestDamaged:
         pictures = load_pictures("folder", tmp_path)
         assert len(pictures) == 2 and "bomb.png" in pictures.skipped[0] and "640" in pictures.skipped[0]
 
+    @pytest.mark.filterwarnings("ignore:Image size")
     def test_large_pictures_are_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         fill(tmp_path, ["1.png", "2.png"])
         Image.new("L", (30, 30)).save(tmp_path / "poster.png")
