@@ -1,30 +1,53 @@
 """The denoiser and the training loss that a configuration describes."""
 
 from collections.abc import Callable
-from typing import assert_never
+from functools import partial
+from typing import Literal, assert_never
 
 import torch
 from torch import Tensor, nn
 
 from mezzotint.build.processes import make_process, make_schedule
-from mezzotint.config import Config
+from mezzotint.config import Config, Diffusion, Discrete, Own
 from mezzotint.diffusion import loss, parameterization, schedule
 from mezzotint.diffusion.denoiser import Denoiser, sigma_condition, time_condition
+from mezzotint.errors import ConfigError
+
+Told = Literal["timestep", "time", "sigma"]
 
 
 def denoiser(
     config: Config, net: nn.Module, *, dtype: torch.dtype = torch.float32, compile: bool = False
 ) -> Denoiser:
     """A network bound to its process and parameterization, told the level as it was in training."""
-    levels = make_schedule(config)
-    c_noise = time_condition
-    if isinstance(levels, schedule.Table):
-        c_noise = levels.index
-    elif config.diffusion.parameterization == "edm":
-        c_noise = sigma_condition
     return Denoiser(
-        net, make_process(config), _parameterization(config), c_noise, dtype=dtype, compile=compile
+        net,
+        make_process(config),
+        _parameterization(config),
+        _condition(config),
+        dtype=dtype,
+        compile=compile,
     )
+
+
+def _condition(config: Config) -> Callable[[Tensor], Tensor]:
+    levels = make_schedule(config)
+    match usual_told(config.diffusion) if not isinstance(config.network, Own) else config.network.told:
+        case "timestep" if isinstance(levels, schedule.Table):
+            return levels.index
+        case "timestep":
+            raise ConfigError("network.told timestep needs a discrete diffusion.schedule; take time or sigma")
+        case "time":
+            return time_condition
+        case "sigma":
+            return sigma_condition
+
+
+def usual_told(diffusion: Diffusion) -> Told:
+    """What networks of a configuration are told of the level (decisions/0003)."""
+    if isinstance(diffusion.schedule, Discrete):
+        return "timestep"
+    return "sigma" if diffusion.parameterization == "edm" else "time"
 
 
 def _parameterization(config: Config) -> parameterization.Parameterization:
@@ -38,7 +61,7 @@ def _parameterization(config: Config) -> parameterization.Parameterization:
         case "velocity":
             return parameterization.velocity
         case "edm":
-            return lambda alpha, sigma: parameterization.edm(alpha, sigma, config.diffusion.sigma_data)
+            return partial(parameterization.edm, sigma_data=config.diffusion.sigma_data)
         case _:
             assert_never(config.diffusion.parameterization)
 

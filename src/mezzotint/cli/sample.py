@@ -1,7 +1,9 @@
 """mezzotint sample"""
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +14,7 @@ from mezzotint.cli.bar import Bar
 from mezzotint.cli.output import lasting, reserve, say, writing
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from mezzotint.model.model import Model
     from mezzotint.model.request import Request
@@ -53,6 +55,13 @@ def sample(
         int | None, typer.Option("--batch", help="number of pictures in a network call", min=1)
     ] = None,
     device: options.Device = None,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            "--network",
+            help="class of a network from Python whose weights the file holds, as MODULE:NAME; imports MODULE, here or installed",
+        ),
+    ] = None,
 ) -> int:
     """Makes pictures. The PNG carries its settings; `mezzotint info` reads them back.
 
@@ -61,6 +70,7 @@ def sample(
       mezzotint sample digits -n 100 --class all --guidance 2
       mezzotint sample runs/mnist --class 7 --sampler ddim --steps 50 -o sevens.png
       mezzotint sample latest -n 1000 -o many.npz
+      mezzotint sample small.safetensors --network small:Small
     """
     import time
 
@@ -68,7 +78,8 @@ def sample(
     from mezzotint.model.model import load
 
     kind = _kind(format, output)
-    model = load(run, device=device or "auto", weights=weights)
+    make = None if network is None else partial(_network, network)
+    model = load(run, device=device or "auto", weights=weights, network=make)
     path = output or Path(f"{model.source}-{seed}{'' if kind == 'folder' else '.' + kind}")
     settings = {"sampler": sampler, "steps": steps, "guidance": guidance}
     settings |= {"eta": eta, "churn": churn, "spacing": spacing}
@@ -98,6 +109,26 @@ def sample(
             _trajectory(path.with_name(f"{path.stem}-trajectory"), samples, states)
     say(f"{path}: {n} samples of {model.source} in {time.perf_counter() - began:.1f} s")
     return 0
+
+
+def _network(place: str) -> "nn.Module":
+    """What MODULE:NAME makes. Runs code that the user named, as `python -m` would: from the current folder, or installed."""
+    from importlib import import_module
+
+    from mezzotint.errors import ConfigError
+
+    module, _, name = place.partition(":")
+    if not module or not name:
+        raise ConfigError(
+            f"--network {place}: name a module and what is in it, such as small:Small for the class Small of small.py"
+        )
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        make: Callable[[], nn.Module] = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"--network {place}: {error}") from error
+    return make()
 
 
 def _names(path: Path, request: "Request", model: "Model") -> list[str]:
