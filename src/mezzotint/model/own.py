@@ -44,15 +44,15 @@ def _rehearse(denoiser: Denoiser, facts: Facts, schedule: Schedule) -> None:
     x = torch.zeros(2, *facts.shape, device=labels.device)
     level = schedule(torch.tensor([0.5, 0.5], dtype=torch.float64))
     try:
-        x0 = denoiser(x, level, Cond(label=labels) if facts.classes else NO_COND)
+        answer = denoiser.predict(x, level, Cond(label=labels) if facts.classes else NO_COND)
     except Exception as error:  # of whatever kind a network raises
         null = (
             f" with labels from 0 to {len(facts.classes)}, of which the last is none" if facts.classes else ""
         )
         raise ConfigError(f"the network does not take {facts}{null}: {_line(error)}") from error
-    if x0.shape != x.shape:
+    if answer.shape != x.shape:
         raise ConfigError(
-            f"the network makes {list(x0.shape[1:])} of {list(x.shape[1:])}; it must keep the shape"
+            f"the network makes {list(answer.shape[1:])} of {list(x.shape[1:])}; it must keep the shape"
         )
 
 
