@@ -275,7 +275,7 @@ def test_the_command_line_imports_what_it_is_told_to(desk: Path, capsys: pytest.
     words = ("sample", "plus.safetensors", "-n", "20", "-o", "plus.png")
     assert leave(*words) == 3
     said = capsys.readouterr().err
-    assert "sample ... --network MODULE:Plus" in said and not Path("imported").exists()
+    assert "mezzotint sample plus.safetensors --network MODULE:Plus" in said and not Path("imported").exists()
     assert leave(*words, "--network", "plus_net:Plus") == 0
     assert Path("imported").exists() and Image.open("plus.png").size[0] > 100
 

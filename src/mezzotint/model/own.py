@@ -77,8 +77,8 @@ def network_of(header: Header, path: Path, make: Callable[[], nn.Module] | None)
     name = header.config.network.name or "its class"
     if make is None:
         raise ModelError(
-            f"{path} holds the weights of {name}, a network from Python, and no code: say whose they are, in Python "
-            f"load(..., network={name}), on the command line sample ... --network MODULE:{name}"
+            f"{path} holds the weights of {name}, a network from Python, and no code: say whose they are, "
+            f"mezzotint sample {path} --network MODULE:{name}, or in Python load(..., network={name})"
         )
     try:
         net = make()
