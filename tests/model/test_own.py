@@ -185,7 +185,8 @@ def test_another_network_is_refused(
         mezzotint.load(tmp_path / "tiny.safetensors", network=make)
 
 
-def test_a_network_of_ours_needs_no_code(tmp_path: Path) -> None:
+def test_a_network_of_ours_needs_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mezzotint.evaluate.evaluation.open_judge", untrained)
     torch.manual_seed(0)
     net, levels = MLP(width=16, depth=1), lognormal(0.0, 1.0)
     state = State(net, adamw(net), Ema(net, 0.1))
@@ -200,6 +201,8 @@ def test_a_network_of_ours_needs_no_code(tmp_path: Path) -> None:
     assert torch.equal(again.sample(9).values, model.sample(9).values)
     (found,) = evaluate([model], data="moons", n=100)
     assert "energy distance" in str(found)
+    with pytest.raises(ConfigError, match=r"makes \(2,\) and the reference is \(1, 8, 8\)"):
+        evaluate([model], data="digits", n=10)
     with pytest.raises(ConfigError, match="says itself what its network is, mlp; leave network out"):
         mezzotint.load(tmp_path, network=MLP)
 

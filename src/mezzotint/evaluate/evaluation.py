@@ -124,8 +124,9 @@ def evaluate(
     """Evaluates models, runs, model files, folders and npz files of pictures (or points) on equal terms.
 
     n: pictures of each; conditional models make all classes in turn. seed: of the first picture.
-    extractor: see `open_judge`. data: real ones: a known set's name, a path that is read in place of what the runs learned
-    from, or pictures uint8 (M, C, H, W), among which there is then no looking for copies. metrics: of METRICS. progress: called with (what, done, of so many) as work goes on.
+    extractor: see `open_judge`. data: the real ones: a known set's name, a path that is read in place of what the runs
+    learned from, or pictures uint8 (M, C, H, W), of which it is not known whether any were kept out of training: copies are
+    not looked for. metrics: of METRICS. progress: called with (what, done, of so many) as work goes on.
 
     Raises ConfigError, ModelError or DataError in one line.
     """
@@ -143,7 +144,8 @@ def evaluate(
             return [
                 _evaluate_points(source, data_config.name, n, seed, device, progress) for source in opened
             ]
-        shape = next((source.header.facts.shape for source in opened if source.header), None)
+        shapes = [source.header.facts.shape for source in opened if source.header]
+        shape = next((one for one in shapes if len(one) == 3), None)
         if shape is None and data_config.size is None and data_config.name not in KNOWN:
             shape = next((one for source in opened if (one := _npz_shape(source.name))), None)
         size, channels = ((shape[1], shape[2]), shape[0]) if shape else (None, None)

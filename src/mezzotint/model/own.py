@@ -27,7 +27,7 @@ def described(
             "the network of a model must be a torch.nn.Module; put what is around it into the forward of one"
         )
     try:
-        facts = Facts(tuple(shape), tuple(classes))
+        facts = Facts(tuple(int(side) for side in shape), tuple(map(str, classes)))
     except ValueError as error:
         raise ConfigError(f"shape: {error}") from None
     config = build.described(denoiser, schedule, facts)
