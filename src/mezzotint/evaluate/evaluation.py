@@ -145,7 +145,7 @@ def evaluate(
                 _evaluate_points(source, data_config.name, n, seed, device, progress) for source in opened
             ]
         shapes = [source.header.facts.shape for source in opened if source.header]
-        shape = next((one for one in shapes if len(one) == 3), None)
+        shape = next((one for one in shapes if len(one) != 1), None)
         if shape is None and data_config.size is None and data_config.name not in KNOWN:
             shape = next((one for source in opened if (one := _npz_shape(source.name))), None)
         size, channels = ((shape[1], shape[2]), shape[0]) if shape else (None, None)
