@@ -12,6 +12,7 @@ from mezzotint import build
 from mezzotint.config import Config, parse
 from mezzotint.diffusion import parameterization, process, schedule
 from mezzotint.diffusion.denoiser import Denoiser, sigma_condition, time_condition
+from mezzotint.diffusion.flowmap import FlowMap
 from mezzotint.errors import ConfigError
 from mezzotint.media.facts import Facts
 from mezzotint.nets import MLP, UNet, UNetSimple
@@ -112,6 +113,7 @@ FLOW = (process.flow, parameterization.velocity)
         (Denoiser(Foreign(), *FLOW, schedule.cosine().index), TABLE, "told of the level"),
         (Denoiser(Foreign(), *FLOW), lambda u: -u, "schedule of your own"),
         (Denoiser(Foreign(), *FLOW), schedule.linear(100, 1e-4, 0.03), "schedule of your own"),
+        (FlowMap(Foreign(), *FLOW), schedule.lognormal(), "a flow map from Python"),
         (Denoiser(Foreign(), *FLOW, dtype=torch.float16), TABLE, "float32 or bfloat16"),
         (Denoiser(UNet(1, 8, [1], 1), *FLOW), schedule.lognormal(), "1x8x8 and 2 classes"),
         (Denoiser(UNetSimple(3, 8, classes=2), *FLOW), schedule.lognormal(), "1x8x8 and 2 classes"),

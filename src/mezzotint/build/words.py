@@ -17,6 +17,7 @@ from mezzotint.build.processes import make_schedule
 from mezzotint.config import UNNAMED, Config, Discrete
 from mezzotint.diffusion import parameterization, process, schedule
 from mezzotint.diffusion.denoiser import Denoiser, sigma_condition, time_condition
+from mezzotint.diffusion.flowmap import FlowMap
 from mezzotint.errors import ConfigError
 from mezzotint.media.facts import Facts
 from mezzotint.nets import MLP, UNet, UNetSimple
@@ -36,6 +37,10 @@ PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16"}
 def described(denoiser: Denoiser, levels: schedule.Schedule, facts: Facts) -> Config:
     """The configuration that `denoiser`, `make_schedule` and `network` make these parts from again; a network that is none
     of ours is of kind own. Raises ConfigError for a part that has no name."""
+    if isinstance(denoiser, FlowMap):
+        raise ConfigError(
+            "a flow map from Python has no words in a model file; use a Denoiser, or mezzotint distil"
+        )
     if denoiser.process not in PROCESSES:
         raise ConfigError("a process of your own has no name in a model file; use vp, ve or flow")
     if denoiser.dtype not in PRECISIONS:
