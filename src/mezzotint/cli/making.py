@@ -3,6 +3,7 @@
 import functools
 import inspect
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,7 +16,7 @@ from mezzotint.cli.bar import Bar
 from mezzotint.cli.output import reserve, say, writing
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from mezzotint.model.model import Model
     from mezzotint.model.request import Request
@@ -59,6 +60,13 @@ class Making:
         int | None, typer.Option("--batch", help="number of pictures in a network call", min=1)
     ] = None
     device: options.Device = None
+    network: Annotated[
+        str | None,
+        typer.Option(
+            "--network",
+            help="class of a network from Python whose weights the file holds, as MODULE:NAME; imports MODULE, here or installed",
+        ),
+    ] = None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -69,12 +77,34 @@ class Making:
     def load(self, run: str, precision: str | None = None) -> "Model":
         from mezzotint.model.model import load
 
-        return load(run, device=self.device or "auto", weights=self.weights, precision=precision)
+        make = None if self.network is None else functools.partial(_network, self.network)
+        where = self.device or "auto"
+        return load(run, device=where, weights=self.weights, precision=precision, network=make)
 
     def classes(self, model: "Model") -> Any:
         from mezzotint.conditions.labels import split
 
         return split(self.label, model.classes)
+
+
+def _network(place: str) -> "nn.Module":
+    """What MODULE:NAME makes. Runs code that the user named, as `python -m` would: from the current folder, or installed."""
+    from importlib import import_module
+
+    from mezzotint.errors import ConfigError
+
+    module, _, name = place.partition(":")
+    if not module or not name:
+        raise ConfigError(
+            f"--network {place}: name a module and what is in it, such as small:Small for the class Small of small.py"
+        )
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        make: Callable[[], nn.Module] = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"--network {place}: {error}") from error
+    return make()
 
 
 def making(

@@ -28,6 +28,7 @@ def sample(
       mezzotint sample digits -n 100 --class all --guidance 2
       mezzotint sample runs/mnist --class 7 --sampler ddim --steps 50 -o sevens.png
       mezzotint sample latest -n 1000 -o many.npz
+      mezzotint sample small.safetensors --network small:Small
     """
     model = how.load(run, precision=None if noise is None else "fp32")  # as it was found
     label = how.classes(model)

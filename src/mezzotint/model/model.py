@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,14 @@ from mezzotint.diffusion.process import Process
 from mezzotint.diffusion.schedule import Schedule
 from mezzotint.diffusion.table import check_noise
 from mezzotint.disk.checkpoint import last_checkpoint, load_raw
-from mezzotint.disk.model_file import Header, check_network, fill, load_weights, read_header
+from mezzotint.disk.model_file import Header, fill, load_weights, read_header, save_model
 from mezzotint.disk.names import find, spoken
 from mezzotint.disk.snapshots import average_of
 from mezzotint.errors import ConfigError, ModelError
 from mezzotint.model.device import find_device, find_precision, place
 from mezzotint.model.edits import Edits, Picture
 from mezzotint.model.inverted import KEPT, Inverted
+from mezzotint.model.own import described, device_of, network_of
 from mezzotint.model.request import Request
 from mezzotint.model.samples import Preview, Samples
 from mezzotint.tasks.generate import seeds_from
@@ -49,6 +50,31 @@ class Model:
         self.schedule: Schedule = build.make_schedule(header.config)
         self.process: Process = denoiser.process
         self.guided: Denoise | Guided = cfg(denoiser, c_skip=denoiser.c_skip) if self.classes else denoiser
+
+    @staticmethod
+    def of(
+        denoiser: Denoiser,
+        schedule: Schedule,
+        *,
+        shape: Sequence[int],
+        classes: Sequence[str] = (),
+        step: int = 0,
+    ) -> "Model":
+        """A model of what was trained in Python, with a copy of the network as it is now.
+
+        denoiser: of the network to sample, usually the average, with the process, parameterization and c_noise of the
+        training. schedule: of the training's loss. shape: of one thing, (2,) or (C, H, W), pictures coded to [-1, 1].
+        classes: their names, in the order of the labels; the network must take label K, "none", too. step: of the training,
+        for the file. Raises ConfigError.
+        """
+        header, bound = described(denoiser, schedule, shape, classes, step)
+        return Model(header, bound, device_of(bound), type(bound.net).__name__)
+
+    def save(self, path: str | Path) -> None:
+        """Writes a model file, which `load` and the command line take. Of a network that is none of ours it holds the
+        weights and no code, see `load`."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        save_model(Path(path), self.net, self.header)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -231,19 +257,25 @@ class Model:
 
 
 def load(
-    name: str | Path, *, device: str = "auto", weights: str = "ema", precision: str | None = None
+    name: str | Path,
+    *,
+    device: str = "auto",
+    weights: str = "ema",
+    precision: str | None = None,
+    network: Callable[[], nn.Module] | None = None,
 ) -> Model:
     """A model from a run directory, a run's name, "latest", or a model file.
 
     weights: "ema", the average (the model file's own); "raw", the last weights of the run's newest checkpoint; or a
     length such as "0.07": the average of that length, made from the run's snapshots.
     precision: "fp32" or "bf16"; by default as in training.
+    network: of files that `Model.save` wrote of a network that is none of ours: what makes it, without arguments, such as its
+    class. A file alone never makes code run.
     """
     path = find(name)
     header = read_header(path)
     where = find_device(device)
-    check_network(path, lambda: build.network(header.config, header.facts))
-    net = build.network(header.config, header.facts)
+    net = network_of(header, path, network)
     if weights == "ema":
         load_weights(net, path)
     elif weights == "raw":

@@ -22,7 +22,7 @@ class Preview:
 
     step: int
     steps: int
-    x: Tensor  # (N, *D) float32 on the device, as the model computes: the state after the step,
+    x: Tensor  # (N, *D) float32 on the device, as the model computes: the state that the next step starts from,
     x0: Tensor  # and the belief it moved by
     medium: Medium
     codec: Codec
@@ -34,7 +34,7 @@ class Preview:
 
     @property
     def state(self) -> Tensor:
-        """The noisy state, in the same form."""
+        """The noisy state that the next step starts from, fresh noise included, in the same form."""
         return self.codec.decode(self.x).cpu()
 
 
