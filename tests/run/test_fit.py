@@ -463,13 +463,13 @@ def test_the_held_out_loss_is_of_the_average_on_pictures_kept_out(tmp_path: Path
 def test_the_held_out_loss_takes_a_tenth_of_the_work(tmp_path: Path) -> None:
     """Counted and not timed; said where it is less often than asked for, and the last is always there."""
     half = {**PICTURES, "data": {**PICTURES["data"], "holdout": 0.5}}
-    _, events = run(make(half, steps=20, validate_every="2 steps"), tmp_path / "a")
-    assert [row["step"] for row in metrics(tmp_path / "a") if "val_loss" in row] == [18, 20]
-    said = "the held-out loss, of 32 examples, is computed every 18 steps, to save time"
+    _, events = run(make(half, steps=28, validate_every="2 steps"), tmp_path / "a")
+    assert [row["step"] for row in metrics(tmp_path / "a") if "val_loss" in row] == [26, 28]
+    said = "the held-out loss is computed every 26 steps and at the end, to save time"
     assert [e.text for e in events if isinstance(e, Note) and "held-out loss" in e.text] == [said]
     _, events = run(make(half, steps=3, validate_every="1 step"), tmp_path / "b")
     assert [row["step"] for row in metrics(tmp_path / "b") if "val_loss" in row] == [3]
-    assert any(isinstance(e, Note) and "at the end alone" in e.text for e in events)
+    assert any(isinstance(e, Note) and "computed only at the end" in e.text for e in events)
 
 
 def test_the_loss_is_told_between_slow_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,9 +31,6 @@ from mezzotint.train.meter import Every, Meter, Reading
 LOST = 20  # steps in a row that were not finite: more of them will not help
 ROLLBACKS = 5
 CURVE_SECONDS = 5  # between drawings of the loss curve, which take longer than small checkpoints
-HELD_OUT_COST = (
-    2 / 3
-)  # of a held-out picture beside one in training: two passes forward, beside one and one backward
 QUIET_SECONDS = 2  # after which the loss so far is told though it is not logged yet
 
 
@@ -125,17 +122,18 @@ class _Training:
         self.meter = Meter(stored.get("losses", []))
         self.rollbacks: int = stored.get("rollbacks", 0)
         self.allowance, self.sheets = allowance, Sheets(run.model, run.folder, run.ranks, allowance)
-        self.drawn, self.seconds_a_curve = time.perf_counter(), 0.0  # the loss curve
+        self.drawn, self.seconds_a_curve = time.perf_counter(), 1.0  # the loss curve
         train = run.config.train
 
         def every(text: str) -> Every:
             return Every.parse(text, until, run.steps_an_epoch)
 
         self.log, self.sheet = every(train.log_every), every(train.sample_every)
-        # Counted and not timed, so that a run that goes on has the same rows.
-        self.held_out = sum(len(x0) for x0, _ in run.validation)
-        asked = every(train.validate_every).steps
-        self.validate = Every(max(asked, math.ceil(HELD_OUT_COST * self.held_out / SHARE / train.batch_size)))
+        asked, sizes = every(train.validate_every).steps, [len(x0) for x0, _ in run.validation]
+        # A pass forward, and of the first batch two more and one with its way back (see `validated`), where a picture in
+        # training takes one with its way back, thrice as long. Counted and not timed: a run that goes on has the same rows.
+        pictures = (sum(sizes) + 5 * sum(sizes[:1])) / 3
+        self.validate = Every(max(asked, math.ceil(pictures / SHARE / train.batch_size)))
         self.rarer = self.validate.steps > asked and asked < until
         self.checkpoint, self.snapshot = every(train.checkpoint_every), every(train.snapshot_every)
         self.evaluate = every(train.evaluate_every) if train.evaluate_every else None
@@ -161,10 +159,8 @@ class _Training:
             yield Done(folder, state.step, until, True)
             return
         if self.rarer:
-            often = (
-                f"every {self.validate.steps:,} steps" if self.validate.steps < until else "at the end alone"
-            )
-            yield Note(f"the held-out loss, of {self.held_out:,} examples, is computed {often}, to save time")
+            often = f"every {self.validate.steps:,} steps and " if self.validate.steps < until else "only "
+            yield Note(f"the held-out loss is computed {often}at the end, to save time")
         watching = {max(1, math.ceil(share * until)) for share in WATCH_AT} if watch else set()
         stopped, told = False, time.perf_counter()  # told: when the loss was
         yield Busy("computing the first step")
