@@ -25,7 +25,7 @@ MAX_PAIRS = 10
 USUAL_SAMPLES, USUAL_LARGE_SAMPLES = 256, 64  # the latter above LARGE_PIXELS
 LARGE_PIXELS = 32
 MIN_SAMPLES = 64  # fewer tell too little
-TIMED_PICTURES = 512  # that are read and compared for an estimate
+TIMED_PICTURES, TIMED_SAMPLES = 512, 8  # that are read and compared, and that are made, for an estimate
 
 
 def look_for_copies(folder: Path, n: int | None = None, device: str = "auto") -> Memorization | None:
@@ -75,7 +75,9 @@ class CopyCheck:
 
     def affordable(self, seconds: float) -> int:
         """How many samples may be compared in about so many seconds; 0 where it takes more without any."""
-        return max(0, int((seconds - self._fixed_seconds) / self._seconds_a_sample))
+        if seconds <= 0 or seconds <= self._fixed_seconds:  # an estimate takes time, too
+            return 0
+        return int((seconds - self._fixed_seconds) / self._seconds_a_sample)
 
     def seconds(self, n: int) -> float:
         """About how long a look at n samples takes."""
@@ -84,7 +86,7 @@ class CopyCheck:
     @cached_property
     def _seconds_a_sample(self) -> float:
         calls = network_calls(self.model, self.model.settings())
-        return calls * seconds_a_call(self.model, MIN_SAMPLES) + self._trial[1]
+        return calls * seconds_a_call(self.model, TIMED_SAMPLES) + self._trial[1]
 
     @cached_property
     def _fixed_seconds(self) -> float:
