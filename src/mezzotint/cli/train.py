@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -204,7 +205,8 @@ def _dry_run(config: "Config") -> int:
     from mezzotint.config import dump
     from mezzotint.run.fit import check
 
-    found = check(config)
+    with Patience(partial(say, error=True)).during(f"reading {config.data.name}"):
+        found = check(config)
     say("\n".join([dump(config).rstrip("\n"), *(f"# {line}" for line in found.splitlines())]))
     return 0
 
