@@ -93,6 +93,7 @@ def test_a_run_of_seconds_has_its_last_sheet(
     assert isinstance(sheets.sheet(2, last=True), Image.Image)
     assert sizes(tmp_path) == [(ROW, 4)]
     assert clock.now == pytest.approx(0.05 * ROW * 4)
+    assert sheets._seconds_a_thing == pytest.approx(0.05 * 20), "of all steps, though it had fewer"
 
 
 def test_the_frames_of_a_film_have_one_size(
