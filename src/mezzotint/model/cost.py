@@ -53,3 +53,17 @@ def seconds_of(model: Model, repeats: int = 3) -> float:
         return time.perf_counter() - began
 
     return min(once() for _ in range(repeats))
+
+
+@torch.no_grad()
+def seconds_a_call(model: Model, n: int) -> float:
+    """Of one thing in a network call of n: the second of two calls, since the first warms up."""
+    x = torch.zeros(n, *model.codec.shape(model.facts.shape), device=model.device)
+    cond = model.request(n, label="all" if model.classes else None).cond.map(
+        lambda column: column.to(x.device)
+    )
+    level = model.schedule(torch.tensor(0.5, dtype=torch.float64))
+    for _ in range(2):
+        began = time.perf_counter()
+        model.denoiser(x, level, cond).sum().item()  # waits for the device
+    return (time.perf_counter() - began) / n
