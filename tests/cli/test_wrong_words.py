@@ -25,6 +25,17 @@ WRONG: list[tuple[tuple[object, ...], int, str]] = [
     (("train", "digits", "--steps"), USAGE, "requires an argument"),
     (("list",), USAGE, "models|samplers|datasets|recipes"),
     (("list", "foo"), USAGE, "models, samplers, datasets or recipes"),
+    # what other programs have
+    (("sample", "digits", "--prompt", "a seven"), USAGE, "--prompt is not there (yet): models know classes"),
+    (("sample", "digits", "--prompt=seven"), USAGE, "see mezzotint sample --help"),
+    (("export", "web", "digits"), USAGE, "export is not there (yet): a model is one file"),
+    (("import", "diffusers", "few"), USAGE, "import is not there (yet)"),
+    (
+        ("train", "digits", "--from", "plain"),
+        USAGE,
+        "--from is not there (yet): a run starts from fresh weights",
+    ),
+    (("sample", "google/ddpm-cifar10-32"), MODEL_OR_DATA, "models of the hub cannot be read (yet)"),
     (("sample", "digits", "digits"), USAGE, "see mezzotint sample --help"),
     # configurations
     (("train", "mnits"), USAGE, "did you mean 'mnist'"),
@@ -190,6 +201,18 @@ def test_an_unreachable_hub_is_told_soon(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr and done.stderr.count("\n") == 1
     assert time.monotonic() - began < 40
     assert not (tmp_path / "runs").exists()
+
+
+def test_what_is_not_there_leads_to_no_wrong_neighbour(mezzotint: Call, desk: Path) -> None:
+    for words in (
+        ("export",),
+        ("sample", "digits", "--prompt", "x"),
+        ("train", "digits", "--from", "x"),
+    ):
+        answer = mezzotint(*words)
+        assert "Did you mean" not in answer.err and "Possible options" not in answer.err
+    for name in ("runs/digit", "few/x.safetensors", "nowhere/deep/x", "few/digits"):
+        assert "hub" not in mezzotint("sample", name).err, "a place on this disk"
 
 
 def test_there_is_no_latest_without_runs(
