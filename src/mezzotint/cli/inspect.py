@@ -20,8 +20,10 @@ def info(
     Example:
       mezzotint info digits-0.png
     """
+    from mezzotint.data.endings import SUFFIXES
+
     path = Path(file)
-    if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".gif", ".webp"):
+    if path.suffix.lower() in SUFFIXES:
         return _picture(path)
     from mezzotint import config as configuration
     from mezzotint.disk.model_file import read_header
@@ -50,15 +52,24 @@ def _parameters(path: Path) -> int:
 
 
 def _picture(path: Path) -> int:
+    from PIL import Image
+
     from mezzotint import plots
+    from mezzotint.data.endings import FORMATS
     from mezzotint.errors import ModelError
 
     try:
-        settings = plots.read_settings(path)
-    except (OSError, ValueError) as error:
+        with Image.open(path, formats=FORMATS) as image:
+            image.load()
+            kind, (width, height) = image.format, image.size
+        settings = plots.read_settings(path) if kind == "PNG" else None
+    except Exception as error:  # Pillow raises nearly anything for what is no picture
         raise ModelError(f"{path} cannot be read as a picture; check the name ({error})") from error
     if settings is None:
-        raise ModelError(f"{path} carries no settings; only PNGs written by mezzotint do")
+        raise ModelError(
+            f"{path} is a {kind} picture, {width:,} pixels wide and {height:,} high, without settings; only PNGs written "
+            "by mezzotint carry them"
+        )
     print(printable(json.dumps(settings, indent=1, ensure_ascii=False)))
     return 0
 

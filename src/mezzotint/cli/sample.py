@@ -133,6 +133,7 @@ def _join(parts: "tuple[Tensor, ...]") -> "Tensor":
 def _kind(format: str | None, output: Path | None) -> str:
     """What to write: as --format says, or else as the name after -o ends; a name without an ending is a folder's."""
     from mezzotint.errors import ConfigError
+    from mezzotint.plots import check_ending
 
     kinds = ("png", "folder", "npz", "gif")
     if format is not None and format not in kinds:
@@ -140,8 +141,10 @@ def _kind(format: str | None, output: Path | None) -> str:
     ending = "" if output is None or output.is_dir() else output.suffix.lower()
     if format is None and ending and ending[1:] not in kinds:
         raise ConfigError(f"-o {output}: end it in .png, .npz or .gif, or add --format folder")
-    if format is not None and ending[1:] in kinds and ending[1:] != format:
-        raise ConfigError(f"-o {output} is no name for --format {format}; leave one of them out")
+    if format == "folder" and ending[1:] in kinds:
+        raise ConfigError(f"-o {output}: give --format folder the name of a folder")
+    if format not in (None, "folder") and ending:
+        check_ending(f"-o {output}", f".{format}")
     return format or ending[1:] or ("png" if output is None else "folder")
 
 

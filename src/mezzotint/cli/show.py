@@ -23,6 +23,16 @@ def _open(source: str, overrides: list[str] | None, data: Path | None) -> tuple[
     return config, build.source(config, torch.device("cpu"))
 
 
+def _place(output: Path | None, name: str) -> Path:
+    """Where a PNG goes. Raises ConfigError where it cannot, before the work."""
+    from mezzotint.plots import check_ending
+
+    path = output or Path(name)
+    check_ending(path, ".png")
+    reserve(path)
+    return path
+
+
 def _save(image: Any, path: Path, settings: dict[str, Any]) -> int:
     from mezzotint import plots
 
@@ -47,8 +57,7 @@ def data(
       mezzotint show data folder --data my/photos data.size=64
     """
     config, opened = _open(source, overrides, data)
-    path = output or Path(f"{config.data.name.replace('/', '-')}-data.png")
-    reserve(path)
+    path = _place(output, f"{config.data.name.replace('/', '-')}-data.png")
     medium = opened.facts.medium
     x0, cond = opened.preview(max(n, medium.least))
     print(f"{config.data.name}: {opened.count}; {'x'.join(map(str, opened.facts.shape))}")
@@ -93,8 +102,7 @@ def forward(
         timesteps = [-1]
     if any(not 0 <= t <= 999 for t in timesteps):
         raise ConfigError(f"--times must be whole numbers from 0 to 999 with commas, not {times!r}")
-    path = output or Path(f"{Path(source).stem}-forward.png")
-    reserve(path)
+    path = _place(output, f"{Path(source).stem}-forward.png")
     batch = opened.preview(max(n, opened.facts.medium.least))
     settings = {"data": config.data.name, "times": timesteps, "seed": seed}
     return _save(noising(config, opened.facts, batch, timesteps, seed), path, settings)
@@ -131,8 +139,7 @@ def schedule(
     else:
         kinds = get_args(configuration.Discrete.model_fields["kind"].annotation)
         configs = {k: configuration.parse({"diffusion": {"schedule": {"kind": k}}}) for k in kinds}
-    path = output or Path(f"{Path(source).stem if source else 'all'}-schedule.png")
-    reserve(path)
+    path = _place(output, f"{Path(source).stem if source else 'all'}-schedule.png")
     u = (torch.arange(500, dtype=torch.float64) + 0.5) / 500
     image = plots.schedule_plot(
         {name: (u, build.make_schedule(config)(u)) for name, config in configs.items()}
@@ -170,8 +177,7 @@ def reverse(
     classes = "all" if label is None and model.classes else split(label, model.classes)
     settings = {"sampler": sampler, "steps": steps, "guidance": guidance}
     request = model.request(max(n, model.medium.least), label=classes, seed=seed, **settings)
-    path = output or Path(f"{model.source}-reverse.png")
-    reserve(path)
+    path = _place(output, f"{model.source}-reverse.png")
     shown = spread_steps(request.settings.steps)
     previews = [preview for preview in model.previews(request) if preview.step in shown]
     samples = model.finish(request, previews[-1].belief)
@@ -195,6 +201,5 @@ def loss(run: options.Run, output: options.Output = None) -> int:
     rows = read_metrics(folder)
     if not rows:
         raise ModelError(f"{folder} has no losses in a metrics.jsonl; give a run, not a model file alone")
-    path = output or Path(f"{folder.name}-loss.png")
-    reserve(path)
+    path = _place(output, f"{folder.name}-loss.png")
     return _save(plots.loss_curve(rows), path, {"run": folder.name})

@@ -67,7 +67,7 @@ class Samples:
         return self.medium.sheet(self.values, self.labels, columns, captions=captions)
 
     def save(self, path: str | Path) -> None:
-        """Writes the sheet as a PNG that carries the settings."""
+        """Writes the sheet as a PNG that carries the settings. Raises ConfigError for the ending of another format."""
         plots.save_png(self.sheet(), Path(path), self.settings)
 
     def _repr_png_(self) -> bytes | None:
