@@ -113,10 +113,7 @@ def evaluate(
 
         with writing(report):
             write(report, printable(page(evaluations)).encode())
-        say(
-            f"{report}: numbers and samples; nearest training pictures where memorization was measured",
-            error=True,
-        )
+        say(f"{report}: {_contents(evaluations)}", error=True)
     if as_json:
         print(
             json.dumps([one.as_json() for one in evaluations], indent=1), flush=True
@@ -125,6 +122,13 @@ def evaluate(
         with lasting():
             say("\n".join(table(evaluations)))
     return 0
+
+
+def _contents(evaluations: "Sequence[Evaluation]") -> str:
+    """What is on a page of evaluations."""
+    if any(one.copies is not None for one in evaluations):
+        return "numbers, samples, and the training pictures nearest to them"
+    return "numbers and samples" if any(one.samples is not None for one in evaluations) else "numbers"
 
 
 def table(evaluations: "Sequence[Evaluation]") -> list[str]:
@@ -142,7 +146,7 @@ def table(evaluations: "Sequence[Evaluation]") -> list[str]:
     widths = [max(len(row[k]) for row in cells) for k in range(len(cells[0]))]
     lines = [
         f"reference: {first.reference}",
-        f"judge: {first.judge};  n = {first.n:,};  with 95 % intervals",
+        f"features (the judge): {first.judge};  n = {first.n:,};  with 95 % intervals",
         "",
     ]
     lines += ["  ".join(word.ljust(w) for word, w in zip(row, widths)).rstrip() for row in cells]

@@ -102,6 +102,8 @@ def listing(
     widths = [max(len(cell) for cell in column) for column in zip(*lines)]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+    if what == "samplers" and not all:
+        print(f"\n{_rarer()}: mezzotint list samplers --all")
     return 0
 
 
@@ -138,6 +140,14 @@ def _samplers(all: bool) -> Rows:
         if row.shown or all
     ]
     return ["sampler", "order", "calls a step (NFE)", "stochastic", "when", "paper"], rows
+
+
+def _rarer() -> str:
+    """The samplers that are not listed, the first two of them by name."""
+    from mezzotint.diffusion.table import SAMPLERS
+
+    names = [name for name, row in SAMPLERS.items() if not row.shown]
+    return f"{len(names)} rarer ones, such as {' and '.join(names[:2])}"
 
 
 def _datasets() -> Rows:

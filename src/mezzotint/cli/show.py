@@ -8,7 +8,7 @@ import typer
 from mezzotint.cli import options
 from mezzotint.cli.output import reserve, writing
 
-DEFAULT_TIMES = "0,50,100,200,400,600,800,999"
+DEFAULT_TIMES = "0,0.05,0.1,0.2,0.4,0.6,0.8,1"
 
 show = typer.Typer(help="Pictures of data, noising, schedule, denoising and loss.", rich_markup_mode=None)
 
@@ -79,7 +79,7 @@ def forward(
         str,
         typer.Option(
             "--times",
-            help="times from 0 to 999: timesteps of a discrete schedule, else thousandths of the time of the flow",
+            help="times with commas, 0 (clean) to 1 (noise): u, as `show schedule` draws it",
         ),
     ] = DEFAULT_TIMES,
     n: Annotated[int, typer.Option("-n", help="number of pictures", min=1)] = 6,
@@ -90,22 +90,22 @@ def forward(
 
     \b
     Example:
-      mezzotint show forward mnist --data pictures/mnist --times 0,250,500,999
+      mezzotint show forward mnist --data pictures/mnist --times 0,0.25,0.5,1
     """
     from mezzotint.errors import ConfigError
     from mezzotint.model.strips import noising
 
     config, opened = _open(source, overrides, data)
     try:
-        timesteps = [int(part) for part in times.split(",")]
+        places = [float(part) for part in times.split(",")]
     except ValueError:
-        timesteps = [-1]
-    if any(not 0 <= t <= 999 for t in timesteps):
-        raise ConfigError(f"--times must be whole numbers from 0 to 999 with commas, not {times!r}")
+        places = [-1.0]
+    if any(not 0 <= u <= 1 for u in places):
+        raise ConfigError(f"--times must be numbers from 0 to 1 with commas, not {times!r}")
     path = _place(output, f"{Path(source).stem}-forward.png")
     batch = opened.preview(max(n, opened.facts.medium.least))
-    settings = {"data": config.data.name, "times": timesteps, "seed": seed}
-    return _save(noising(config, opened.facts, batch, timesteps, seed), path, settings)
+    settings = {"data": config.data.name, "times": places, "seed": seed}
+    return _save(noising(config, opened.facts, batch, places, seed), path, settings)
 
 
 @show.command("schedule")

@@ -44,7 +44,9 @@ def forward(model: Model) -> None:
         if not st.button(f"Read {data.name}", key="read"):
             return
         st.session_state[agreed] = True
-    st.caption("What the network learns from: examples with the noise of time t, of 1000.")
+    st.caption(
+        "What the network learns from: examples with more and more noise, at places u of its schedule."
+    )
     st.image(_noised(configuration.dump(model.config), model.config), width="stretch")
 
 
