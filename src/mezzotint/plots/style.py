@@ -37,7 +37,7 @@ def log_axis(axes: Any, which: str, values: Iterable[float]) -> None:
     scale = getattr(axes, f"{which}axis")
     decades = math.log10(max(positive) / min(positive))
     whole = all(v.is_integer() for v in finite)
-    ticks = (1, 2, 5) if decades < 2.5 else (1,)
+    ticks: tuple[float, ...] = (1, 2, 5) if decades < 2.5 else (1,)
     if decades < 1:
         ticks = (1, 2, 3, 5, 7) if whole else (1, 1.5, 2, 3, 5, 7)
     scale.set_major_locator(LogLocator(subs=ticks))
