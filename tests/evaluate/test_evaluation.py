@@ -132,8 +132,12 @@ def test_numbers_say_what_they_depend_on_and_unequal_ones_are_refused(
     one = judge_samples(SampleSet("one", images, labels), judge, real)
     assert (one.n, one.judge, one.data) == (len(images), str(judge), real.version)
     refuse_unequal([one, replace(one, source="two", seconds=3.0)])
-    for what, value in (("n", 10), ("judge", "classifier f00, 96 features, resize none"), ("data", "f00")):
-        with pytest.raises(ConfigError, match=f"one and two do not compare: {what} is"):
+    for what, words, value in (
+        ("n", "n", 10),
+        ("judge", "the network of the features", "classifier f00, 96 features, resize none"),
+        ("data", "the reference's hash", "f00"),
+    ):
+        with pytest.raises(ConfigError, match=f"one and two do not compare: {words} is"):
             refuse_unequal([one, replace(one, source="two", **{what: value})])
     other = judge_samples(SampleSet("two", images[:300], labels[:300]), judge, real)
     with pytest.raises(ConfigError, match="n is"):

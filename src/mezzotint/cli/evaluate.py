@@ -27,7 +27,7 @@ def evaluate(
         list[str],
         typer.Argument(
             metavar="RUN|MODEL|FOLDER|NPZ...",
-            help="pictures to judge: of runs, models or files; several make one table",
+            help="pictures to measure: of runs, models or files; several make one table",
         ),
     ],
     n: Annotated[

@@ -41,7 +41,7 @@ def sample(
     weights: Annotated[
         str,
         typer.Option(
-            "--weights", help="weights: ema (their average), raw (the last), or an EMA length such as 0.1"
+            "--weights", help="weights: ema (averaged), raw (the last), or an EMA length such as 0.1"
         ),
     ] = "ema",
     output: options.Output = None,
@@ -50,7 +50,7 @@ def sample(
     ] = None,
     trajectory: Annotated[bool, typer.Option("--trajectory", help="pictures of every step, too")] = False,
     batch: Annotated[
-        int | None, typer.Option("--batch", help="number of pictures in a network call", min=1)
+        int | None, typer.Option("--batch", help="batch size: pictures in a network call", min=1)
     ] = None,
     device: options.Device = None,
 ) -> int:

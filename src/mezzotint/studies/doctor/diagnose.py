@@ -115,7 +115,7 @@ def levels(config: Config) -> Iterator[Finding]:
         betas = 1 - kept[1:] / kept[:-1]
         share = float((betas > 0.5).double().mean())
         if share > 0.05:
-            text = f"{share:.0%} of the {len(schedule)} timesteps drown more than half of what the one before kept"
+            text = f"{share:.0%} of the {len(schedule)} timesteps lose more than half of the signal (alpha^2) that the one before had"
             remedy = "raise diffusion.schedule.timesteps (sample.steps sets the cost of sampling, not this)"
             yield Finding("warning", "timesteps", text, remedy, anchor="noise-remains")
 

@@ -211,7 +211,7 @@ def memory(trial: StepCost, limit: int | None, config: Config) -> Iterator[Findi
     weights = COPIES * trial.weights
     needed = weights + trial.activations + trial.data
     text = (
-        f"about {_bytes(needed)}{f' of {_bytes(limit)}' if limit else ''}: weights with gradients, moments and averages "
+        f"about {_bytes(needed)}{f' of {_bytes(limit)}' if limit else ''}: weights with gradients, optimiser and EMAs "
         f"{_bytes(weights)}, activations {_bytes(trial.activations)}, data {_bytes(trial.data)}"
     )
     if not limit or needed < 0.8 * limit:
