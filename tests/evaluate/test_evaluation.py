@@ -195,7 +195,7 @@ class TestReference:
         path = self.folder(tmp_path / "a", {"train": 60, "test": 25, "val": 30})
         found = open_reference(self.data(path=str(path), size=8))
         assert found.words == "test split of folder, 25 pictures"
-        assert len(found.images) == len(found.unseen) == 25 and len(found.learn) == 60
+        assert len(found.images) == len(found.unseen) == 25 and len(found.learn) == 30
         assert len(found.train) == 57  # 5 % are held out of training
 
     def test_then_a_validation_split(self, tmp_path: Path) -> None:
