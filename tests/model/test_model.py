@@ -301,6 +301,12 @@ def test_samples_are_a_sequence_that_can_be_saved(model: Model, runs: Path, tmp_
         "weights": "ema 0.1",
     }
     assert wanted.items() <= settings.items()
+    for name in ("sheet.gif", "sheet.jpg", "sheet.npz"):
+        with pytest.raises(ValueError, match=r"sheet\..+ would be a PNG .* end it in \.png"):
+            samples.save(tmp_path / name)
+        assert not (tmp_path / name).exists()
+    samples.save(tmp_path / "sheet")
+    assert read_settings(tmp_path / "sheet") == settings
     png = samples._repr_png_()
     assert png is not None and png.startswith(b"\x89PNG")
 

@@ -20,8 +20,10 @@ def info(
     Example:
       mezzotint info digits-0.png
     """
+    from mezzotint.data.endings import SUFFIXES
+
     path = Path(file)
-    if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".gif", ".webp"):
+    if path.suffix.lower() in SUFFIXES:
         return _picture(path)
     from mezzotint import config as configuration
     from mezzotint.disk.model_file import read_header
@@ -50,15 +52,24 @@ def _parameters(path: Path) -> int:
 
 
 def _picture(path: Path) -> int:
+    from PIL import Image
+
     from mezzotint import plots
+    from mezzotint.data.endings import FORMATS
     from mezzotint.errors import ModelError
 
     try:
-        settings = plots.read_settings(path)
-    except (OSError, ValueError) as error:
+        with Image.open(path, formats=FORMATS) as image:
+            image.load()
+            kind, (width, height) = image.format, image.size
+        settings = plots.read_settings(path) if kind == "PNG" else None
+    except Exception as error:  # Pillow raises nearly anything for what is no picture
         raise ModelError(f"{path} cannot be read as a picture; check the name ({error})") from error
     if settings is None:
-        raise ModelError(f"{path} carries no settings; only PNGs written by mezzotint do")
+        raise ModelError(
+            f"{path} is a {kind} picture, {width:,} pixels wide and {height:,} high, without settings; only PNGs written "
+            "by mezzotint carry them"
+        )
     print(printable(json.dumps(settings, indent=1, ensure_ascii=False)))
     return 0
 
@@ -91,6 +102,8 @@ def listing(
     widths = [max(len(cell) for cell in column) for column in zip(*lines)]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+    if what == "samplers" and not all:
+        print(f"\n{_rarer()}: mezzotint list samplers --all")
     return 0
 
 
@@ -127,6 +140,14 @@ def _samplers(all: bool) -> Rows:
         if row.shown or all
     ]
     return ["sampler", "order", "calls a step (NFE)", "stochastic", "when", "paper"], rows
+
+
+def _rarer() -> str:
+    """The samplers that are not listed, the first two of them by name."""
+    from mezzotint.diffusion.table import SAMPLERS
+
+    names = [name for name, row in SAMPLERS.items() if not row.shown]
+    return f"{len(names)} rarer ones, such as {' and '.join(names[:2])}"
 
 
 def _datasets() -> Rows:

@@ -48,7 +48,7 @@ class Making:
     weights: Annotated[
         str,
         typer.Option(
-            "--weights", help="weights: ema (their average), raw (the last), or an EMA length such as 0.1"
+            "--weights", help="weights: ema (averaged), raw (the last), or an EMA length such as 0.1"
         ),
     ] = "ema"
     output: options.Output = None
@@ -57,7 +57,7 @@ class Making:
     ] = None
     trajectory: Annotated[bool, typer.Option("--trajectory", help="pictures of every step, too")] = False
     batch: Annotated[
-        int | None, typer.Option("--batch", help="number of pictures in a network call", min=1)
+        int | None, typer.Option("--batch", help="batch size: pictures in a network call", min=1)
     ] = None
     device: options.Device = None
     network: Annotated[
@@ -207,14 +207,17 @@ def _join(parts: "tuple[Tensor, ...]") -> "Tensor":
 def _kind(format: str | None, output: Path | None) -> str:
     """What to write: as --format says, or else as the name after -o ends; a name without an ending is a folder's."""
     from mezzotint.errors import ConfigError
+    from mezzotint.plots import check_ending
 
     if format is not None and format not in KINDS:
         raise ConfigError(f"--format must be png, folder, npz or gif, not {format!r}")
     ending = "" if output is None or output.is_dir() else output.suffix.lower()
     if format is None and ending and ending[1:] not in KINDS:
         raise ConfigError(f"-o {output}: end it in .png, .npz or .gif, or add --format folder")
-    if format is not None and ending[1:] in KINDS and ending[1:] != format:
-        raise ConfigError(f"-o {output} is no name for --format {format}; leave one of them out")
+    if format == "folder" and ending[1:] in KINDS:
+        raise ConfigError(f"-o {output}: give --format folder the name of a folder")
+    if format not in (None, "folder") and ending:
+        check_ending(f"-o {output}", f".{format}")
     return format or ending[1:] or ("png" if output is None else "folder")
 
 

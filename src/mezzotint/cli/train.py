@@ -62,6 +62,8 @@ def train(
 ) -> int:
     """Trains a model; the same command again goes on where it stopped.
 
+    How long a size takes (data.size=128, say) and whether it fits: mezzotint doctor, with the same words.
+
     \b
     Examples:
       mezzotint train digits
@@ -163,7 +165,7 @@ def _judge_of(config: "Config") -> "Callable[[Model], dict[str, float]]":
     from mezzotint.evaluate.reference import open_judge, open_reference
     from mezzotint.model.device import find_device
 
-    _say("preparing the classifier that judges the samples; it is kept for the next time")
+    _say("preparing the classifier that scores the samples; it is kept for the next time")
     reference = open_reference(config.data)
     judge = open_judge("auto", reference, find_device(config.train.device))
     return lambda model: quality(model, judge, reference, n=500)

@@ -105,7 +105,7 @@ def describe(trial: "Trial") -> str:
     ]
     if settings.guidance != 1:
         words.append(f"guidance {settings.guidance:g}{_interval(settings.guidance_interval)}")
-    words += [f"{trial.calls} calls", f"distance {trial.distance:.4g} ± {trial.error:.2g}"]
+    words += [f"{trial.calls} calls (NFE)", f"distance {trial.distance:.4g} ± {trial.error:.2g}"]
     if trial.agreement is not None:
         words.append(f"agreement {trial.agreement:.1%}")
     return ", ".join(words)

@@ -70,7 +70,8 @@ class Samples:
         return self.medium.sheet(self.values, self.labels, columns, captions=captions)
 
     def save(self, path: str | Path) -> None:
-        """Writes a PNG that carries the settings: the sheet, or a single edited picture as it is, to the bit."""
+        """Writes a PNG that carries the settings: the sheet, or a single edited picture as it is, to the bit. Raises
+        ConfigError for the ending of another format."""
         single = len(self) == 1 and "picture" in self.settings
         plots.save_png(self[0] if single else self.sheet(), Path(path), self.settings)
 

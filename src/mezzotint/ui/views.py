@@ -43,11 +43,13 @@ def forward(model: Model, path: Path) -> None:
     if bundled or (data.path is not None and data.path.exists()) or st.session_state.get(agreed):
         with errors_shown():
             strip = _noised(configuration.dump(model.config), model.config)
-            st.caption("What the network learns from: examples with the noise of time t, of 1000.")
+            st.caption(
+                "What the network learns from: examples with more and more noise, at places u of its schedule."
+            )
             st.image(strip, width="stretch")
             return
     st.caption(
-        f"Pictures of the model itself, with the noise of time t, of 1000: {data.name}, which it learned from, is not "
+        f"Pictures of the model itself, with more and more noise, at places u of its schedule: {data.name}, which it learned from, is not "
         "at hand."
     )
     st.image(_own(str(path), path.stat().st_mtime_ns, model), width="stretch")

@@ -182,6 +182,27 @@ def test_the_manual_needs_no_network(client: TestClient) -> None:
     assert "dpmpp_2m" in page and "a tenth of all" in page
 
 
+def test_the_manual_shows_the_address_that_it_was_asked_at(connect: Connect) -> None:
+    open_to_all, closed = connect(), connect(token="0123456789abcdef")
+    page = open_to_all.get("http://127.0.0.1:8123/docs").text
+    assert 'curl -s "127.0.0.1:8123/generate"' in page and "8000" not in page and "Bearer" not in page
+    page = closed.get("http://[::1]:81/docs").text
+    assert page.count('curl -s -H "Authorization: Bearer $MEZZOTINT_TOKEN" "[::1]:81/') == 3
+    assert 'curl -s "https://localhost/generate"' in open_to_all.get("https://localhost/docs").text
+
+
+def test_an_unknown_field_is_answered_with_those_that_are_known(client: TestClient) -> None:
+    for answer in (
+        client.post("/v1/generate", json={"prompt": "a cat"}),
+        client.post("/v1/jobs", json={"prompt": "a cat"}),
+        client.get("/generate?prompt=cat"),
+    ):
+        detail = answer.json()["detail"]
+        assert answer.status_code == 422 and "prompt" not in detail
+        assert "unknown field; known: " in detail and "n, " in detail and "class, " in detail
+        assert ("preview_every" in detail) == ("/jobs" in str(answer.url))
+
+
 # --- jobs ------------------------------------------------------------------------------------------------
 
 

@@ -61,7 +61,15 @@ class Body(BaseModel):
     eta: Annotated[float, Field(ge=0, le=1, description="fresh noise of ddim")] | None = None
     churn: Annotated[float, Field(ge=0, le=1e6, description="fresh noise of heun, euler, dpm2")] | None = None
     spacing: SpacingName | None = None
-    clip: Annotated[bool, Field(description="keep beliefs in the range of the data")] | None = None
+    clip: (
+        Annotated[
+            bool,
+            Field(
+                description="keep the network's guess at the clean picture (x0 prediction) in the range of the data"
+            ),
+        ]
+        | None
+    ) = None
 
 
 Format = Literal["png", "json", "zip"]

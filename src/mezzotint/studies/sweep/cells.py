@@ -218,10 +218,10 @@ def _comparable_rows(out: Path, identity: Mapping[str, Any]) -> list[Row]:
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise ConfigError(f"{out}/sweep.json is damaged; choose another --out, or remove it") from error
     new = json.loads(json.dumps(identity))
-    for key in ("n", "judge", "data"):
+    for key, words in (("n", "n"), ("judge", "the classifier"), ("data", "the reference's hash")):
         if old[key] != new[key]:
             raise ConfigError(
-                f"{out} holds a sweep with {key} {old[key]}, not {new[key]}; choose another --out"
+                f"{out} holds a sweep with {words} {old[key]}, not {new[key]}; choose another --out"
             )
     for key in ("cells", "points"):
         for name in old[key].keys() & new[key].keys():
