@@ -67,6 +67,7 @@ def exercise_5_1() -> tuple[int, int]:
     settings = model.settings()
     assert settings.guidance_interval is not None
     low, high = settings.guidance_interval
+    assert high is not None
     sigma = (-grid("time", settings.steps, model.schedule)[:-1] / 2).exp()
     predicted = settings.steps + int(((low < sigma) & (sigma <= high)).sum())
     rows = 0

@@ -27,6 +27,20 @@ def sample(
     steps: options.Steps = None,
     label: options.Class = None,
     guidance: options.Guidance = None,
+    interval: Annotated[
+        str | None,
+        typer.Option(
+            "--interval", help="LOW,HIGH: guidance for sigma / alpha in between alone; 0,inf: always"
+        ),
+    ] = None,
+    rescale: Annotated[
+        float | None,
+        typer.Option("--rescale", help="share of CFG rescale, 0 to 1, for the contrast of guidance"),
+    ] = None,
+    clip: Annotated[
+        bool | None,
+        typer.Option("--clip/--no-clip", help="beliefs kept in the range of the data; for pictures"),
+    ] = None,
     eta: Annotated[float | None, typer.Option("--eta", help="share of fresh noise, 0 to 1, for ddim")] = None,
     churn: Annotated[
         float | None, typer.Option("--churn", help="amount of fresh noise (S_churn), for heun, euler, dpm2")
@@ -41,7 +55,8 @@ def sample(
     weights: Annotated[
         str,
         typer.Option(
-            "--weights", help="weights: ema (their average), raw (the last), or an EMA length such as 0.1"
+            "--weights",
+            help="weights: ema (their average), raw (the last), an EMA length such as 0.1, or what info shows",
         ),
     ] = "ema",
     output: options.Output = None,
@@ -54,7 +69,7 @@ def sample(
     ] = None,
     device: options.Device = None,
 ) -> int:
-    """Makes pictures. The PNG carries its settings; `mezzotint info` reads them back.
+    """Makes pictures. The PNG carries its settings; `mezzotint info` shows them, and what to type for it again.
 
     \b
     Examples:
@@ -70,8 +85,9 @@ def sample(
     kind = _kind(format, output)
     model = load(run, device=device or "auto", weights=weights)
     path = output or Path(f"{model.source}-{seed}{'' if kind == 'folder' else '.' + kind}")
-    settings = {"sampler": sampler, "steps": steps, "guidance": guidance}
-    settings |= {"eta": eta, "churn": churn, "spacing": spacing}
+    settings: dict[str, Any] = {"sampler": sampler, "steps": steps, "guidance": guidance}
+    settings |= {"eta": eta, "churn": churn, "spacing": spacing, "clip": clip, "guidance_rescale": rescale}
+    settings["guidance_interval"] = None if interval is None else _interval(interval)
     request = model.request(n, label=split(label, model.classes), seed=seed, **settings)
     batch = batch or model.batch
     total = -(-n // batch) * request.settings.steps
@@ -100,10 +116,22 @@ def sample(
     return 0
 
 
+def _interval(text: str) -> tuple[float, float | None]:
+    from mezzotint.errors import ConfigError
+
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(
+            f"--interval must be two numbers with a comma, such as 0.3,5, not {text!r}"
+        ) from None
+    return low, None if high == float("inf") else high
+
+
 def _names(path: Path, request: "Request", model: "Model") -> list[str]:
     """Of the files of a folder that is there: the seed, and as much of the class's name as the file system takes."""
     if model.medium.table is not None:
-        return ["points.csv"]
+        return ["points.csv", "settings.json"]
     most = os.pathconf(path, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255  # bytes
     names, labels = [], request.cond.label
     for i in range(request.n):
@@ -149,6 +177,8 @@ def _write(
     path: Path, kind: str, samples: "Samples", states: "list[Tensor]", model: "Model", names: Sequence[str]
 ) -> None:
     import io
+    import json
+    from dataclasses import replace
 
     import numpy as np
 
@@ -159,7 +189,7 @@ def _write(
         case "png":
             samples.save(path)
         case "gif":
-            frames = [_sheet(samples, values) for values in [*states[:-1], samples.values]]
+            frames = [replace(samples, values=values).sheet() for values in [*states[:-1], samples.values]]
             plots.gif(frames, path)
         case "npz":
             images = samples.medium.arrays(samples.values)
@@ -167,34 +197,29 @@ def _write(
             if labels:
                 labels["classes"] = np.array(model.classes)
             buffer = io.BytesIO()
-            np.savez(buffer, images=images, seeds=samples.seeds.numpy(), **labels)  # type: ignore[arg-type]
+            seeds, settings = samples.seeds.numpy(), np.array(json.dumps(samples.settings))
+            np.savez(buffer, images=images, seeds=seeds, settings=settings, **labels)  # type: ignore[arg-type]
             write(path, buffer.getvalue())
         case "folder":
             path.mkdir(exist_ok=True)
             if samples.medium.table is not None:
                 write(path / names[0], samples.medium.table(samples.values).encode())
+                write(path / names[1], json.dumps(samples.settings, indent=1).encode())
                 return
             for i in range(len(samples)):
-                settings = {**samples.settings, "seed": int(samples.seeds[i]), "n": 1}
-                if samples.labels is not None and int(samples.labels[i]) < len(model.classes):
-                    settings["label"] = model.classes[int(samples.labels[i])]
-                plots.save_png(samples[i], path / names[i], settings)
-
-
-def _sheet(samples: "Samples", values: "Tensor") -> Any:
-    from dataclasses import replace
-
-    return replace(samples, values=values).sheet()
+                samples.alone(i).save(path / names[i])
 
 
 def _trajectory(folder: Path, samples: "Samples", states: "list[Tensor]") -> None:
+    from dataclasses import replace
+
     from mezzotint import plots
 
     folder.mkdir(exist_ok=True)
     _tell_kept(folder, [f"step-{step:04d}.png" for step in range(1, len(states) + 1)])
     for step, values in enumerate(states, 1):
         plots.save_png(
-            _sheet(samples, values),
+            replace(samples, values=values).picture(),
             folder / f"step-{step:04d}.png",
             {**samples.settings, "step_of_sampling": step},
         )

@@ -42,8 +42,8 @@ class Sample(Tree):
     eta: Annotated[float, Field(ge=0, le=1)] = 0.0  # of ddim: 1 is DDPM
     churn: Annotated[float, Field(ge=0)] = 0.0  # of euler, heun, dpm2: EDM's S_churn
     guidance: Annotated[float, Field(ge=0, le=100)] = 1.0  # scale of classifier-free guidance; 1: off
-    guidance_interval: tuple[Annotated[float, Field(ge=0)], float] | None = (
-        None  # only for sigma / alpha in between
+    guidance_interval: tuple[Annotated[float, Field(ge=0)], float | None] | None = (
+        None  # only for sigma / alpha in between; [0.3, null] has no upper end
     )
     guidance_rescale: Annotated[float, Field(ge=0, le=1)] = (
         0.0  # share of CFG rescale, against washed-out contrast

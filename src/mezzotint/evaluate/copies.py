@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mezzotint import build, plots
+from mezzotint.conditions.labels import ALL
 from mezzotint.data.open import PictureSource
 from mezzotint.disk.files import write_json
 from mezzotint.evaluate.metrics.memorization import Memorization, memorization
@@ -28,7 +29,7 @@ def look_for_copies(folder: Path, n: int | None = None, device: str = "auto") ->
     if not isinstance(source, PictureSource) or len(source.held) < 20 or len(source.kept) < 4:
         return None
     n = n or (64 if max(model.facts.shape[1:]) > 32 else 256)
-    samples = model.sample(n, label="all" if model.classes else None, seed=10**6).values
+    samples = model.sample(n, label=ALL if model.classes else None, seed=10**6).values
     count = min(len(source.kept), max(4, MAX_TRAIN_BYTES // math.prod(model.facts.shape)))
     subset = source.kept[torch.linspace(0, len(source.kept) - 1, count).round().long()]
     train, held_out = (_pictures(source, part) for part in (subset, source.held))

@@ -1,5 +1,6 @@
 """Pictures on disk: PNGs that carry the settings that made them, and GIFs."""
 
+import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,10 +14,18 @@ MAX_SETTINGS = 2**20  # characters
 
 def save_png(image: Image.Image, path: str | Path, settings: dict[str, Any] | None = None) -> None:
     """Writes a PNG, with the settings that made it as JSON in a text chunk. Makes the folder where needed."""
+    content = png(image, settings)
+    _write(Path(path), lambda temporary: temporary.write_bytes(content))
+
+
+def png(image: Image.Image, settings: dict[str, Any] | None = None) -> bytes:
+    """A PNG with its settings inside, as `read_settings` reads them."""
     text = PngImagePlugin.PngInfo()
     if settings is not None:
         text.add_text(KEY, json.dumps(settings))
-    _write(Path(path), lambda temporary: image.save(temporary, "PNG", pnginfo=text))
+    content = io.BytesIO()
+    image.save(content, "PNG", pnginfo=text)
+    return content.getvalue()
 
 
 def gif(frames: Sequence[Image.Image], path: str | Path, *, ms: int = 80, hold: int = 2000) -> None:
@@ -61,7 +70,7 @@ def read_settings(path: str | Path) -> dict[str, Any] | None:
         raise ValueError(f"the settings inside {path} are damaged") from error
 
 
-def _write(path: Path, write: Callable[[Path], None]) -> None:
+def _write(path: Path, write: Callable[[Path], object]) -> None:
     """Writes under a temporary name and renames: nobody ever reads half a picture."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")

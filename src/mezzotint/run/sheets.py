@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from mezzotint import plots
+from mezzotint.conditions.labels import ALL
 from mezzotint.model.model import Model
 from mezzotint.model.samples import Samples
 from mezzotint.train.distributed import Ranks
@@ -19,7 +20,7 @@ WATCHED = 16  # pictures
 def spread(model: Model, n: int, ranks: Ranks) -> Samples:
     """n samples of all classes, each process making its part; all processes get all of them."""
     span = ranks.span(n)
-    label = "all" if model.classes else None
+    label = ALL if model.classes else None
     mine = model.request(ranks.count * len(span), label=label).part(span.start, span.stop)
     things = torch.cat([model.make(part) for part in mine.parts(model.batch)])
     return model.finish(model.request(n, label=label), ranks.gather(things)[:n])

@@ -1,6 +1,5 @@
 """Making pictures on the page: what is asked for, the pictures emerging, and what is kept of them."""
 
-import shlex
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,13 +8,14 @@ from typing import Any
 import streamlit as st
 from PIL import Image
 
+from mezzotint.conditions.labels import ALL, Label, apart
 from mezzotint.diffusion.table import SAMPLERS
 from mezzotint.disk.names import bundled
+from mezzotint.model import again
 from mezzotint.model.model import Model, Preview, Samples
 from mezzotint.model.strips import spread_steps
 from mezzotint.serve.http.results import encode
 
-ANY, ALL = "any", "all, in turn"
 WIDE = 720  # pixels that a sheet of small pictures is enlarged to
 SHARE = 0.25  # of the time, at most, goes into drawing what emerges
 
@@ -25,7 +25,7 @@ class Wish:
     """What somebody asks for; `settings` are sampler, steps and guidance."""
 
     n: int
-    label: str | None
+    label: Label
     seed: int
     settings: dict[str, Any]
 
@@ -58,7 +58,12 @@ def controls(model: Model) -> Wish:
     label, guidance = None, None
     if model.classes:
         a, b = st.columns(2, wrap=False)
-        label = a.selectbox("Class", [ALL, ANY, *model.classes], key=key("class"))
+        words: dict[str, Label] = {
+            apart("all, in turn", model.classes): ALL,
+            apart("any", model.classes): None,
+        }
+        choice = a.selectbox("Class", [*words, *model.classes], key=key("class"))
+        label = words.get(choice, choice)
         guidance = b.number_input(
             "Guidance",
             0.0,
@@ -76,7 +81,6 @@ def controls(model: Model) -> Wish:
         key=key("seed"),
         help="picture i is made from seed + i; the same seed, the same picture",
     )
-    label = {ANY: None, ALL: "all"}.get(label, label) if label else None
     return Wish(n, label, seed, {"sampler": sampler, "steps": steps, "guidance": guidance})
 
 
@@ -111,8 +115,9 @@ def pictures(model: Model, path: Path, order: Wish | None) -> None:
         icon=":material/download:",
         help="its settings are inside: mezzotint info reads them",
     )
-    st.caption("The same on the command line:")
-    st.code(command(path, used), language="bash", wrap_lines=True)
+    if typed := command(path, used):
+        st.caption("The same on the command line:")
+        st.code(typed, language="bash", wrap_lines=True)
 
 
 def _make(model: Model, path: Path, order: Wish) -> LastPictures:
@@ -147,15 +152,9 @@ def screen(samples: Samples) -> Image.Image:
     return samples.medium.sheet(samples.values, samples.labels, columns, scale)
 
 
-def command(path: Path, used: dict[str, Any]) -> str:
-    """What to type for the same pictures."""
+def command(path: Path, used: dict[str, Any]) -> str | None:
+    """What to type for the same pictures of a model file."""
     run = path.parent.name if path.parent.parent == Path("runs") else str(path)
     if path == bundled().get(path.stem) and not Path("runs", path.stem).is_dir():
         run = path.stem
-    words = ["mezzotint", "sample", run, "-n", used["n"]]
-    words += ["--sampler", used["sampler"], "--steps", used["steps"], "--seed", used["seed"]]
-    if used["label"] is not None:
-        words += ["--class", used["label"]]
-    if used["guidance"] != 1 or used["label"] is not None:
-        words += ["--guidance", f"{used['guidance']:g}"]
-    return shlex.join(map(str, words))
+    return again.command(used, run)
