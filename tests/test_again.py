@@ -61,6 +61,7 @@ ODD += (
 )
 ODD += ("left\u202e", "nul\0", "x" * 300)
 PLAIN = ("1", "cat", "0", "all four")
+ADDRESS = ("model", "n", "seed", "steps")  # keys
 Made = tuple[dict[str, Any], np.ndarray]  # settings and pixels of a picture
 GUIDED = {"guidance": 2.0, "guidance_interval": [0.2, 30.0], "steps": 2}
 
@@ -195,7 +196,7 @@ def by_job(model: Model, client: TestClient, wish: Wish) -> list[Made]:
 
 def by_get(model: Model, client: TestClient, wish: Wish) -> list[Made]:
     """What an address can say of it."""
-    asked = {key: value for key, value in body(model, wish).items() if key in ("model", "n", "seed", "steps")}
+    asked = {key: value for key, value in body(model, wish).items() if key in ADDRESS and value is not None}
     label = body(model, wish)["label"]
     if label is not None and not isinstance(label, list):
         asked["class"] = label
@@ -269,7 +270,7 @@ def wishes(draw: st.DrawFn, classes: tuple[str, ...]) -> Wish:
 @pytest.mark.parametrize("way", WAYS)
 @given(data=st.data())
 @settings(
-    max_examples=6,
+    max_examples=8,
     deadline=None,
     derandomize=True,
     phases=[Phase.generate],

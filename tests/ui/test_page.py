@@ -366,5 +366,5 @@ def test_it_lives_and_ends(runs: Path) -> None:
 
 
 def test_what_to_type_for_a_bundled_model() -> None:
-    used = load("moons").settings().model_dump() | {"n": 2, "seed": 5, "label": None}
-    assert command(bundled()["moons"], used).startswith("mezzotint sample moons -n 2 ")
+    used = load("moons").sample(2, seed=5).settings
+    assert (command(bundled()["moons"], used) or "").startswith("mezzotint sample moons -n 2 --seed 5 ")

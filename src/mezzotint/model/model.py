@@ -121,16 +121,17 @@ class Model:
         given.pop("model", None)
 
     def _completed(self, settings: Sample) -> Sample:
-        """Settings with what they leave to the model, so that they mean the same when its defaults are others."""
-        interval = settings.guidance_interval or ((0.0, None) if settings.guidance != 1 else None)
-        return settings.model_copy(
-            update={
-                "spacing": settings.spacing or build.spacing(self.config),
-                "clip": self.codec.bounded if settings.clip is None else settings.clip,
-                "guidance": settings.guidance if self.classes else 1.0,
-                "guidance_interval": interval if self.classes else None,
-            }
-        )
+        """Settings with what they leave to the model, so that they mean the same when its defaults are others, and
+        without what has no effect."""
+        changes: dict[str, Any] = {
+            "spacing": settings.spacing or build.spacing(self.config),
+            "clip": self.codec.bounded if settings.clip is None else settings.clip,
+        }
+        if settings.guidance == 1 or not self.classes:
+            changes |= {"guidance": 1.0, "guidance_interval": None, "guidance_rescale": 0.0}
+        elif settings.guidance_interval is None:
+            changes["guidance_interval"] = (0.0, None)
+        return settings.model_copy(update=changes)
 
     def walk(self, request: Request) -> Walk:
         """A request on its way, which asks `guided` alone or shares its calls with other walks of this model."""
