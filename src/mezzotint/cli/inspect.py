@@ -15,7 +15,9 @@ def info(
         str, typer.Argument(metavar="FILE|RUN", help="PNG or npz made by mezzotint, a model file, or a run")
     ],
 ) -> int:
-    """Shows how a PNG was made and what to type for it again, or what a model file says of itself.
+    """Shows how a PNG was made, or what a model file says of itself.
+
+    Of a PNG, the settings come as JSON, and on stderr the command that makes it again.
 
     \b
     Example:

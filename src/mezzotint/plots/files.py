@@ -14,18 +14,22 @@ MAX_SETTINGS = 2**20  # characters
 
 def save_png(image: Image.Image, path: str | Path, settings: dict[str, Any] | None = None) -> None:
     """Writes a PNG, with the settings that made it as JSON in a text chunk. Makes the folder where needed."""
-    content = png(image, settings)
-    _write(Path(path), lambda temporary: temporary.write_bytes(content))
+    text = _text(settings)
+    _write(Path(path), lambda temporary: image.save(temporary, "PNG", pnginfo=text))
 
 
 def png(image: Image.Image, settings: dict[str, Any] | None = None) -> bytes:
-    """A PNG with its settings inside, as `read_settings` reads them."""
+    """What `save_png` writes."""
+    content = io.BytesIO()
+    image.save(content, "PNG", pnginfo=_text(settings))
+    return content.getvalue()
+
+
+def _text(settings: dict[str, Any] | None) -> PngImagePlugin.PngInfo:
     text = PngImagePlugin.PngInfo()
     if settings is not None:
         text.add_text(KEY, json.dumps(settings))
-    content = io.BytesIO()
-    image.save(content, "PNG", pnginfo=text)
-    return content.getvalue()
+    return text
 
 
 def gif(frames: Sequence[Image.Image], path: str | Path, *, ms: int = 80, hold: int = 2000) -> None:
@@ -70,7 +74,7 @@ def read_settings(path: str | Path) -> dict[str, Any] | None:
         raise ValueError(f"the settings inside {path} are damaged") from error
 
 
-def _write(path: Path, write: Callable[[Path], object]) -> None:
+def _write(path: Path, write: Callable[[Path], None]) -> None:
     """Writes under a temporary name and renames: nobody ever reads half a picture."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
