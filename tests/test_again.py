@@ -10,11 +10,13 @@ import json
 import shlex
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from helpers_small import UNET, write_run
 from helpers_workshop import leave
 from hypothesis import HealthCheck, Phase, given, settings
@@ -23,12 +25,19 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from mezzotint.conditions.labels import ALL, NONE, Label, Word, name_of
+from mezzotint.disk.checkpoint import save_checkpoint
+from mezzotint.disk.model_file import Header, save_model
+from mezzotint.disk.snapshots import save_snapshot
+from mezzotint.errors import ConfigError, ModelError
 from mezzotint.media.facts import Facts
 from mezzotint.model.model import Model, load
-from mezzotint.plots import KEY
+from mezzotint.plots import KEY, save_png
+from mezzotint.run.sheets import spread
 from mezzotint.serve.http.api import create_app
 from mezzotint.serve.http.service import Service
 from mezzotint.serve.http.settings import Settings, make_limits
+from mezzotint.train import Ema, State, adamw
+from mezzotint.train.distributed import Ranks
 
 ODD = (
     "7",
@@ -270,7 +279,7 @@ def wishes(draw: st.DrawFn, classes: tuple[str, ...]) -> Wish:
 @pytest.mark.parametrize("way", WAYS)
 @given(data=st.data())
 @settings(
-    max_examples=8,
+    max_examples=5,
     deadline=None,
     derandomize=True,
     phases=[Phase.generate],
@@ -283,3 +292,141 @@ def test_the_settings_of_a_picture_make_it_again(
     wish = data.draw(wishes(model.classes))
     pictures = way(model, client, wish)
     check_again(model, client, data.draw(st.sampled_from(pictures)), array=way is by_npz)
+
+
+def test_pictures_of_a_sheet_are_made_again_alone(models: dict[str, Model], client: TestClient) -> None:
+    """At the usual batch: picture k of a sheet of all classes, drawn ones among them."""
+    for wish in ({"label": ALL}, {"label": None, "seed": 5}, {"label": ["a,b", "7", "all"], "guidance": 3.0}):
+        samples = models["odd"].sample(len(ODD), **wish)
+        assert samples.labels is not None
+        for k in (0, 3, 5, 24, len(ODD) - 1):
+            told = json.loads(json.dumps(samples.alone(k).settings))
+            again = models["odd"].sample(**told)
+            assert again.labels is not None and again.labels.tolist() == samples.labels[k : k + 1].tolist()
+            assert (again.values.int() - samples.values[k].int()).abs().max() <= 1
+
+
+def test_a_sheet_of_all_classes_stays_one_where_a_class_is_called_all(desk: Path) -> None:
+    write_run(desk / "runs" / "two", Facts((1, 8, 8), ("all", "cat")), network=UNET)
+    model = load("two")
+    assert spread(model, 6, Ranks()).labels.tolist() == [0, 1] * 3  # type: ignore[union-attr]
+    both, one = model.sample(6, label=ALL, steps=1), model.sample(6, label="all", steps=1)
+    assert both.settings["label"] == "(all)" and one.settings["label"] == "all"
+    assert both.sheet().height > both.sheet(2).height, "with the names of its columns"
+    assert one.sheet().size == one.sheet(3).size, "one class has no columns"
+
+
+def trained(folder: Path) -> None:
+    """A run with a checkpoint and snapshots, whose weights, average and averages made afterwards are all others."""
+    write_run(folder, Facts((1, 8, 8), PLAIN), network=UNET)
+    model = load(folder)
+    state = State(
+        model.net, adamw(model.net, 1e-3), Ema(model.net, 0.1), tracked_emas=(Ema(model.net, 0.05),)
+    )
+    for state.step in (10, 20):
+        for k, average in enumerate((*state.averages, state)):
+            for weight in average.net.parameters():
+                weight.data.add_(torch.randn_like(weight), alpha=0.05 * (k + 1))
+        save_snapshot(folder, state)
+    save_checkpoint(folder, state, {}, keep=1)
+    save_model(folder / "model.safetensors", state.ema.net, replace(model.header, step=20, weights="ema 0.1"))
+
+
+def test_the_weights_of_a_picture_are_named(desk: Path) -> None:
+    trained(desk / "runs" / "trained")
+    different = []
+    for weights, name in (
+        ("ema", "ema 0.1"),
+        ("raw", "raw"),
+        ("0.07", "ema 0.07 of snapshots"),
+        ("0.1", None),
+    ):
+        typed("sample", "trained", "-n", 2, "--seed", 5, "--weights", weights, "-o", "a.png")
+        out, err = typed("info", "a.png")
+        told, pixels = opened(Path("a.png").read_bytes())
+        assert told["weights"] == (name or "ema 0.1 of snapshots") and told["step"] == 20
+        typed(*shlex.split(err.removeprefix("again: "))[1:], "-o", "b.png")
+        assert np.array_equal(opened(Path("b.png").read_bytes())[1], pixels)
+        loaded = load("trained", weights=told["weights"])
+        assert np.array_equal(np.asarray(loaded.sample(**json.loads(out)).picture()).astype(int), pixels)
+        different.append(pixels)
+    assert all((a != b).any() for i, a in enumerate(different[:3]) for b in different[:i])
+    with pytest.raises(ModelError, match=r"other weights by now: ema 0\.1, not ema 0\.05"):
+        load("trained", weights="ema 0.05")
+
+
+def test_other_defaults_later_change_nothing(models: dict[str, Model]) -> None:
+    """As `tune` writes them."""
+    model = models["plain"]
+    before = Model(changed(model, guidance_interval=None), model.denoiser, model.device, "plain")
+    for defaults in (
+        {"guidance_interval": (0.9, 2.0), "guidance_rescale": 0.5, "spacing": "linspace", "clip": False},
+        {"sampler": "ddim", "eta": 1.0, "guidance": 1.0},
+    ):
+        after = Model(changed(model, **defaults), model.denoiser, model.device, "plain")
+        made = before.sample(2, label="cat", seed=5, steps=4)
+        assert not torch.equal(after.sample(2, label="cat", seed=5, steps=4).values, made.values)
+        assert torch.equal(after.sample(**json.loads(json.dumps(made.settings))).values, made.values)
+
+
+def changed(model: Model, **defaults: Any) -> Header:
+    config = model.config
+    sample = config.sample.model_copy(update=defaults)
+    return replace(model.header, config=config.model_copy(update={"sample": sample}))
+
+
+def test_points_carry_settings_beside_them(desk: Path) -> None:
+    write_run(desk / "runs" / "dots", Facts((2,), ("a", "all")), network={"kind": "mlp", "width": 8})
+    typed("sample", "dots", "-n", 3, "--class=all", "--no-clip", "--format", "folder", "-o", "points")
+    told = json.loads(Path("points/settings.json").read_text())
+    again = load("dots").sample(**told)
+    assert again.medium.table is not None
+    assert Path("points/points.csv").read_text() == again.medium.table(again.values)
+
+
+@pytest.mark.parametrize(("seed", "n"), [(2**63 - 2, 3), (-1, 1), (2**64, 1)])
+def test_seeds_that_nobody_can_ask_for_are_refused(models: dict[str, Model], seed: int, n: int) -> None:
+    with pytest.raises(ConfigError, match=r"from 0 to 2\^63 - 1"):
+        models["plain"].sample(n, seed=seed)
+
+
+def test_a_server_refuses_what_its_model_cannot_make_again(
+    models: dict[str, Model], client: TestClient
+) -> None:
+    told = json.loads(json.dumps(models["plain"].sample(2).settings))
+    for other in ({"weights": "ema 0.3"}, {"step": 10}, {"seed": 2**63 - 1}):
+        answer = client.post("/v1/generate", json={**told, "model": "plain", **other})
+        assert answer.status_code == 422 and "0.3" not in answer.text, answer.text
+        assert ("2^63" if "seed" in other else "not of these weights, raw at step 9") in answer.json()[
+            "detail"
+        ]
+
+
+def test_info_says_what_cannot_be_made_again(models: dict[str, Model], desk: Path) -> None:
+    sheet, told = models["plain"].sample(1).picture(), models["plain"].sample(1).settings
+
+    def shown(**other: Any) -> str:
+        save_png(sheet, "other.png", {**told, **other})
+        return typed("info", "other.png")[1]
+
+    assert shown(step=8).endswith("but plain is at step 9 now, and was at 8\n")
+    assert "no model 'gone' is here" in shown(model="gone")
+    for other in (
+        {"model": "--help"},
+        {"n": "3; reboot"},
+        {"label": 3},
+        {"sampler": "x"},
+        {"show": "reverse"},
+    ):
+        assert shown(**other) == "", "no command"
+    typed("show", "reverse", "plain", "-n", 1, "-o", "strip.png")
+    assert typed("info", "strip.png")[1] == ""
+    assert shlex.split(shown(model="$(reboot)").splitlines()[0])[3] == "$(reboot)"
+
+
+def test_a_state_on_the_way_is_found_by_its_command(desk: Path) -> None:
+    typed("sample", "plain", "-n", 2, "--seed", 3, "--trajectory", "-o", "way.png")
+    first = opened(Path("way-trajectory/step-0001.png").read_bytes())
+    again = typed("info", "way-trajectory/step-0001.png")[1].removeprefix("again: ")
+    typed(*shlex.split(again)[1:], "-o", "back.png")
+    assert np.array_equal(opened(Path("back-trajectory/step-0001.png").read_bytes())[1], first[1])
