@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers_small import write_run
+from helpers_small import UNET, write_run
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
@@ -132,6 +132,27 @@ def test_classes(opened: Open, choice: str, label: str | None) -> None:
     at = opened("tiny")
     control(at, "Class").set_value(choice).run()
     assert make(at).session_state["made"].samples.settings["label"] == label
+
+
+def test_classes_that_are_called_as_the_choices_are(
+    tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[bytes] = []
+    monkeypatch.setattr("streamlit.download_button", lambda label, data, *_, **__: given.append(data))
+    write_run(tmp_path / "all" / "odd", Facts((1, 8, 8), ("any", "all", "all, in turn", "")), network=UNET)
+    at = opened(runs=str(tmp_path / "all"))
+    control(at, "Model").set_value("odd").run()
+    choices = {"any": [0] * 8, "all": [1] * 8, "": [3] * 8, "(all, in turn)": [0, 1, 2, 3] * 2, "(any)": None}
+    for choice, labels in choices.items():
+        control(at, "Class").set_value(choice).run()
+        samples = make(at).session_state["made"].samples
+        assert labels is None or samples.labels.tolist() == labels, choice
+        with pytest.raises(SystemExit) as left:  # what the page says to type is what it lets download
+            main([*shlex.split(at.code[0].value)[1:], "-o", "typed.png", "--device", "cpu"])
+        assert left.value.code == 0
+        Path("given.png").write_bytes(given[-1])
+        assert plots.read_settings("typed.png") == plots.read_settings("given.png")
+        assert np.array_equal(np.asarray(Image.open("typed.png")), np.asarray(Image.open("given.png")))
 
 
 def test_the_download_carries_its_settings(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
