@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,13 @@ from mezzotint.disk.names import find
 from mezzotint.disk.snapshots import average_of, snapshots
 from mezzotint.errors import ConfigError, ModelError
 from mezzotint.model.device import find_device, find_precision, place
+from mezzotint.model.edits import Edits, Picture
+from mezzotint.model.inverted import KEPT, Inverted
 from mezzotint.model.request import Request, check_seeds
 from mezzotint.model.samples import Preview, Samples
 from mezzotint.tasks.generate import seeds_from
+from mezzotint.tasks.invert import Invert
+from mezzotint.tasks.task import Way
 
 OF_SNAPSHOTS = " of snapshots"  # of an average that was made afterwards
 
@@ -70,17 +74,75 @@ class Model:
         settings: sampler, steps, guidance, eta, spacing, clip; the model's own defaults otherwise. Those inside a picture
         may be given as they are, `sample(**read_settings("a.png"))`: it is made again.
         """
+        return self.answer(self.request(n, label=label, seed=seed, **settings), batch)
+
+    def answer(self, request: Request, batch: int | None = None) -> Samples:
+        """What a request asks for, such as those of `edits`. batch: as of `sample`."""
         batch = self.batch if batch is None else batch
         if batch < 1:
             raise ConfigError(f"batch must be at least 1, not {batch}")
-        request = self.request(n, label=label, seed=seed, **settings)
         return self.finish(request, torch.cat([self.make(part) for part in request.parts(batch)]))
 
     def stream(
-        self, n: int = 16, *, label: Label = None, seed: int = 0, **settings: Any
+        self, n: int | Request = 16, *, label: Label = None, seed: int = 0, **settings: Any
     ) -> Iterator[Preview]:
-        """Like `sample`, in one batch, a preview after every step; stop by leaving the loop. The last belief is the result."""
-        yield from self.previews(self.request(n, label=label, seed=seed, **settings))
+        """Like `sample`, in one batch, a preview after every step; stop by leaving the loop. The last belief is the result.
+
+        n: how many, or a request of `edits`, which is complete: `model.stream(model.edits.edit("seven.png", strength=0.5))`.
+        """
+        if isinstance(n, Request):
+            if label is not None or seed or settings:
+                raise ConfigError("a request is complete; give label, seed and settings to what makes it")
+            yield from self.previews(n)
+        else:
+            yield from self.previews(self.request(n, label=label, seed=seed, **settings))
+
+    # --- with a picture --------------------------------------------------------------------------------------
+
+    @property
+    def edits(self) -> Edits:
+        """Requests that begin from a picture or keep to what is known of one, for `answer` and `stream`."""
+        return Edits(self)
+
+    def edit(self, picture: Picture, mask: Picture | None = None, **arguments: Any) -> Samples:
+        """Changes a picture as a whole, by a strength below 1, or where a mask is white: see `Edits.edit`."""
+        return self.answer(self.edits.edit(picture, mask, **arguments))
+
+    def vary(self, picture: Picture, **arguments: Any) -> Samples:
+        """Makes pictures like this one: see `Edits.vary`."""
+        return self.answer(self.edits.vary(picture, **arguments))
+
+    def enlarge(self, picture: Picture, factor: int = 2, **arguments: Any) -> Samples:
+        """Makes a picture larger: see `Edits.enlarge`."""
+        return self.answer(self.edits.enlarge(picture, factor, **arguments))
+
+    def colour(self, picture: Picture, **arguments: Any) -> Samples:
+        """Makes a grey picture coloured: see `Edits.colour`."""
+        return self.answer(self.edits.colour(picture, **arguments))
+
+    def morph(self, begin: int, end: int, n: int = 9, **arguments: Any) -> Samples:
+        """Makes the things between those of two seeds: see `Edits.morph`."""
+        return self.answer(self.edits.morph(begin, end, n, **arguments))
+
+    def invert(
+        self,
+        picture: Picture | Request,
+        *,
+        watch: Callable[[int], None] = lambda done: None,
+        **arguments: Any,
+    ) -> Inverted:
+        """Finds the noise that a picture is made from: see `Edits.invert`, whose request it takes, too. watch: told the steps
+        done. It is sampled again by `model.answer(model.edits.from_noise(inverted))`, as is done here for its residual."""
+        request = picture if isinstance(picture, Request) else self.edits.invert(picture, **arguments)
+        for preview in self.previews(request):
+            watch(preview.step)
+        settings = {**request.settings.model_dump(), "label": request.label}
+        kept = {name: settings[name] for name in KEPT}
+        found = Inverted(preview.x.float().cpu(), kept, residual=math.nan)
+        (again,) = deque(self.previews(self.edits.from_noise(found)), maxlen=1)
+        assert isinstance(request.task, Invert)
+        off = float((again.x0.float().cpu() - request.task.picture).abs().max())
+        return replace(found, residual=off)
 
     # --- requests --------------------------------------------------------------------------------------------
 
@@ -136,26 +198,29 @@ class Model:
     def walk(self, request: Request) -> Walk:
         """A request on its way, which asks `guided` alone or shares its calls with other walks of this model."""
         settings = request.settings
-        steps = request.task(
+        way = Way(
             self.process,
             self.schedule,
             self.codec.shape(self.facts.shape),
-            seeds_from(request.seed, request.n, self.device),
-            sampler=settings.sampler,
-            steps=settings.steps,
-            spacing=settings.spacing or build.spacing(self.config),
-            eta=settings.eta,
-            churn=settings.churn,
+            settings.sampler,
+            settings.steps,
+            settings.spacing or build.spacing(self.config),
+            settings.eta,
+            settings.churn,
         )
-        cond = request.cond.map(lambda column: column.to(self.device))
+        cond = request.task.cond(request.cond)
         return Walk(
-            steps, cond, self._guidance(request.cond, request.n, settings), self._corrections(settings)
+            request.task.steps(way, seeds_from(request.seed, request.n, self.device)),
+            cond.map(lambda column: column.to(self.device)),
+            self._guidance(cond, settings),
+            [*self._corrections(settings), *request.task.corrections(self.device)],
         )
 
-    def _guidance(self, cond: Cond, n: int, settings: Sample) -> Guidance | None:
-        """How strongly n rows are driven to what they are asked to be; rows that are asked nothing are not."""
+    def _guidance(self, cond: Cond, settings: Sample) -> Guidance | None:
+        """How strongly rows are driven to what they are asked to be; rows that are asked nothing are not."""
         if cond.label is None:
             return None
+        n = len(cond.label)
         low, high = settings.guidance_interval or (0.0, None)
         scale = torch.full((n,), settings.guidance, dtype=torch.float64)
         return Guidance(
@@ -172,7 +237,7 @@ class Model:
     def previews(self, request: Request) -> Iterator[Preview]:
         """Answers a request in one batch, a preview after every step."""
         for _, state in together(self.guided, {0: self.walk(request)}):
-            yield Preview(state.step, request.settings.steps, state.x, state.x0, self.medium, self.codec)
+            yield Preview(state.step, request.steps, state.x, state.x0, self.medium, self.codec)
 
     def make(self, request: Request) -> Tensor:
         """Answers a request in one batch: its things, decoded, on the CPU."""
@@ -180,9 +245,13 @@ class Model:
         return last.belief
 
     def finish(self, request: Request, things: Tensor) -> Samples:
-        """Bundles finished things with what made them."""
+        """Bundles finished things, in their last form, with what made them."""
+        if request.finish is not None:
+            things = request.finish(things)
         used = request.written(self.header, self.source)
-        return Samples(things, request.seeds, request.cond.label, used, self.medium, self.classes)
+        return Samples(
+            things, request.seeds, request.cond.label, used, self.medium, self.classes, request.rows
+        )
 
 
 def load(

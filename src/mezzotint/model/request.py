@@ -1,7 +1,7 @@
 """Who asks for what?  The one thing that command line, Python, REST, page and sheets hand to a model."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -10,12 +10,11 @@ from torch import Tensor
 from mezzotint.cond import Cond
 from mezzotint.conditions.labels import Label
 from mezzotint.config import Sample
-from mezzotint.diffusion.sampler import Steps
 from mezzotint.disk.model_file import Header
 from mezzotint.errors import ConfigError
-from mezzotint.tasks.generate import generate, seeds_from
+from mezzotint.tasks.generate import seeds_from
+from mezzotint.tasks.task import Kind, Task
 
-Task = Callable[..., Steps]  # with the signature of `tasks.generate.generate`
 SEEDS = 2**63  # there are so many, from 0
 
 
@@ -25,7 +24,10 @@ class Request:
 
     label: the classes in words that ask for them again (`conditions.labels.in_words`); cond: the same for networks, n rows
     on the CPU. Thing i is made from seed + i and does not depend on the others. settings: all of them, nothing left to
-    defaults. task: what turns noise into things.
+    defaults.
+
+    task: what is done, by default new things out of noise. details: of the task, which go into the PNG beside the settings; rows: those of
+    each thing alone. finish: what is done with finished things (B, *shape) at last. note: a line for people.
     """
 
     n: int
@@ -33,7 +35,16 @@ class Request:
     cond: Cond
     seed: int
     settings: Sample
-    task: Task = generate
+    task: Kind = field(default_factory=Task)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    rows: Sequence[Mapping[str, Any]] = ()
+    finish: Callable[[Tensor], Tensor] | None = None
+    note: str = ""
+
+    @property
+    def steps(self) -> int:
+        """Steps on the way, which the task may make more than those of the settings."""
+        return self.task.count(self.settings.steps)
 
     @property
     def seeds(self) -> Tensor:
@@ -43,7 +54,14 @@ class Request:
     def part(self, begin: int, end: int) -> "Request":
         """Things begin ... end - 1 of it."""
         rows = self.cond.map(lambda column: column[begin:end])
-        return replace(self, n=min(end, self.n) - begin, cond=rows, seed=self.seed + begin)
+        return replace(
+            self,
+            n=min(end, self.n) - begin,
+            cond=rows,
+            seed=self.seed + begin,
+            task=self.task.part(begin, end),
+            rows=self.rows[begin:end],
+        )
 
     def parts(self, batch: int) -> Iterator["Request"]:
         """The same things in requests of at most `batch`."""
@@ -60,6 +78,7 @@ class Request:
             "model": source,
             "step": header.step,
             "weights": header.weights,
+            **self.details,
         }
 
 

@@ -1,6 +1,6 @@
 """What a model makes: previews on the way, and finished samples with what made them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ class Samples:
     settings: dict[str, Any]  # what makes them again (`Request.written`); goes into the PNG
     medium: Medium
     classes: Sequence[str] = ()  # the names of the labels
+    rows: Sequence[Mapping[str, Any]] = ()  # settings of each of them alone, where a task has such
 
     def __len__(self) -> int:
         return len(self.values)
@@ -67,7 +68,11 @@ class Samples:
         """One of them, with the settings that make it again, alone."""
         one = slice(index, index + 1)
         labels = None if self.labels is None else self.labels[one]
-        part = replace(self, values=self.values[one], seeds=self.seeds[one], labels=labels)
+        part = replace(
+            self, values=self.values[one], seeds=self.seeds[one], labels=labels, rows=self.rows[one]
+        )
+        if part.rows:  # which is one of several: it is not made alone
+            return replace(part, settings={**self.settings, **part.rows[0]})
         label = part.words[0] if part.words else None
         return replace(part, settings={**self.settings, "seed": int(part.seeds), "n": 1, "label": label})
 
@@ -80,6 +85,8 @@ class Samples:
         """All of them in one picture: a grid, by columns with their names where all classes were wanted, or for points a
         scatter plot."""
         captions = None
+        if columns is None and self.settings.get("task") == "morph" and len(self) <= 12:
+            columns = len(self)
         in_turn = self.settings.get("label") == word(ALL, self.classes)
         if columns is None and self.labels is not None and in_turn:
             classes = self.labels.unique().tolist()

@@ -109,7 +109,7 @@ class Job:
             id=self.id,
             state=now.phase,
             step=now.step,
-            steps=ticket.request.settings.steps,
+            steps=ticket.request.steps,
             n=ticket.request.n,
             seed=ticket.request.seed,
             model=ticket.model.source,
