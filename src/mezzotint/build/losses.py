@@ -1,15 +1,25 @@
-"""The denoiser and the training loss that a configuration describes."""
+"""The denoiser and the objective that a configuration describes."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import assert_never
 
 import torch
 from torch import Tensor, nn
 
-from mezzotint.build.processes import make_process, make_schedule
+from mezzotint.build.processes import make_process, make_schedule, spacing
 from mezzotint.config import Config
 from mezzotint.diffusion import loss, parameterization, schedule
-from mezzotint.diffusion.denoiser import Denoiser, sigma_condition, time_condition
+from mezzotint.diffusion.denoiser import Denoise, Denoiser, sigma_condition, time_condition
+from mezzotint.diffusion.flowmap import FlowMap, flow_span, flow_time
+from mezzotint.diffusion.schedule import grid
+from mezzotint.diffusion.table import SAMPLERS
+from mezzotint.errors import ConfigError
+from mezzotint.train.consistency import ConsistencyLoss
+from mezzotint.train.flow_map import WalkLoss
+from mezzotint.train.meanflow import MeanFlowLoss
+from mezzotint.train.objectives import Objective
+from mezzotint.train.progressive import ProgressiveLoss
 
 
 def denoiser(
@@ -22,9 +32,16 @@ def denoiser(
         c_noise = levels.index
     elif config.diffusion.parameterization == "edm":
         c_noise = sigma_condition
-    return Denoiser(
-        net, make_process(config), _parameterization(config), c_noise, dtype=dtype, compile=compile
-    )
+    known = (net, make_process(config), _parameterization(config))
+    match config.objective:
+        case "map":
+            return FlowMap(*known, c_noise, dtype=dtype, compile=compile)
+        case "meanflow":
+            return FlowMap(*known, flow_time, flow_span, dtype=dtype, compile=compile)
+        case "denoise" | "progressive" | "consistency":
+            return Denoiser(*known, c_noise, dtype=dtype, compile=compile)
+        case _:
+            assert_never(config.objective)
 
 
 def _parameterization(config: Config) -> parameterization.Parameterization:
@@ -43,10 +60,62 @@ def _parameterization(config: Config) -> parameterization.Parameterization:
             assert_never(config.diffusion.parameterization)
 
 
-def objective(config: Config, bound: Denoiser) -> loss.DenoisingLoss:
-    """The training loss of a denoiser."""
-    levels = make_schedule(config)
-    return loss.DenoisingLoss(bound, levels, _weight(config, levels), _distance(config))
+@dataclass(frozen=True)
+class Lesson:
+    """What a student learns from beside data. teacher: its belief, guided and clipped as it samples. held: an average that
+    never moves by itself, for the student of the stage before."""
+
+    teacher: Denoise
+    held: nn.Module
+
+
+def objective(config: Config, bound: Denoiser, lesson: Lesson | None = None) -> Objective:
+    """What training minimises, of a denoiser. lesson: where the configuration has a teacher."""
+    match config.objective:
+        case "denoise":
+            levels = make_schedule(config)
+            return loss.DenoisingLoss(bound, levels, _weight(config, levels), _distance(config))
+        case "meanflow":
+            assert isinstance(bound, FlowMap)
+            return MeanFlowLoss(bound)
+        case "consistency":
+            return ConsistencyLoss(bound, lesson.teacher if lesson else None)
+        case "map":
+            assert isinstance(bound, FlowMap) and lesson and config.teacher
+            walked = config.teacher.sample
+            if walked.eta or walked.churn or SAMPLERS[walked.sampler].stochastic:
+                raise ConfigError(
+                    f"the teacher walks without fresh noise, and {walked.sampler} as it stands adds some; say "
+                    "teacher.sample.sampler=dpmpp_2m teacher.sample.eta=0 teacher.sample.churn=0"
+                )
+            stops = nested_grid(config, walked.steps)
+            return WalkLoss(bound, lesson.teacher, SAMPLERS[walked.sampler].solver, stops)
+        case "progressive":
+            assert lesson and config.teacher
+            last, steps, grids = (
+                denoiser(config, lesson.held, dtype=bound.dtype),
+                config.teacher.sample.steps,
+                [],
+            )
+            while steps > config.teacher.calls:
+                grids.append(nested_grid(config, steps))
+                steps //= 2
+            return ProgressiveLoss(bound, lesson.teacher, last, lesson.held, grids)
+        case _:
+            assert_never(config.objective)
+
+
+def nested_grid(config: Config, steps: int) -> Tensor:
+    """The levels (steps + 1,) of a grid whose every second stop is the grid of half the steps. Raises ConfigError where the
+    spacing has none such, or where steps is no power of two."""
+    chosen = config.sample.spacing or spacing(config)
+    if chosen not in ("time", "trailing"):
+        raise ConfigError(
+            f"the stops of spacing {chosen} do not nest: distil with sample.spacing time or trailing"
+        )
+    if steps & (steps - 1):
+        raise ConfigError(f"teacher.sample.steps must be a power of two, not {steps}")
+    return grid(chosen, steps, make_schedule(config))
 
 
 def _weight(config: Config, levels: schedule.Schedule) -> loss.Weight | None:

@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from mezzotint import __version__
+from mezzotint.cli.distil import distil
 from mezzotint.cli.doctor import doctor
 from mezzotint.cli.edit import colour, edit, enlarge, invert, morph, vary
 from mezzotint.cli.evaluate import evaluate
@@ -38,6 +39,7 @@ Start here:  mezzotint train digits
 With --verbose any command shows where an error came from.""",
 )
 app.command("train")(train)
+app.command("distil")(distil)
 app.command("sample")(sample)
 app.command("edit")(edit)
 app.command("vary")(vary)

@@ -66,7 +66,6 @@ def train(
       torchrun --nproc-per-node=4 -m mezzotint train cifar10 --compile
     """
     from mezzotint import config as configuration
-    from mezzotint.errors import ConfigError
 
     config = configuration.load(
         source,
@@ -84,20 +83,41 @@ def train(
         train__compile=compile,
     )
     name = Path(source).stem if name is None else name
+    if dry_run:
+        check_name(name)
+        return _dry_run(config)
+    return run_of(config, out, name, overwrite=overwrite, resume=resume, watch=watch, track=track)
+
+
+def check_name(name: str) -> None:
+    """Raises ConfigError where a run cannot be called so."""
+    from mezzotint.errors import ConfigError
+
     if name in ("", "..", "latest") or Path(name).name != name:
         raise ConfigError(f"--name must name one folder, and not {name!r}; --out says where it lies")
-    if dry_run:
-        return _dry_run(config)
-    folder = out / name
 
+
+def run_of(
+    config: "Config",
+    out: Path,
+    name: str,
+    *,
+    overwrite: bool,
+    resume: bool,
+    watch: bool = False,
+    track: Sequence[str] | None = None,
+) -> int:
+    """Trains what a configuration says into out / name, and says on the way how it goes. Returns the exit code."""
     from mezzotint.run.fit import fit
     from mezzotint.train.distributed import leave
 
+    check_name(name)
+    folder = out / name
     trackers = []
     if track and first_process():
         from mezzotint.run.track import open_trackers
 
-        trackers = open_trackers(track, folder, config.model_dump(mode="json"), name)
+        trackers = open_trackers(list(track), folder, config.model_dump(mode="json"), name)
     judge = _judge_of(config) if config.train.evaluate_every and first_process() else None
     with stopping("saving after this step; once more stops at once, at the last checkpoint") as received:
         try:

@@ -2,14 +2,17 @@
 
 from mezzotint.config.data import Data
 from mezzotint.config.diffusion import Diffusion, Discrete, Karras, LinearTime, Lognormal
-from mezzotint.config.loading import difference, dump, load, parse, recipes
+from mezzotint.config.distil import HOPS, ObjectiveName, Teacher
+from mezzotint.config.loading import change, difference, dump, load, parse, recipes
 from mezzotint.config.network import MLP, UNet, UNetSimple
 from mezzotint.config.sample import Sample, SamplerName, SpacingName
 from mezzotint.config.train import BUDGETS, Train
-from mezzotint.config.tree import Config
+from mezzotint.config.tree import BAKED_IN, Config
 
 __all__ = [
+    "BAKED_IN",
     "BUDGETS",
+    "HOPS",
     "MLP",
     "Config",
     "Data",
@@ -18,12 +21,15 @@ __all__ = [
     "Karras",
     "LinearTime",
     "Lognormal",
+    "ObjectiveName",
     "Sample",
     "SamplerName",
     "SpacingName",
+    "Teacher",
     "Train",
     "UNet",
     "UNetSimple",
+    "change",
     "difference",
     "dump",
     "load",

@@ -40,6 +40,11 @@ def find(name: str | Path, runs: Path = Path("runs")) -> Path:
     )
 
 
+def spoken(path: Path) -> str:
+    """What a model file is called: by its run's name, or its own where it stands alone."""
+    return path.absolute().parent.name if path.name == MODEL else path.stem
+
+
 def find_run(name: str | Path, runs: Path = Path("runs")) -> Path:
     """The run directory that a name stands for: a directory, the name of a run, or "latest"; it needs no model yet."""
     there = _runs(runs, CONFIG)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mezzotint import build
 from mezzotint.cond import Cond
 from mezzotint.conditions.labels import Label, conditions, in_words, nothing
-from mezzotint.config import Sample, parse
+from mezzotint.config import BAKED_IN, Sample, parse
 from mezzotint.diffusion.corrections import Correction, clip
 from mezzotint.diffusion.denoiser import Denoise, Denoiser
 from mezzotint.diffusion.engine import Walk, together
@@ -23,7 +23,7 @@ from mezzotint.diffusion.schedule import Schedule
 from mezzotint.diffusion.table import check_noise
 from mezzotint.disk.checkpoint import last_checkpoint, load_raw
 from mezzotint.disk.model_file import Header, check_network, fill, load_weights, read_header
-from mezzotint.disk.names import find
+from mezzotint.disk.names import find, spoken
 from mezzotint.disk.snapshots import average_of, snapshots
 from mezzotint.errors import ConfigError, ModelError
 from mezzotint.model.device import find_device, find_precision, place
@@ -167,6 +167,8 @@ class Model:
             check_noise(settings.sampler, settings.eta, settings.churn)
         except ValueError as error:
             raise ConfigError(f"sample: {error}") from None
+        if settings.guidance != 1 and self.config.teacher is not None:
+            raise ConfigError(BAKED_IN)
         if settings.guidance != 1 and not self.classes and "guidance" in given:
             raise ConfigError("guidance needs classes, and this model has none; leave guidance out")
         return settings
@@ -290,7 +292,7 @@ def load(
         header,
         build.denoiser(header.config, net, dtype=dtype),
         where,
-        path.absolute().parent.name if path.name == "model.safetensors" else path.stem,
+        spoken(path),
     )
 
 

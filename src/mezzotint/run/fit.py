@@ -9,8 +9,8 @@ from typing import Any
 
 from PIL import Image
 
+from mezzotint import build, plots
 from mezzotint import config as configuration
-from mezzotint import plots
 from mezzotint.config import Config
 from mezzotint.data.open import fingerprint
 from mezzotint.disk.checkpoint import checkpoints, load_last, save_checkpoint
@@ -26,6 +26,7 @@ from mezzotint.train import distributed
 from mezzotint.train.diagnose import blame, gradient_noise_scale
 from mezzotint.train.loop import Progress, held_out_loss
 from mezzotint.train.meter import Every, Meter, Reading
+from mezzotint.train.objectives import Timed
 
 LOST = 20  # steps in a row that were not finite: more of them will not help
 ROLLBACKS = 5
@@ -208,6 +209,9 @@ class _Training:
     def validated(self) -> dict[str, Any]:
         """The held-out loss of the average, how far the raw weights are above it, and how noisy the gradient is."""
         run = self.run
+        for objective in (run.averaged, run.plain):
+            if isinstance(objective, Timed):
+                objective.at(run.state.step - 1, self.until, learns=False)
         loss, levels = held_out_loss(run.averaged, run.validation, ranks=run.ranks)
         row: dict[str, Any] = {"val_loss": loss, "val_loss_by_level": levels}
         few = run.validation[:1]  # these two cost as much as the whole held-out loss
@@ -232,7 +236,8 @@ class _Training:
         run, first = self.run, skipped[0] - 1
         batch = next(iter(run.batches(first)))
         run.state.net.eval()
-        cause = blame(run.plain, run.plain.schedule, run.state.net, batch, run.config.train.seed, first)
+        schedule = build.make_schedule(run.config)
+        cause = blame(run.plain, schedule, run.state.net, batch, run.config.train.seed, first)
         run.state.net.train()
         more = f" and {len(skipped) - 1} more" if len(skipped) > 1 else ""
         return f"step {skipped[0]:,}{more} was not finite: {cause}"

@@ -1,6 +1,8 @@
 """Pictures of a model in training: the same seeds and classes every time, so that one sees it learn."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -15,21 +17,29 @@ WATCH_AT = (0.01, 0.02, 0.05, *(i / 10 for i in range(1, 11)))  # shares of the 
 
 
 WATCHED = 16  # pictures
+CALLS = (1, 2, 4, 8)  # of a flow map: a row or more of a sheet each
 
 
-def spread(model: Model, n: int, ranks: Ranks) -> Samples:
+def spread(model: Model, n: int, ranks: Ranks, **settings: Any) -> Samples:
     """n samples of all classes, each process making its part; all processes get all of them."""
     span = ranks.span(n)
     label = ALL if model.classes else None
-    mine = model.request(ranks.count * len(span), label=label).part(span.start, span.stop)
+    mine = model.request(ranks.count * len(span), label=label, **settings).part(span.start, span.stop)
     things = torch.cat([model.make(part) for part in mine.parts(model.batch)])
-    return model.finish(model.request(n, label=label), ranks.gather(things)[:n])
+    return model.finish(model.request(n, label=label, **settings), ranks.gather(things)[:n])
 
 
 def sheet(model: Model, folder: Path, step: int, ranks: Ranks) -> Image.Image | None:
-    """samples/step-N.png: a column a class, or 8 pictures a row; 2,000 points. Returns it in the first process."""
+    """samples/step-N.png: a column a class, or 8 pictures a row; 2,000 points. Of a flow map the same things by 1, 2, 4 and 8
+    calls, below each other. Returns it in the first process."""
     n, columns = model.medium.usual_sheet(model.facts.shape, len(model.classes))
-    samples = spread(model, n, ranks)
+    if model.config.objective == "map" and columns:
+        rows = max(1, n // columns // len(CALLS))
+        by_calls = [spread(model, rows * columns, ranks, steps=calls) for calls in CALLS]
+        things = torch.cat([samples.values for samples in by_calls])
+        samples = replace(by_calls[0], values=things, settings={**by_calls[0].settings, "steps": list(CALLS)})
+    else:
+        samples = spread(model, n, ranks)
     if not ranks.first:
         return None
     (folder / "samples").mkdir(exist_ok=True)

@@ -20,6 +20,7 @@ from mezzotint.diffusion.loss import stratified
 from mezzotint.media.facts import Facts
 from mezzotint.model.device import find_precision
 from mezzotint.run.parts import compiles, fresh_network, precision_of
+from mezzotint.run.teacher import belief, open_teacher
 from mezzotint.studies.doctor.pictures import Finding
 
 COPIES = 4 + 3  # of the weights: themselves, gradients and two moments; and up to three averages
@@ -58,9 +59,11 @@ class Learner:
         with torch.random.fork_rng(devices=[]):
             self.net = fresh_network(config, facts, device)
         dtype, compile = precision_of(config, facts, device), compiles(config, device)
-        self.objective = build.objective(
-            config, build.denoiser(config, self.net, dtype=dtype, compile=compile)
-        )
+        self.denoiser = build.denoiser(config, self.net, dtype=dtype, compile=compile)
+        self.schedule = build.make_schedule(config)
+        teacher = open_teacher(config, device)
+        lesson = build.Lesson(belief(teacher, config), self.net) if teacher else None
+        self.objective = build.objective(config, self.denoiser, lesson)
         self.optimizer = build.optimizer(config, self.net)
         self.clip = config.train.clip or math.inf
 
@@ -105,7 +108,7 @@ class Learner:
     def ignores(self, batch: Batch, classes: int) -> list[str]:
         """Which of its inputs have no effect on the answer, to the last bit."""
         x0, cond = batch
-        denoiser, levels = self.objective.denoiser, self.objective.schedule(self._u(x0))
+        denoiser, levels = self.denoiser, self.schedule(self._u(x0))
         self.net.eval()
 
         plain = denoiser.predict(x0, levels, cond)
