@@ -1,5 +1,6 @@
 """The group `sample`: how to sample unless told otherwise."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -49,3 +50,9 @@ class Sample(Tree):
         0.0  # share of CFG rescale, against washed-out contrast
     )
     clip: bool | None = None  # limit of the x0 prediction to the range of the data; None: for pictures
+
+    @property
+    def guided_between(self) -> tuple[float, float]:
+        """The sigma / alpha that guidance is limited to: from 0 to infinity where it is not."""
+        low, high = self.guidance_interval or (0.0, None)
+        return low, math.inf if high is None else high

@@ -223,12 +223,11 @@ class Model:
         if cond.label is None:
             return None
         n = len(cond.label)
-        low, high = settings.guidance_interval or (0.0, None)
         scale = torch.full((n,), settings.guidance, dtype=torch.float64)
         return Guidance(
             scale.where(cond.label != len(self.classes), 1.0),
             nothing(self.classes).map(lambda column: column.to(self.device)),
-            torch.tensor([[low, math.inf if high is None else high]], dtype=torch.float64).expand(n, 2),
+            torch.tensor([settings.guided_between], dtype=torch.float64).expand(n, 2),
             torch.full((n,), settings.guidance_rescale, dtype=torch.float64),
         )
 
