@@ -19,7 +19,7 @@ from PIL import Image, ImageCms
 from mezzotint import config
 from mezzotint.conditions.labels import conditions
 from mezzotint.data import DataError, Pictures, load_pictures
-from mezzotint.data.classes import renumbered, told_apart
+from mezzotint.data.classes import FileLabels, code_labels, renumbered
 from mezzotint.data.decode import decode
 from mezzotint.data.open import open_source
 
@@ -156,7 +156,10 @@ class TestLabels:
             read(tmp_path)
 
     def test_names_are_told_apart_and_of_one_form(self, tmp_path: Path) -> None:
-        assert told_apart(["crane", "kite", "crane"]) == ["crane", "kite", "crane (2)"]
+        for names in (["crane", "kite", "crane"], ["e\u0301", "b", "\u00e9"]):
+            coding = code_labels([FileLabels("a", [0, 1, 2], names)], keep_negative=False)
+            first = "crane" if names[0] == "crane" else "\u00e9"
+            assert coding.classes == [first, names[1], f"{first} (2)"] and "told apart" in coding.notes[0]
         for form in ("NFC", "NFD"):
             tree(tmp_path, f"{unicodedata.normalize(form, 'é')}/{form}.png", "b/1.png")
         assert sorted(read(tmp_path).classes) == ["b", "é"]

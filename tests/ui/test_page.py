@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers_small import write_run
+from helpers_small import UNET, write_run
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
@@ -134,6 +134,27 @@ def test_classes(opened: Open, choice: str, label: str | None) -> None:
     assert make(at).session_state["made"].samples.settings["label"] == label
 
 
+def test_classes_that_are_called_as_the_choices_are(
+    tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[bytes] = []
+    monkeypatch.setattr("streamlit.download_button", lambda label, data, *_, **__: given.append(data))
+    write_run(tmp_path / "all" / "odd", Facts((1, 8, 8), ("any", "all", "all, in turn", "")), network=UNET)
+    at = opened(runs=str(tmp_path / "all"))
+    control(at, "Model").set_value("odd").run()
+    choices = {"any": [0] * 8, "all": [1] * 8, "": [3] * 8, "(all, in turn)": [0, 1, 2, 3] * 2, "(any)": None}
+    for choice, labels in choices.items():
+        control(at, "Class").set_value(choice).run()
+        samples = make(at).session_state["made"].samples
+        assert labels is None or samples.labels.tolist() == labels, choice
+        with pytest.raises(SystemExit) as left:  # what the page says to type is what it lets download
+            main([*shlex.split(at.code[0].value)[1:], "-o", "typed.png", "--device", "cpu"])
+        assert left.value.code == 0
+        Path("given.png").write_bytes(given[-1])
+        assert plots.read_settings("typed.png") == plots.read_settings("given.png")
+        assert np.array_equal(np.asarray(Image.open("typed.png")), np.asarray(Image.open("given.png")))
+
+
 def test_the_downloads_carry_their_settings(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of them, and one alone, which is made again by its own seed."""
     given: list[tuple[bytes, str]] = []
@@ -152,7 +173,7 @@ def test_the_downloads_carry_their_settings(opened: Open, monkeypatch: pytest.Mo
     assert name == "tiny-0.png" and plots.read_settings(name) == samples.settings
     Path(its_name).write_bytes(one)
     settings = plots.read_settings(its_name)
-    assert its_name == "tiny-2.png" and (settings["seed"], settings["n"], settings["label"]) == (2, 1, 2)
+    assert its_name == "tiny-2.png" and (settings["seed"], settings["n"], settings["label"]) == (2, 1, "0")
     again = load("runs/tiny", device="cpu").sample(1, label=settings["label"], seed=2).values
     assert again[0].equal(samples.values[2])
     with Image.open(its_name) as image:
@@ -452,5 +473,5 @@ def test_it_lives_and_ends(runs: Path) -> None:
 
 
 def test_what_to_type_for_a_bundled_model() -> None:
-    used = load("moons").settings().model_dump() | {"n": 2, "seed": 5, "label": None}
-    assert command(bundled()["moons"], used).startswith("mezzotint sample moons -n 2 ")
+    used = load("moons").sample(2, seed=5).settings
+    assert (command(bundled()["moons"], used) or "").startswith("mezzotint sample moons -n 2 --seed 5 ")

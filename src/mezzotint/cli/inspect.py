@@ -6,15 +6,18 @@ from typing import Annotated, Any
 
 import typer
 
-from mezzotint.errors import printable
+from mezzotint.cli.output import say
+from mezzotint.errors import CONTROL, printable
 
 
 def info(
     file: Annotated[
-        str, typer.Argument(metavar="FILE|RUN", help="PNG made by mezzotint, a model file, or a run")
+        str, typer.Argument(metavar="FILE|RUN", help="PNG or npz made by mezzotint, a model file, or a run")
     ],
 ) -> int:
     """Shows how a PNG was made, or what a model file says of itself.
+
+    Of a PNG, the settings come as JSON, and on stderr the command that makes it again.
 
     \b
     Example:
@@ -23,7 +26,7 @@ def info(
     from mezzotint.data.endings import SUFFIXES
 
     path = Path(file)
-    if path.suffix.lower() in SUFFIXES:
+    if path.suffix.lower() in (*SUFFIXES, ".npz"):
         return _picture(path)
     from mezzotint import config as configuration
     from mezzotint.disk.model_file import read_header
@@ -57,21 +60,61 @@ def _picture(path: Path) -> int:
     from mezzotint import plots
     from mezzotint.data.endings import FORMATS
     from mezzotint.errors import ModelError
+    from mezzotint.model.again import command
 
+    kind: str | None
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            image.load()
-            kind, (width, height) = image.format, image.size
-        settings = plots.read_settings(path) if kind == "PNG" else None
+        if path.suffix.lower() == ".npz":
+            kind, settings = "npz", _arrays(path)
+        else:
+            with Image.open(path, formats=FORMATS) as image:
+                image.load()
+                kind, (width, height) = image.format, image.size
+            settings = plots.read_settings(path) if kind == "PNG" else None
     except Exception as error:  # Pillow raises nearly anything for what is no picture
         raise ModelError(f"{path} cannot be read as a picture; check the name ({error})") from error
+    if settings is None and kind == "npz":
+        raise ModelError(f"{path} carries no settings; only files written by mezzotint do")
     if settings is None:
         raise ModelError(
             f"{path} is a {kind} picture, {width:,} pixels wide and {height:,} high, without settings; only PNGs written "
             "by mezzotint carry them"
         )
-    print(printable(json.dumps(settings, indent=1, ensure_ascii=False)))
+    text = json.dumps(settings, indent=1, ensure_ascii=False)
+    print(CONTROL.sub(lambda match: match[0] if match[0] == "\n" else f"\\u{ord(match[0]):04x}", text))
+    typed = command(settings)
+    if typed is not None and printable(typed, keep="") == typed:
+        say(f"again: {typed}", error=True)  # what is printed stays JSON
+        _tell_other_model(settings)
     return 0
+
+
+def _arrays(path: Path) -> dict[str, Any] | None:
+    """The settings inside an npz file. Raises OSError or ValueError."""
+    from zipfile import BadZipFile
+
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(json.loads(str(file["settings"]))) if "settings" in file else None
+    except (BadZipFile, TypeError, AttributeError, EOFError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _tell_other_model(settings: dict[str, Any]) -> None:
+    """Says where the model of that name has been trained on since, or is not here."""
+    from mezzotint.disk.model_file import read_header
+    from mezzotint.disk.names import find
+    from mezzotint.errors import ModelError
+
+    try:
+        step = read_header(find(settings["model"])).step
+    except ModelError:
+        say(f"no model {settings['model']!r} is here: name its file instead", error=True)
+        return
+    if step != settings["step"]:
+        say(f"but {settings['model']} is at step {step:,} now, and was at {settings['step']:,}", error=True)
 
 
 def listing(

@@ -169,19 +169,19 @@ def reverse(
     Example:
       mezzotint show reverse mnist --class 3 --steps 50
     """
-    from mezzotint.conditions.labels import split
+    from mezzotint.conditions.labels import ALL, split
     from mezzotint.model.model import load
     from mezzotint.model.strips import denoising, spread_steps
 
     model = load(run)
-    classes = "all" if label is None and model.classes else split(label, model.classes)
+    classes = ALL if not label and model.classes else split(label, model.classes)
     settings = {"sampler": sampler, "steps": steps, "guidance": guidance}
     request = model.request(max(n, model.medium.least), label=classes, seed=seed, **settings)
     path = _place(output, f"{model.source}-reverse.png")
     shown = spread_steps(request.steps)
     previews = [preview for preview in model.previews(request) if preview.step in shown]
     samples = model.finish(request, previews[-1].belief)
-    return _save(denoising(previews), path, samples.settings)
+    return _save(denoising(previews), path, {**samples.settings, "show": "reverse"})
 
 
 @show.command("loss")

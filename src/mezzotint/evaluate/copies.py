@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mezzotint import build, plots
+from mezzotint.conditions.labels import ALL
 from mezzotint.data.open import PictureSource, Source
 from mezzotint.disk.files import write_json
 from mezzotint.disk.model_file import read_header
@@ -115,7 +116,7 @@ class CopyCheck:
         """Compares n samples; writes memorization.json and memorization.png, see `look_for_copies`."""
         model, source = self.model, self.source
         train, held_out = (_pictures(source, part) for part in (self.numbers, source.held))
-        samples = model.sample(n, label="all" if model.classes else None, seed=10**6).values
+        samples = model.sample(n, label=ALL if model.classes else None, seed=10**6).values
         memory = memorization(samples, train, held_out)
         likeliest = memory.ratios.argsort()[:MAX_PAIRS]
         pairs = torch.cat([samples[likeliest], train[memory.nearest[likeliest]]])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.cond import Cond
+from mezzotint.conditions.labels import ALL
 from mezzotint.config import Discrete, Sample
 from mezzotint.diffusion.engine import together
 from mezzotint.diffusion.guidance import cfg
@@ -49,7 +50,7 @@ def seconds_of(model: Model, repeats: int = 3) -> float:
 
     def once() -> float:
         began = time.perf_counter()
-        model.sample(TIMED_PICTURES, label="all" if model.classes else None)
+        model.sample(TIMED_PICTURES, label=ALL if model.classes else None)
         return time.perf_counter() - began
 
     return min(once() for _ in range(repeats))

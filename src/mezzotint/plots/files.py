@@ -1,5 +1,6 @@
 """Pictures on disk: PNGs that carry the settings that made them, and GIFs."""
 
+import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,10 +18,22 @@ def save_png(image: Image.Image, path: str | Path, settings: dict[str, Any] | No
     """Writes a PNG, with the settings that made it as JSON in a text chunk. Makes the folder where needed. Raises
     ConfigError for the ending of another format."""
     check_ending(path, ".png")
+    text = _text(settings)
+    _write(Path(path), lambda temporary: image.save(temporary, "PNG", pnginfo=text))
+
+
+def png(image: Image.Image, settings: dict[str, Any] | None = None) -> bytes:
+    """What `save_png` writes."""
+    content = io.BytesIO()
+    image.save(content, "PNG", pnginfo=_text(settings))
+    return content.getvalue()
+
+
+def _text(settings: dict[str, Any] | None) -> PngImagePlugin.PngInfo:
     text = PngImagePlugin.PngInfo()
     if settings is not None:
         text.add_text(KEY, json.dumps(settings))
-    _write(Path(path), lambda temporary: image.save(temporary, "PNG", pnginfo=text))
+    return text
 
 
 def gif(frames: Sequence[Image.Image], path: str | Path, *, ms: int = 80, hold: int = 2000) -> None:

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from mezzotint import plots
+from mezzotint.conditions.labels import ALL
 from mezzotint.config import Sample
 from mezzotint.model.cost import network_calls, seconds_a_call
 from mezzotint.model.model import Model
@@ -117,7 +118,7 @@ class Sheets:
         """n samples of all classes, each process making its part; all processes get all of them."""
         model, ranks = self.model, self.ranks
         span = ranks.span(n)
-        label = "all" if model.classes else None
+        label = ALL if model.classes else None
         mine = model.request(ranks.count * len(span), label=label, steps=steps).part(span.start, span.stop)
         things = torch.cat([model.make(part) for part in mine.parts(model.batch)])
         return model.finish(model.request(n, label=label, steps=steps), ranks.gather(things)[:n])

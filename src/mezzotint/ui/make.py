@@ -1,7 +1,6 @@
 """Making pictures on the page: what is asked for, the pictures emerging, and what is kept of them."""
 
 import random
-import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,14 +10,15 @@ from typing import Any
 import streamlit as st
 from PIL import Image
 
+from mezzotint.conditions.labels import ALL, Label, apart
 from mezzotint.diffusion.table import SAMPLERS
 from mezzotint.disk.names import bundled
+from mezzotint.model import again
 from mezzotint.model.cost import network_calls, seconds_a_call
 from mezzotint.model.model import Model, Preview, Samples
 from mezzotint.model.strips import spread_steps
 from mezzotint.serve.http.results import encode
 
-ANY, ALL = "any", "all, in turn"
 RECOMMENDED = ("dpmpp_2m", "ddim", "euler_a", "heun", "ddpm")
 MAX_ROLL = 10**6  # of the dice: seeds that can be told on
 UNASKED_SECONDS = 10.0  # of work at most, without being asked for it
@@ -31,7 +31,7 @@ class Wish:
     """What somebody asks for; `settings` are sampler, steps and guidance."""
 
     n: int
-    label: str | None
+    label: Label
     seed: int
     settings: dict[str, Any]
 
@@ -59,9 +59,15 @@ def controls(model: Model, pressed: Callable[[], None]) -> Wish:
         st.session_state[key("seed")] = random.randrange(MAX_ROLL)
         pressed()
 
-    label, guidance = None, None
+    label: Label = None
+    guidance = None
     if model.classes:
-        label = st.selectbox("Class", [ALL, ANY, *model.classes], key=key("class"))
+        words: dict[str, Label] = {
+            apart("all, in turn", model.classes): ALL,
+            apart("any", model.classes): None,
+        }
+        choice = st.selectbox("Class", [*words, *model.classes], key=key("class"))
+        label = words.get(choice, choice)
     a, b = st.columns([3, 1], wrap=False)
     a.button("Make", type="primary", width="stretch", key="make", on_click=pressed)
     b.button(":material/casino:", width="stretch", key="dice", on_click=roll, help="others: another seed")
@@ -89,7 +95,6 @@ def controls(model: Model, pressed: Callable[[], None]) -> Wish:
             key=key("seed"),
             help="picture i is made from seed + i; the same seed, the same picture",
         )
-    label = {ANY: None, ALL: "all"}.get(label, label) if label else None
     return Wish(n, label, seed, {"sampler": sampler, "steps": steps, "guidance": guidance})
 
 
@@ -142,8 +147,9 @@ def pictures(model: Model, path: Path, wish: Wish, order: Wish | None) -> None:
     guided = f", guidance {used['guidance']:g}" if model.classes else ""
     st.caption(f"{used['sampler']}, {used['steps']} steps{guided}, {seeds} · {last.seconds:.1f} s")
     _downloads(model, samples)
-    st.caption("The same on the command line:")
-    st.code(command(path, used), language="bash", wrap_lines=True)
+    if typed := command(path, used):
+        st.caption("The same on the command line:")
+        st.code(typed, language="bash", wrap_lines=True)
 
 
 def _downloads(model: Model, samples: Samples) -> None:
@@ -164,7 +170,7 @@ def _downloads(model: Model, samples: Samples) -> None:
         return
     with b.popover("Download one"):
         number = st.number_input("Picture", 1, len(samples), key="number", help="counted row by row")
-        one = alone(samples, number - 1)
+        one = samples.alone(number - 1)
         st.image(screen(one), width=200)
         st.download_button(
             "Download it",
@@ -175,18 +181,6 @@ def _downloads(model: Model, samples: Samples) -> None:
             on_click="ignore",
             icon=":material/download:",
         )
-
-
-def alone(samples: Samples, i: int) -> Samples:
-    """Picture i of several, with the settings that make it again."""
-    row = slice(i, i + 1)
-    labels = None if samples.labels is None else samples.labels[row]
-    settings = {**samples.settings, "seed": int(samples.seeds[i]), "n": 1}
-    if labels is not None:
-        settings["label"] = int(labels[0])
-    return replace(
-        samples, values=samples.values[row], seeds=samples.seeds[row], labels=labels, settings=settings
-    )
 
 
 def _make(model: Model, path: Path, order: Wish) -> LastPictures:
@@ -221,15 +215,9 @@ def screen(samples: Samples) -> Image.Image:
     return samples.medium.sheet(samples.values, samples.labels, columns, scale)
 
 
-def command(path: Path, used: dict[str, Any]) -> str:
-    """What to type for the same pictures."""
+def command(path: Path, used: dict[str, Any]) -> str | None:
+    """What to type for the same pictures of a model file."""
     run = path.parent.name if path.parent.parent == Path("runs") else str(path)
     if path == bundled().get(path.stem) and not Path("runs", path.stem).is_dir():
         run = path.stem
-    words = ["mezzotint", "sample", run, "-n", used["n"]]
-    words += ["--sampler", used["sampler"], "--steps", used["steps"], "--seed", used["seed"]]
-    if used["label"] is not None:
-        words += ["--class", used["label"]]
-    if used["guidance"] != 1 or used["label"] is not None:
-        words += ["--guidance", f"{used['guidance']:g}"]
-    return shlex.join(map(str, words))
+    return again.command(used, run)

@@ -124,11 +124,11 @@ def test_json_and_zip(client: TestClient, models: dict[str, Model]) -> None:
     wish = {"n": 3, "class": ["cat", 0], "seed": 11, "guidance": 1.5, "eta": 0.5, "sampler": "ddim"}
     alone = models["tiny"].sample(3, label=["cat", 0], seed=11, guidance=1.5, eta=0.5, sampler="ddim")
     made = client.post("/v1/generate", json={**wish, "format": "json"}).json()
-    assert made["seeds"] == [11, 12, 13] and made["labels"] == [1, 2, 1]
+    assert made["seeds"] == [11, 12, 13] and made["labels"] == ["cat", "0", "cat"]
     images = [base64.b64decode(one) for one in made["images"]]
     assert all(close(pixels(a), b) for a, b in zip(images, alone.values))
     again = settings_of(images[2])
-    assert (again["seed"], again["label"], again["n"]) == (13, 1, 1)
+    assert (again["seed"], again["label"], again["n"]) == (13, "cat", 1)
     answer = client.post("/v1/generate", json={**wish, "format": "zip"})
     assert answer.headers["content-type"] == "application/zip"
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mezzotint import plots
+from mezzotint.conditions.labels import ALL
 from mezzotint.data import DataError
 from mezzotint.disk.files import write
 from mezzotint.errors import ConfigError, ModelError, RunError
@@ -159,7 +160,7 @@ def _sheet(model: Model, path: Path) -> None:
     """Pictures of a cell by the recipe's own way of sampling, with the settings that made them inside."""
     classes = len(model.classes)
     columns = classes if 0 < classes <= 10 else 8
-    samples = model.sample(8 * columns, label="all" if classes else None, seed=0)
+    samples = model.sample(8 * columns, label=ALL if classes else None, seed=0)
     plots.save_png(samples.sheet(columns), path, samples.settings)
 
 
