@@ -32,7 +32,8 @@ from mezzotint.errors import ConfigError, ModelError
 from mezzotint.media.facts import Facts
 from mezzotint.model.model import Model, load
 from mezzotint.plots import KEY, save_png
-from mezzotint.run.sheets import spread
+from mezzotint.run.allowance import Allowance
+from mezzotint.run.sheets import Sheets
 from mezzotint.serve.http.api import create_app
 from mezzotint.serve.http.service import Service
 from mezzotint.serve.http.settings import Settings, make_limits
@@ -309,7 +310,8 @@ def test_pictures_of_a_sheet_are_made_again_alone(models: dict[str, Model], clie
 def test_a_sheet_of_all_classes_stays_one_where_a_class_is_called_all(desk: Path) -> None:
     write_run(desk / "runs" / "two", Facts((1, 8, 8), ("all", "cat")), network=UNET)
     model = load("two")
-    assert spread(model, 6, Ranks()).labels.tolist() == [0, 1] * 3  # type: ignore[union-attr]
+    sheets = Sheets(model, Path("run"), Ranks(), Allowance())
+    assert sheets._made(6, 2).labels.tolist() == [0, 1] * 3  # type: ignore[union-attr]
     both, one = model.sample(6, label=ALL, steps=1), model.sample(6, label="all", steps=1)
     assert both.settings["label"] == "(all)" and one.settings["label"] == "all"
     assert both.sheet().height > both.sheet(2).height, "with the names of its columns"

@@ -60,9 +60,7 @@ def seconds_of(model: Model, repeats: int = 3) -> float:
 def seconds_a_call(model: Model, n: int) -> float:
     """Of one thing in a network call of n: the second of two calls, since the first warms up."""
     x = torch.zeros(n, *model.codec.shape(model.facts.shape), device=model.device)
-    cond = model.request(n, label="all" if model.classes else None).cond.map(
-        lambda column: column.to(x.device)
-    )
+    cond = model.request(n, label=ALL if model.classes else None).cond.map(lambda column: column.to(x.device))
     level = model.schedule(torch.tensor(0.5, dtype=torch.float64))
     for _ in range(2):
         began = time.perf_counter()

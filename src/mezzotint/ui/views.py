@@ -10,6 +10,7 @@ from PIL import Image
 from mezzotint import build, plots
 from mezzotint import config as configuration
 from mezzotint.cond import Batch, Cond
+from mezzotint.conditions.labels import ALL
 from mezzotint.data import KNOWN, TOYS
 from mezzotint.disk.folder import read_metrics
 from mezzotint.model.device import find_device
@@ -67,7 +68,7 @@ def _noised(key: str, _config: configuration.Config) -> Image.Image:
 @st.cache_data(max_entries=16, show_spinner="Making pictures")
 def _own(path: str, mtime: int, _model: Model) -> Image.Image:
     n = max(ROWS, _model.medium.least)
-    samples = _model.sample(n, label="all" if _model.classes else None)
+    samples = _model.sample(n, label=ALL if _model.classes else None)
     batch = Batch(_model.codec.encode(samples.values), Cond(label=samples.labels))
     return noising(_model.config, _model.facts, batch)
 
