@@ -45,10 +45,10 @@ def distil(
         bool, typer.Option("--overwrite", help="new run in place of one of this name")
     ] = False,
 ) -> int:
-    """Trains a student of a model: the same pictures in 1 to 8 network calls.
+    """Trains a student that needs few network calls.
 
-    The guidance of the model is baked into the student. The same command again goes on where it stopped; afterwards the
-    model's file is not needed any more.
+    It makes the pictures of the model in 1, 2, 4 or 8 calls, and cannot be guided otherwise any more. The same
+    command again goes on where it stopped; afterwards the model's file is not needed.
 
     \b
     Examples:

@@ -25,17 +25,24 @@ Steps = Annotated[
     int | None, typer.Option("--steps", help="number of steps; more is slower and more accurate")
 ]
 Class = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
-        "--class", help="class: a name, a number, a list a,b,c, all (in turn), or none; random by default"
+        "--class",
+        help="class: a name, a number, a list a,b,c, all (in turn), or none; random by default; "
+        "repeated: a list of names that have commas",
     ),
 ]
+Prompt = Annotated[
+    list[str] | None,
+    typer.Option("--prompt", help="text of what to show; repeated: several texts in turn"),
+]
+Negative = Annotated[str | None, typer.Option("--negative", help="text of what guidance drives away from")]
 EditClass = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option("--class", help="class: a name, a number, a list a,b,c, or all (in turn); none by default"),
 ]
 MorphClass = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--class", help="class, or two A,B of the beginning and the end; default: those of the seeds"
     ),

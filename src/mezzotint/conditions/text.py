@@ -13,6 +13,20 @@ PADDING, START, FIRST = 0, 1, 2  # numbers of no word, of the beginning of every
 WORD = re.compile(r"\w+|[^\w\s]")
 
 
+Prompt = str | Sequence[str] | None
+
+
+def prompts_of(prompt: Prompt, seeds: Tensor, examples: Sequence[str]) -> tuple[str, ...]:
+    """What things of seeds (n,) int64 on the CPU are asked to show: one text for all, or several in turn, or None: the
+    examples, by the seed. Raises ConfigError for an empty list."""
+    if prompt is None:
+        return tuple(examples[seed % len(examples)] if examples else "" for seed in seeds.tolist())
+    texts = [prompt] if isinstance(prompt, str) else list(prompt)
+    if not texts:
+        raise ConfigError("the list of prompts is empty; give one, or leave it out")
+    return tuple(texts[i % len(texts)] for i in range(len(seeds)))
+
+
 def words_of(text: str) -> list[str]:
     """Words in lower case, and each other sign by itself, but for full stops and commas: they say nothing."""
     return [word for word in WORD.findall(text.casefold()) if word not in ".,"]

@@ -61,26 +61,19 @@ class Denoiser:
 
     def predict(self, x: Tensor, logsnr: Tensor, cond: Cond = NO_COND) -> Tensor:
         """The raw prediction F (B, *D) in the dtype of x: what the loss compares with its target."""
-        return self._prediction(x, logsnr, cond.inputs())
+        c_in = self.parameterization(*self.process(logsnr)).c_in
+        told = self.c_noise(logsnr).to(x.device, x.dtype, non_blocking=True).expand(len(x))
+        return self._network(per_row(c_in, x) * x, told, cond.inputs()).to(x.dtype)
 
     def __call__(self, x: Tensor, logsnr: Tensor, cond: Cond = NO_COND) -> Tensor:
         """x0 (B, *D). x: (B, *D) on the network's device; logsnr: (B,) or 0-d float64 on the CPU."""
-        return self._belief(x, logsnr, cond.inputs())
-
-    def _prediction(self, x: Tensor, logsnr: Tensor, inputs: dict[str, Tensor]) -> Tensor:
-        """F, of a network that is given `inputs` by keyword."""
-        c_in = self.parameterization(*self.process(logsnr)).c_in
-        told = self.c_noise(logsnr).to(x.device, x.dtype, non_blocking=True).expand(len(x))
-        return self._network(per_row(c_in, x) * x, told, inputs).to(x.dtype)
-
-    def _belief(self, x: Tensor, logsnr: Tensor, inputs: dict[str, Tensor]) -> Tensor:
         c = self.parameterization(*self.process(logsnr))
         if not c.c_skip.abs().max() < 22026:  # exp(10), that is logsnr -20 for eps-prediction
             raise ValueError(
                 "a network that predicts eps knows nothing about the picture at (nearly) pure noise, logsnr below -20: "
                 "start lower, or train with v, x0 or velocity"
             )
-        return per_row(c.c_skip, x) * x + per_row(c.c_out, x) * self._prediction(x, logsnr, inputs)
+        return per_row(c.c_skip, x) * x + per_row(c.c_out, x) * self.predict(x, logsnr, cond)
 
     def _network(self, x: Tensor, told: Tensor, inputs: dict[str, Tensor]) -> Tensor:
         rows_given = len(x)

@@ -10,7 +10,7 @@ et al. 2025) differ in who supplies J1 and J2: a teacher, an average of the stud
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,12 +19,6 @@ from mezzotint.cond import NO_COND, Cond
 from mezzotint.diffusion.denoiser import Denoiser, time_condition
 from mezzotint.diffusion.parameterization import Parameterization
 from mezzotint.diffusion.process import Process, per_row
-
-
-class Jump(Protocol):
-    """A flow map: (x (B, *D), s (B,) logsnr, cond, to=t (B,)) -> J (B, *D)."""
-
-    def __call__(self, x: Tensor, logsnr: Tensor, cond: Cond, /, *, to: Tensor) -> Tensor: ...
 
 
 def share(s: Tensor, m: Tensor, t: Tensor) -> Tensor:
@@ -107,14 +101,23 @@ class FlowMap(Denoiser):
 
     def predict(self, x: Tensor, logsnr: Tensor, cond: Cond = NO_COND, *, to: Tensor | None = None) -> Tensor:
         """The raw prediction F (B, *D) in the dtype of x."""
-        return self._prediction(x, logsnr, self._inputs(x, logsnr, cond, to))
+        return super().predict(x, logsnr, self._told(x, logsnr, cond, to))
 
     def __call__(
         self, x: Tensor, logsnr: Tensor, cond: Cond = NO_COND, *, to: Tensor | None = None
     ) -> Tensor:
         """J (B, *D). x: (B, *D) on the network's device; logsnr, to: (B,) or 0-d float64 on the CPU, to no noisier."""
-        return self._belief(x, logsnr, self._inputs(x, logsnr, cond, to))
+        return super().__call__(x, logsnr, self._told(x, logsnr, cond, to))
 
-    def _inputs(self, x: Tensor, logsnr: Tensor, cond: Cond, to: Tensor | None) -> dict[str, Tensor]:
+    def _told(self, x: Tensor, logsnr: Tensor, cond: Cond, to: Tensor | None) -> Cond:
+        if isinstance(cond, _Told):
+            return cond
         span = self.span(logsnr, logsnr if to is None else to)
-        return {**cond.inputs(), "span": span.to(x.device, x.dtype, non_blocking=True).expand(len(x))}
+        return _Told(**cond.inputs(), span=span.to(x.device, x.dtype, non_blocking=True).expand(len(x)))
+
+
+@dataclass(frozen=True)
+class _Told(Cond):
+    """All that a flow map's network is told."""
+
+    span: Tensor | None = None

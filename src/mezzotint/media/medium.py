@@ -27,7 +27,7 @@ class Medium(NamedTuple):
     ]  # shape, classes -> how many, columns
     sheet: Callable[
         ..., Image.Image
-    ]  # (things, labels, columns, scale, captions) -> all of them in one picture
+    ]  # (things, labels, columns, scale, captions, texts) -> all of them in one picture
     strip: Callable[
         ..., Image.Image
     ]  # (frames [(N, *shape)], captions, labels) -> the same things at several times

@@ -111,9 +111,12 @@ def sheet(
     columns: int | None = None,
     scale: int | None = None,
     captions: Sequence[str] | None = None,
+    texts: Sequence[str] = (),
 ) -> Image.Image:
     """Pictures (N, C, H, W) uint8 in a grid; labels are not shown. captions: one above each column, which draws very
-    small pictures larger."""
+    small pictures larger. texts: one under each picture."""
+    if texts:
+        return plots.captioned(images, texts, columns)
     if captions and scale is None and max(images.shape[2:]) <= 10:
         return plots.sheet(images, columns=columns, captions=captions, scale=12, gap=8)
     return plots.sheet(images, columns=columns, scale=scale, captions=captions)

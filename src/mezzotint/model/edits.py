@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.cond import Cond
-from mezzotint.conditions.labels import Label, conditions
+from mezzotint.conditions.labels import NONE, Label
 from mezzotint.data import given
 from mezzotint.errors import ConfigError
 from mezzotint.model.inverted import Inverted
@@ -151,15 +151,17 @@ class Edits:
         model, ends = self.model, torch.tensor([begin, end], dtype=torch.int64)
         if n < 2:
             raise ConfigError(f"n must be at least 2, the beginning and the end, not {n}")
-        cond = conditions(label, model.classes, ends, model.facts.empty)
+        cond, prompts = model.asked(ends, label, settings.get("prompt"))
         request = model.request(n, label=label, seed=begin, **settings)
         share = torch.linspace(0, 1, n, dtype=torch.float64)
         first, last = _repeated(cond, 0, n), _repeated(cond, 1, n)
-        same = cond.label is None or bool(cond.label[0] == cond.label[1])
+        same = all(bool((column[0] == column[1]).all()) for column in cond.inputs().values())
         task = Morph(share, begin, end, None if same else last)
-        details = {"task": "morph", "seeds": [begin, end]}
+        details: dict[str, Any] = {"task": "morph", "seeds": [begin, end]}
+        if prompts:
+            details["prompt"] = list(prompts)
         rows = [{"share": w} for w in share.tolist()]
-        return replace(request, cond=first, task=task, details=details, rows=rows)
+        return replace(request, cond=first, task=task, details=details, rows=rows, prompts=())
 
     def invert(
         self, picture: Picture, *, rounds: int | None = None, label: Label = None, **settings: Any
@@ -237,7 +239,9 @@ class Edits:
         settings: dict[str, Any],
         note: str,
     ) -> Request:
-        asked = "none" if label is None and self.model.classes else label
+        asked = NONE if label is None and self.model.classes else label
+        if self.model.facts.length and settings.get("prompt") is None:
+            settings = {**settings, "prompt": ""}
         request = self.model.request(n, label=asked, seed=seed, **settings)
         return replace(request, task=task, details=details, finish=finish, note=note)
 

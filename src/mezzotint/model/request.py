@@ -10,19 +10,25 @@ from torch import Tensor
 from mezzotint.cond import Cond
 from mezzotint.conditions.labels import Label
 from mezzotint.config import Sample
+from mezzotint.disk.model_file import Header
+from mezzotint.errors import ConfigError
 from mezzotint.tasks.generate import seeds_from
 from mezzotint.tasks.task import Kind, Task
+
+SEEDS = 2**63  # there are so many, from 0
 
 
 @dataclass(frozen=True, eq=False)
 class Request:
     """n things asked of a model (see `Model.request`, which checks and completes what people say).
 
-    label: the classes in their words, which go into the PNG; cond: the same for networks, n rows on the CPU. Thing i is
-    made from seed + i and does not depend on the others. settings: all of them, defaults included.
+    label: the classes in words that ask for them again (`conditions.labels.in_words`); cond: the same for networks, n rows
+    on the CPU. Thing i is made from seed + i and does not depend on the others. settings: all of them, nothing left to
+    defaults.
 
     task: what is done, by default new things out of noise. details: of the task, which go into the PNG beside the settings; rows: those of
-    each thing alone. finish: what is done with finished things (B, *shape) at last. note: a line for people.
+    each thing alone. finish: what is done with finished things (B, *shape) at last. prompts: n texts, where the model knows words; negative: one that guidance
+    drives away from, and away, one row, the same for networks. note: a line for people.
     """
 
     n: int
@@ -34,6 +40,9 @@ class Request:
     details: Mapping[str, Any] = field(default_factory=dict)
     rows: Sequence[Mapping[str, Any]] = ()
     finish: Callable[[Tensor], Tensor] | None = None
+    prompts: tuple[str, ...] = ()
+    negative: str | None = None
+    away: Cond | None = None
     note: str = ""
 
     @property
@@ -56,9 +65,37 @@ class Request:
             seed=self.seed + begin,
             task=self.task.part(begin, end),
             rows=self.rows[begin:end],
+            prompts=self.prompts[begin:end],
         )
 
     def parts(self, batch: int) -> Iterator["Request"]:
         """The same things in requests of at most `batch`."""
         for begin in range(0, self.n, batch):
             yield self.part(begin, begin + batch)
+
+    def written(self, header: Header, source: str) -> dict[str, Any]:
+        """What its pictures carry, as JSON can say it: all that asks a model, of that header and name, for them again.
+        `Model.request` takes it as it is, and so does the server; `model.again` has the command line."""
+        asked = {"seed": self.seed, "label": self.label, "n": self.n}
+        return {
+            **self.settings.model_dump(),
+            **asked,
+            "model": source,
+            "step": header.step,
+            "weights": header.weights,
+            **self._words(),
+            **self.details,
+        }
+
+    def _words(self) -> dict[str, Any]:
+        """What was asked in words, where that was possible."""
+        if not self.prompts:
+            return {}
+        prompt = self.prompts[0] if len(set(self.prompts)) == 1 else list(self.prompts)
+        return {"prompt": prompt, "negative": self.negative}
+
+
+def check_seeds(seed: int, n: int) -> None:
+    """Raises ConfigError where things would have seeds that nobody can ask for."""
+    if not 0 <= seed <= SEEDS - n:
+        raise ConfigError(f"the seeds of n = {n} pictures must be from 0 to 2^63 - 1; take another seed")

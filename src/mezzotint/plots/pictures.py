@@ -1,6 +1,7 @@
 """Sheets and strips of samples. Pictures come in as uint8 tensors and go out as PIL images."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -71,6 +72,35 @@ def sheet(
     for i, label in enumerate(row_labels or ()):
         pen.text((left - 6, top + i * (height + gap) + height / 2), label, INK, font, anchor="rm")
     return image
+
+
+MIN_CAPTIONED_PIXELS = 120  # of a picture's side with a text under it
+LINE_PIXELS, MAX_LINES = 13, 4  # of such a text
+
+
+def captioned(images: Tensor, texts: Sequence[str], columns: int | None = None, gap: int = 8) -> Image.Image:
+    """Pictures (N, C, H, W) uint8 in a grid, each with its text (N) under it, in a few lines."""
+    pixels = _pixels(images)
+    if len(texts) != len(pixels):
+        raise ValueError(f"{len(texts)} texts for {len(pixels)} pictures: give one for each")
+    height, width = pixels.shape[1:3]
+    scale = max(1, round(MIN_CAPTIONED_PIXELS / max(height, width)))
+    columns = min(columns or max(1, min(8, math.ceil(math.sqrt(len(pixels))))), len(pixels))
+    font = _font(10)
+    letters = max(8, int(width * scale / font.getlength("n")))
+    lines = [textwrap.wrap(text, letters)[:MAX_LINES] for text in texts]
+    below = LINE_PIXELS * max([1, *map(len, lines)])
+    cell = (width * scale + gap, height * scale + below + gap)
+    size = (gap + columns * cell[0], gap + -(-len(pixels) // columns) * cell[1])
+    paper = Image.new("L" if pixels.shape[3] == 1 else "RGB", size, "white")
+    pen = ImageDraw.Draw(paper)
+    for i, (tile, text) in enumerate(zip(pixels, lines)):
+        x, y = gap + i % columns * cell[0], gap + i // columns * cell[1]
+        paper.paste(_image(tile.repeat(scale, axis=0).repeat(scale, axis=1)), (x, y))
+        for k, line in enumerate(text):
+            at = (x + width * scale / 2, y + height * scale + LINE_PIXELS * (k + 0.5))
+            pen.text(at, line, INK, font, anchor="mm")
+    return paper
 
 
 def strip(frames: Tensor, captions: Sequence[str]) -> Image.Image:
