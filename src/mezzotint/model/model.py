@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mezzotint import build
 from mezzotint.cond import Cond
-from mezzotint.conditions.labels import Label, conditions, in_words, nothing
+from mezzotint.conditions.labels import NONE, Label, conditions, in_words, nothing
 from mezzotint.conditions.text import Prompt, numbers, prompts_of
 from mezzotint.config import BAKED_IN, Sample, parse
 from mezzotint.diffusion.corrections import Correction, clip

@@ -182,8 +182,8 @@ def conditioning(config: Config, facts: Facts) -> Iterator[Finding]:
     if config.sample.guidance == 1:
         return
     told = f"sample.guidance={config.sample.guidance:g}"
-    if not facts.classes:
-        text, remedy = f"{told}, but there are no classes to guide to", "set sample.guidance=1"
+    if not (facts.classes or facts.length):
+        text, remedy = f"{told}, but there are no classes or captions to guide to", "set sample.guidance=1"
     elif config.train.label_drop == 0:
         text = f"{told} needs the model without a class, which train.label_drop=0 never trains"
         remedy = "set train.label_drop=0.1"
