@@ -74,6 +74,7 @@ def evaluate(
 
     Works offline: the first call trains a classifier on the data set, whose features are compared (minutes); it is kept in
     $MEZZOTINT_CACHE or ~/.cache/mezzotint.
+    Models of captioned scenes are asked for what captions say, and their pictures judged exactly, without any network.
     vlb and ode, the bits/dim of real pictures under the model, take minutes and are measured when asked for.
     """
     from mezzotint.errors import ConfigError
@@ -81,6 +82,8 @@ def evaluate(
     from mezzotint.evaluate.page import keep, page
     from mezzotint.evaluate.table import table
 
+    if metrics is None and data is None and report is None and _all_scenes(sources):
+        return _scenes(sources, n, seed, device, as_json)
     if report is not None:
         if report.suffix.lower() != ".html":
             raise ConfigError(f"--report {report}: give it a name that ends in .html")
@@ -118,6 +121,32 @@ def evaluate(
     else:
         with lasting():
             say("\n".join(table(evaluations)))
+    return 0
+
+
+def _all_scenes(sources: "Sequence[str]") -> bool:
+    """Whether all that is to be measured are models of scenes, whose pictures can be held against their captions."""
+    from mezzotint.disk.model_file import read_header
+    from mezzotint.disk.names import find
+    from mezzotint.errors import ModelError
+
+    try:
+        return all(read_header(find(source)).config.data.name == "scenes" for source in sources)
+    except ModelError:
+        return False
+
+
+def _scenes(sources: "Sequence[str]", n: int, seed: int, device: str | None, as_json: bool) -> int:
+    from mezzotint.evaluate.scenes import evaluate_scenes, table
+    from mezzotint.model.model import load
+
+    with lasting(), _Progress() as bars:
+        models = [load(source, device=device or "auto") for source in sources]
+        scored = [evaluate_scenes(model, n, seed, bars) for model in models]
+    if as_json:
+        print(json.dumps([one.as_json() for one in scored], indent=1), flush=True)
+    else:
+        say("\n".join(table(scored)))
     return 0
 
 

@@ -1,0 +1,88 @@
+"""Does a model show what it is asked? Scenes by their captions, judged exactly, by kind of caption."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from mezzotint.data.scenes import Meaning, scene
+from mezzotint.errors import ConfigError
+from mezzotint.evaluate.metrics.scenes import judge, shares
+from mezzotint.evaluate.metrics.share import Share
+from mezzotint.evaluate.reference import SILENT, Progress
+from mezzotint.model.model import Model
+
+CAPTIONS = 2 * 10**9  # the seed of the captions asked for, which no training has
+UNSEEN_SHARE = 4  # one in so many more has a pair of colour and shape that training never shows
+POINTS = ("all", "valid", "count", "attributes", "relation")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """shares: of each kind of caption, of each point of a verdict that can be asked of it; n: captions of each kind."""
+
+    source: str
+    shares: dict[str, dict[str, Share]]
+    n: dict[str, int]
+
+    def as_json(self) -> dict[str, Any]:
+        shares = {
+            kind: {name: list(share) for name, share in row.items()} for kind, row in self.shares.items()
+        }
+        return {"source": self.source, "n": self.n, "shares": shares}
+
+
+def evaluate_scenes(
+    model: Model, n: int = 2000, seed: int = 0, progress: Progress = SILENT, **settings: Any
+) -> Scored:
+    """Asks a model for n scenes by their canonical captions, and a quarter as many of unseen pairs, and judges its pictures.
+
+    settings: as of `Model.sample`. Raises ConfigError for a model that makes no scenes.
+    """
+    if model.config.data.name != "scenes":
+        raise ConfigError(
+            f"{model.source} was not trained on scenes, so its pictures cannot be judged as such"
+        )
+    meanings = [(scene(CAPTIONS, i).whole, False) for i in range(n)]
+    meanings += [(scene(CAPTIONS, i, unseen=True).whole, True) for i in range(max(1, n // UNSEEN_SHARE))]
+    prompts = [str(meaning) for meaning, _ in meanings]
+    request = model.request(len(prompts), prompt=prompts, seed=seed, **settings)
+    made = []
+    for part in request.parts(model.batch):
+        made.append(model.make(part))
+        progress("sampling", sum(map(len, made)), len(prompts))
+    verdicts = judge(torch.cat(made), [meaning for meaning, _ in meanings])
+    kinds = [_kind(meaning, unseen) for meaning, unseen in meanings]
+    rows = {kind: [v for v, k in zip(verdicts, kinds) if k == kind] for kind in dict.fromkeys(kinds)}
+    rows = {"all": [v for v, (_, unseen) in zip(verdicts, meanings) if not unseen], **rows}
+    found = {kind: shares(some) for kind, some in rows.items() if some}
+    return Scored(model.source, found, {kind: len(some) for kind, some in rows.items()})
+
+
+def _kind(meaning: Meaning, unseen: bool) -> str:
+    if unseen:
+        return "unseen pairs"
+    return {"one": "one object", "two": "two objects", "count": "two or three alike"}[meaning.kind]
+
+
+def table(scored: Sequence[Scored]) -> list[str]:
+    """Lines of text: for every model a row a kind of caption, a column a point of the verdict, in percent with 95 % intervals."""
+    lines = []
+    for one in scored:
+        cells = [[one.source, "n", *POINTS]]
+        for kind, row in one.shares.items():
+            cells.append([kind, f"{one.n[kind]:,}", *(_percent(row.get(point)) for point in POINTS)])
+        widths = [max(len(row[k]) for row in cells) for k in range(len(cells[0]))]
+        lines += ["  ".join(word.ljust(w) for word, w in zip(row, widths)).rstrip() for row in cells]
+    return [
+        *lines,
+        "",
+        "in %, with 95 % intervals; judged by pixels alone: mezzotint.evaluate.metrics.scenes",
+    ]
+
+
+def _percent(share: Share | None) -> str:
+    return (
+        "" if share is None else f"{100 * share.value:.1f} ({100 * share.low:.1f} to {100 * share.high:.1f})"
+    )
