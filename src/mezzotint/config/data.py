@@ -28,6 +28,9 @@ class Data(Tree):
     labels: bool | str | None = (
         None  # condition on the class; None: where there are classes; a column of a table: on that
     )
+    captions: bool | str | None = (
+        None  # condition on texts: true reads them, as does the name of a table's column
+    )
     flip: bool | None = None  # mirror at random; None: where that makes sense for the set
     crop: Annotated[int, Field(ge=0)] = 0  # shift at random by up to so many pixels
     colour: Annotated[float, Field(ge=0, lt=1)] = 0.0  # jitter of brightness, contrast and saturation

@@ -33,7 +33,7 @@ RAW = (
     ".raf",
 )  # TIFF with a thumbnail
 CAPTIONS = (".txt", ".caption")
-TABLE_OF_CAPTIONS = ("metadata.jsonl", "metadata.csv")
+TABLE_OF_CAPTIONS = ("captions.csv", "captions.jsonl", "metadata.jsonl", "metadata.csv")
 SHOWN = 5  # names or endings in one line
 
 
@@ -140,7 +140,7 @@ def _notes(pictures: Sequence[Path], unnamed: set[Path], rest: Sequence[Path]) -
             f"{count(len(raw), 'camera raw file')} left out: {few(endings(raw))}; develop them to JPEG or PNG"
         )
     if captions:
-        notes.append(f"captions are there and not used yet: {few(endings(captions))}")
+        notes.append(f"captions are there, used only with data.captions=true: {few(endings(captions))}")
     if others := [file for file in rest if file not in known]:
         notes.append(f"{count(len(others), 'other file')} left out, no pictures: {few(endings(others))}")
     return notes

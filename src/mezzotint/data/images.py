@@ -19,7 +19,7 @@ from mezzotint.data import undecoded
 from mezzotint.data.decode import decode_to
 from mezzotint.data.endings import FORMATS, one_form
 from mezzotint.data.known import KNOWN, check_name, usual_size
-from mezzotint.data.undecoded import Labels, Undecoded
+from mezzotint.data.undecoded import Captions, Labels, Undecoded
 from mezzotint.errors import DataError
 
 THREADS = min(8, os.cpu_count() or 1)  # Pillow decodes outside the interpreter's lock
@@ -89,6 +89,7 @@ class Pictures:
     size: tuple[int, int]
     skipped: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    captions: Sequence[str] | None = None  # of each picture
 
     def __len__(self) -> int:
         return len(self.images)
@@ -98,11 +99,14 @@ class Pictures:
 
         part: on demand, the numbers (M,), ascending, that may stand in for those that cannot be read; default all.
         """
+        images, used = self.read(index, part)
+        return images, None if self.labels is None else self.labels[used]
+
+    def read(self, index: Tensor, part: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The pictures alone, and the numbers (B,) of those that were read."""
         if isinstance(self.images, OnDemand):
-            images, index = self.images.read(index, part)
-        else:
-            images = self.images[index]
-        return images, None if self.labels is None else self.labels[index]
+            return self.images.read(index, part)
+        return self.images[index], index
 
 
 def load_pictures(
@@ -116,6 +120,7 @@ def load_pictures(
     limit: int | None = None,
     only: str | None = None,
     labels: Labels = None,
+    captions: Captions = None,
     memory_limit: int = 2 * 2**30,
 ) -> Pictures:
     """Load a set of pictures.
@@ -131,6 +136,7 @@ def load_pictures(
     only: use the pictures of one class alone, without labels.
     labels: True insists on classes, False ignores them; of a table, the column that has them; default: used if there are
         any. Rows without a class are left out where classes are insisted on, or else make the whole set unlabelled.
+    captions: True reads them: text files beside the pictures of a folder, or the column caption or text of a table; or the column.
     memory_limit: sets that would take more bytes than this when decoded are decoded on demand.
 
     Raises DataError where there is nothing to use, and MissingExtra where the extra [hub] is needed.
@@ -144,7 +150,7 @@ def load_pictures(
     if limit is not None and limit < 1:
         raise ValueError(f"limit={limit} must be 1 or more")
 
-    source = find(name, path, split, memory_limit, column=column, labels=labels)
+    source = find(name, path, split, memory_limit, column=column, labels=labels, captions=captions)
     if only is None and known and source.labels is not None:  # a folder of its own may hold that class alone
         only = known.only
     if only is not None:
@@ -185,6 +191,7 @@ def load_pictures(
         size=(height, width),
         skipped=skipped,
         notes=[*told(source), *ranges.notes, *whitened],
+        captions=None if source.captions is None else [source.captions[i] for i in kept.tolist()],
     )
 
 
@@ -210,14 +217,21 @@ def find(
     *,
     column: str | None = None,
     labels: Labels = None,
+    captions: Captions = None,
 ) -> Undecoded:
     """The pictures of a set, not decoded yet; arguments as of `load_pictures`."""
     check_name(name, path)
+    if captions and name == "digits":
+        raise DataError("digits have no captions; leave data.captions out")
     if name == "digits":
         return undecoded.digits(split)
     if path is not None:
-        return undecoded.local(Path(path).expanduser(), split, memory_limit, column=column, labels=labels)
-    return undecoded.hub(KNOWN[name].hub if name in KNOWN else name, split or "train", column, labels)
+        return undecoded.local(
+            Path(path).expanduser(), split, memory_limit, column=column, labels=labels, captions=captions
+        )
+    return undecoded.hub(
+        KNOWN[name].hub if name in KNOWN else name, split or "train", column, labels, captions
+    )
 
 
 def _one_class(source: Undecoded, only: str, name: str) -> np.ndarray:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.cond import NO_COND, Batch, Cond
-from mezzotint.conditions.text import numbers
+from mezzotint.conditions.text import numbers, vocabulary
 from mezzotint.config import Data
 from mezzotint.data import scenes, toy
 from mezzotint.data.batches import Augmentation, ahead, check_ranks, positions
@@ -29,6 +29,7 @@ from mezzotint.media.facts import Facts
 
 POINTS_AN_EPOCH = 10_000  # 2-D sets are unlimited
 SCENES_AN_EPOCH = 10_000  # and so are scenes
+EXAMPLES_SHOWN = 16  # captions that are asked for where nobody asks for others
 HELD_OUT, EXAMPLES = 10**9, 10**9 + 1  # seeds of scenes that no training has
 
 
@@ -48,7 +49,7 @@ class Points:
     @staticmethod
     def open(data: Data, device: torch.device) -> "Points":
         """Raises ConfigError for keys that are for pictures."""
-        where = ("path", "size", "channels", "limit", "only", "split", "column", "stream")
+        where = ("path", "size", "channels", "limit", "only", "split", "column", "captions", "stream")
         unused = (*where, "flip", "crop", "colour")
         if wrong := [key for key in unused if getattr(data, key) != Data.model_fields[key].default]:
             raise ConfigError(f"data.{wrong[0]} is for pictures, and {data.name} is a 2-D set; leave it out")
@@ -100,14 +101,25 @@ class Scenes:
     @staticmethod
     def open(data: Data, device: torch.device) -> "Scenes":
         """Raises ConfigError for keys that are for pictures on a disk."""
-        where = ("path", "size", "channels", "limit", "only", "split", "column", "stream", "labels")
+        where = (
+            "path",
+            "size",
+            "channels",
+            "limit",
+            "only",
+            "split",
+            "column",
+            "captions",
+            "stream",
+            "labels",
+        )
         unused = (*where, "flip", "crop", "colour")
         if wrong := [key for key in unused if getattr(data, key) != Data.model_fields[key].default]:
             raise ConfigError(
                 f"data.{wrong[0]} is for pictures on a disk, and scenes are drawn; leave it out"
             )
         words = tuple(scenes.vocabulary())
-        examples = tuple(str(scenes.scene(EXAMPLES, i).whole) for i in range(16))
+        examples = tuple(str(scenes.scene(EXAMPLES, i).whole) for i in range(EXAMPLES_SHOWN))
         facts = Facts((3, scenes.SIDE, scenes.SIDE), (), "pictures", (), words, scenes.LENGTH, examples)
         return Scenes(facts, device, facts.medium.codec)
 
@@ -145,6 +157,7 @@ class PictureSource:
     kept: Tensor  # numbers of the pictures to train on, ascending
     held: Tensor  # and of those held out
     codec: Codec
+    text: Tensor | None = None  # (N, L) int64, the caption of each picture
 
     @property
     def total(self) -> int:
@@ -189,8 +202,12 @@ class PictureSource:
     def _take(self, index: Tensor, part: Tensor) -> tuple[Tensor, Cond]:
         """Pictures, bytes, and their conditions; for one that cannot be read, another of its part, trained on or held out."""
         where = self.pictures.images.device if isinstance(self.pictures.images, Tensor) else index.device
-        raw, label = self.pictures.batch(index.to(where), part)
-        cond = Cond(label=label.to(self.device)) if self.facts.classes and label is not None else NO_COND
+        raw, used = self.pictures.read(index.to(where), part)
+        label = (
+            self.pictures.labels[used] if self.facts.classes and self.pictures.labels is not None else None
+        )
+        columns = (label, None if self.text is None else self.text[used.to(self.text.device)])
+        cond = Cond(*(None if column is None else column.to(self.device) for column in columns))
         return raw.to(self.device, non_blocking=True), cond
 
 
@@ -210,7 +227,7 @@ def fingerprint(source: Source) -> int:
             return zlib.crc32(json.dumps([names, source.rows]).encode())
         case PictureSource():
             total = zlib.crc32(json.dumps([source.total, *source.facts.shape]).encode())
-            for tensor in (source.pictures.images, source.pictures.labels):
+            for tensor in (source.pictures.images, source.pictures.labels, source.text):
                 if isinstance(tensor, Tensor):
                     total = zlib.crc32(tensor.cpu().contiguous().numpy().data, total)
             return total
@@ -224,6 +241,10 @@ def open_source(data: Data, device: torch.device) -> Source:
         return Points.open(data, device)
     if data.name == "scenes":
         return Scenes.open(data, device)
+    if data.stream and data.captions:
+        raise ConfigError(
+            "captions are not read from streamed sets (yet); leave data.stream or data.captions out"
+        )
     if data.stream:
         return open_stream(data, device)
     pictures = load_pictures(
@@ -236,6 +257,7 @@ def open_source(data: Data, device: torch.device) -> Source:
         limit=data.limit,
         only=data.only,
         labels=data.labels,
+        captions=data.captions,
         memory_limit=int(data.memory_gb * 2**30),
     )
     classes = tuple(pictures.classes) if pictures.labels is not None else ()
@@ -252,7 +274,16 @@ def open_source(data: Data, device: torch.device) -> Source:
         pictures.notes.append(
             f"{count_of(len(empty), 'class', 'classes')} without a picture to train on, never drawn: {names}"
         )
-    facts = Facts((pictures.channels, *pictures.size), classes, "pictures", empty)
+    words: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+    length, text = 0, None
+    if pictures.captions is not None:
+        learnt = [pictures.captions[i] for i in parts.train.tolist()]
+        words, length = vocabulary(pictures.captions)  # those held out, too: their loss is asked for
+        spread = torch.linspace(0, len(learnt) - 1, min(EXAMPLES_SHOWN, len(learnt))).round().long().tolist()
+        examples = tuple(dict.fromkeys(learnt[i] for i in spread if learnt[i]))
+        text = numbers(pictures.captions, words, length)
+    facts = Facts((pictures.channels, *pictures.size), classes, "pictures", empty, words, length, examples)
     return PictureSource(
-        pictures, facts, device, Augmentation.of(data), parts.train, parts.held, facts.medium.codec
+        pictures, facts, device, Augmentation.of(data), parts.train, parts.held, facts.medium.codec, text
     )

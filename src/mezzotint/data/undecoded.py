@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from mezzotint.data.captions import beside, of_column
 from mezzotint.data.classes import FileLabels, code_labels, refuse_many
 from mezzotint.data.columns import choose_columns, schema_of
 from mezzotint.data.endings import (
@@ -40,6 +41,7 @@ from mezzotint.data.splits import ALL, pictures_of, split_of, split_place, table
 from mezzotint.errors import DataError, MissingExtra
 
 HUB_TIMEOUT = 10.0  # seconds to wait for the hub's first answer
+Captions = bool | str | None  # whether to read captions, or the column that has them
 Labels = (
     bool | str | None
 )  # whether there must be classes, or the column that has them; None: where there are any
@@ -54,6 +56,7 @@ class Undecoded:
     labels: the class of each picture, (N,) int64, or None. classes: their names, each once, in the order of the labels.
     notes: lines on what was guessed or left out, "what; what to do about it" where something can be done.
     why: why there are no classes, in the same form; "" where none were to be expected.
+    captions: of each picture, "" where it has none; None where they are not wanted.
     given_ranges: of pictures whose format does not say what white is: of the whole set, whichever of it are selected.
     """
 
@@ -65,6 +68,7 @@ class Undecoded:
     notes: Sequence[str] = ()
     why: str = ""
     given_ranges: Ranges | None = None
+    captions: Sequence[str] | None = None
 
     @cached_property
     def ranges(self) -> Ranges:
@@ -79,6 +83,7 @@ class Undecoded:
             where=lambda i: self.where(int(index[i])),
             labels=None if self.labels is None else self.labels[index],
             given_ranges=self.ranges,
+            captions=None if self.captions is None else [self.captions[int(i)] for i in index],
         )
 
 
@@ -104,6 +109,7 @@ def local(
     *,
     column: str | None = None,
     labels: Labels = None,
+    captions: Captions = None,
 ) -> Undecoded:
     """Whatever `path` is: a parquet file, a folder with parquet files in it, or else a folder of pictures.
 
@@ -115,11 +121,11 @@ def local(
             raise DataError(
                 f"{spoken(path)} is neither a folder nor a parquet file; point --data at one of these"
             )
-        return parquet([path], memory_limit, column, labels)
+        return parquet([path], memory_limit, column, labels, captions)
     there = _listed(path)
     if there.tables:
         files, notes = _tables(there, path, split)
-        found = parquet(files, memory_limit, column, labels)
+        found = parquet(files, memory_limit, column, labels, captions)
     elif there.pictures:
         if column is not None:
             raise DataError(
@@ -132,7 +138,16 @@ def local(
             )
         files, notes = pictures_of(there.pictures, path, split)
         notes = [*there.notes, *notes]
+        if isinstance(captions, str):
+            raise DataError(
+                f"{spoken(path)} is a folder of pictures and has no columns; its captions are text files beside the pictures: "
+                "set data.captions=true"
+            )
         found = folder(files, _class_depth(there, path, files, split))
+        if captions:
+            texts, lacking = beside(files, path)
+            notes = [note for note in notes if "data.captions" not in note] + lacking
+            found = replace(found, captions=texts)
         if len(files) < len(there.pictures):  # one range for all splits
             everything = folder(there.pictures)
             found = replace(found, given_ranges=everything.ranges)
@@ -231,7 +246,11 @@ def folder(files: Sequence[Path], depth: int | None = None) -> Undecoded:
 
 
 def parquet(
-    files: Sequence[Path], memory_limit: int, column: str | None = None, labels: Labels = None
+    files: Sequence[Path],
+    memory_limit: int,
+    column: str | None = None,
+    labels: Labels = None,
+    captions: Captions = None,
 ) -> Undecoded:
     """Parquet files in the layout of the dataset hub, or with a binary column of encoded pictures.
 
@@ -240,6 +259,8 @@ def parquet(
     """
     reader = extra("pyarrow.parquet")
     name = spoken(files[0]) if len(files) == 1 else spoken(files[0].parent)
+    if captions is True:
+        captions = "caption" if all("caption" in reader.read_schema(file).names for file in files) else "text"
     mapped = sum(file.stat().st_size for file in files) > memory_limit
 
     def peek(key: str) -> bytes | None:
@@ -257,7 +278,7 @@ def parquet(
             tables = [load([str(file) for file in part]).data.table for part in parts]
             known = [known[0]] if alike else known
         else:
-            wanted = {chosen.image, chosen.label}
+            wanted = {chosen.image, chosen.label, captions}
             tables = [
                 reader.ParquetFile(file).read(columns=[key for key in schema.names if key in wanted])
                 for file, schema in zip(files, schemas)
@@ -267,7 +288,9 @@ def parquet(
     except Exception as error:  # arrow, the file system, and `datasets` have a dozen types for a damaged file
         raise DataError(f"cannot read {name} as parquet: {line(error)}") from error
     names = [name] if len(tables) == 1 else [spoken(file) for file in files]
-    return _joined(tables, known, chosen.image, chosen.label, names, labels, chosen.notes, chosen.why)
+    texts, lacking = of_column(tables, captions, names) if captions else (None, [])
+    notes = [*chosen.notes, *lacking]
+    return _joined(tables, known, chosen.image, chosen.label, names, labels, notes, chosen.why, texts)
 
 
 def _joined(
@@ -279,6 +302,7 @@ def _joined(
     labels: Labels,
     notes: Sequence[str],
     why: str,
+    captions: Sequence[str] | None = None,
 ) -> Undecoded:
     """The pictures of arrow tables, one after the other; without labels if any of them is missing or below 0."""
     pictures = [table.column(image) for table in tables]
@@ -297,7 +321,7 @@ def _joined(
         table, row = cell(i)
         return open_cell(pictures[table][row].as_py())
 
-    source = Undecoded(total, opened, where, notes=notes, why=why)
+    source = Undecoded(total, opened, where, notes=notes, why=why, captions=captions)
     if label is None or not total:
         return source
     cells = [table.column(label) if label in table.column_names else None for table in tables]
@@ -334,7 +358,9 @@ def present(values: Sequence[Any]) -> list[Any]:
     return [value for value in values if value is not None and value == value]
 
 
-def hub(name: str, split: str, column: str | None = None, labels: Labels = None) -> Undecoded:
+def hub(
+    name: str, split: str, column: str | None = None, labels: Labels = None, captions: Captions = None
+) -> Undecoded:
     """A set of the dataset hub, by its id "owner/set": downloaded once, then read from the cache.
 
     Where the hub does not answer, a cached copy is used if there is one; otherwise it is a DataError at once.
@@ -346,7 +372,11 @@ def hub(name: str, split: str, column: str | None = None, labels: Labels = None)
     chosen = choose_columns(
         [schema], column, labels, lambda key: encoded_in(table.column(key)[0].as_py()) if len(table) else None
     )
-    return _joined([table], [schema], chosen.image, chosen.label, [name], labels, chosen.notes, chosen.why)
+    if captions is True:
+        captions = "caption" if "caption" in table.column_names else "text"
+    texts, lacking = of_column([table], captions, [name]) if captions else (None, [])
+    notes = [*chosen.notes, *lacking]
+    return _joined([table], [schema], chosen.image, chosen.label, [name], labels, notes, chosen.why, texts)
 
 
 def hub_tables(name: str, split: str) -> list[str]:
