@@ -25,11 +25,11 @@ ABOUT = "Pictures from diffusion models. Requests of all kinds share each networ
 
 
 class Application(FastAPI):
-    """Its document also has the bodies that are read by `forms.read`."""
+    """Its document also has the bodies that are read by `forms.read`, and what is written by `results.encode`."""
 
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()
-        for body in (schemas.EditBody, schemas.EditJobBody):
+        for body in (schemas.EditBody, schemas.EditJobBody, openai.ImagesEditBody, schemas.Pictures):
             document["components"]["schemas"].setdefault(body.__name__, body.model_json_schema())
         return document
 

@@ -11,20 +11,19 @@ from mezzotint.serve.http.endpoints import Served, answers, client_of, over, res
 from mezzotint.serve.http.problems import RESPONSES
 
 api = APIRouter(responses=RESPONSES)
-FILES = ("image", "mask")
 
 
 def body_of(schema: type[BaseModel], form_only: bool = False) -> dict[str, Any]:
     """For the OpenAPI document: a body that `forms.read` reads, whose schema `api.Application` adds."""
-    fields = schema.model_json_schema()
-    binary = {name: {"type": "string", "format": "binary"} for name in FILES}
-    form = {**fields, "properties": {**fields["properties"], **binary}}
-    content = {"multipart/form-data": {"schema": form}}
-    if not form_only:
-        content = {
-            "application/json": {"schema": {"$ref": f"#/components/schemas/{schema.__name__}"}}
-        } | content
-    return {"requestBody": {"required": True, "content": content}}
+    reference = {"schema": {"$ref": f"#/components/schemas/{schema.__name__}"}}
+    files = {name: {"contentType": "image/png, image/jpeg, image/webp"} for name in ("image", "mask")}
+    content = {} if form_only else {"application/json": reference}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {**content, "multipart/form-data": {**reference, "encoding": files}},
+        }
+    }
 
 
 async def read(schema: type[forms.Schema], request: Request) -> forms.Schema:
