@@ -12,6 +12,12 @@ from helpers_workshop import Call
 COMMANDS = [
     "train",
     "sample",
+    "edit",
+    "vary",
+    "enlarge",
+    "colour",
+    "morph",
+    "invert",
     "serve",
     "ui",
     "evaluate",

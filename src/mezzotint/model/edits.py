@@ -6,6 +6,7 @@ Each is a `Request` as that of `Model.sample` is, and shares network calls with 
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +16,7 @@ from mezzotint.cond import Cond
 from mezzotint.conditions.labels import Label, conditions
 from mezzotint.data import given
 from mezzotint.errors import ConfigError
+from mezzotint.model.inverted import Inverted
 from mezzotint.model.request import Request
 from mezzotint.tasks import colour as colours
 from mezzotint.tasks import edit as edits
@@ -26,6 +28,8 @@ from mezzotint.tasks.task import Kind, Task
 if TYPE_CHECKING:
     from mezzotint.model.model import Model
 
+STRENGTH = 0.6  # of an edit as a whole: enough to change strokes, not what is there
+MAX_FEATHER = 1000  # pixels
 Picture = Any  # a path, the bytes of a file, a PIL picture, an array or a tensor: see `data.given.picture`
 
 
@@ -43,7 +47,7 @@ class Edits:
         picture: Picture,
         mask: Picture | None = None,
         *,
-        strength: float = 1.0,
+        strength: float | None = None,
         returns: int | None = None,
         feather: float = 0.0,
         n: int = 1,
@@ -53,22 +57,30 @@ class Edits:
     ) -> Request:
         """The picture changed as a whole (strength below 1), or where the mask is white, or without a mask transparent.
 
-        strength: in [0, 1], the share of the way to noise that it is sent back; 0 gives it back to the bit, at no call, and 1 is a
+        strength: in [0, 1], the share of the way to noise that it is sent back, by default 1 where a part is repainted and
+        0.6 elsewhere; 0 gives it back to the bit, at no call, and 1 is a
         plain sample of the seed, but for what is known. returns: times that each stretch of the way is walked where a part is known;
         more let the parts agree better, and cost as much more. feather: pixels inside the mask over which the picture passes into what is made.
         """
         seen = self._picture(picture)
-        repainted, details = seen.holes, {"task": "edit", "strength": float(strength), "picture": seen.digest}
+        details: dict[str, Any] = {"task": "edit", "picture": seen.digest}
+        repainted = seen.holes
         if mask is not None:
             repainted, details["mask"] = given.mask(mask, seen, max_pixels=self.max_pixels)
         if repainted is None and (returns is not None or feather):
             raise ConfigError(
                 "returns and feather are for a picture with a mask; give one, or leave them out"
             )
-        if not 0 <= feather <= 1000:
-            raise ConfigError(f"feather must be from 0 to 1,000 pixels, not {feather:g}")
-        times = edits.RETURNS if returns is None else returns
-        finish = None
+        if not 0 <= feather <= MAX_FEATHER:
+            raise ConfigError(f"feather must be from 0 to {MAX_FEATHER:,} pixels, not {feather:g}")
+        if strength is None:
+            strength = STRENGTH if repainted is None else 1.0
+        if strength != 1 and mask is None and repainted is not None:
+            raise ConfigError(
+                "under transparent parts there is nothing to keep a share of; leave strength out"
+            )
+        details["strength"] = strength = float(strength)
+        times, finish = edits.RETURNS if returns is None else returns, None
         if repainted is not None:
             details |= {"returns": times, "feather": float(feather)}
             finish = partial(edits.composite, picture=seen.pixels, repainted=repainted, feather=feather)
@@ -84,7 +96,7 @@ class Edits:
         picture: Picture,
         factor: int = 2,
         *,
-        returns: int = edits.RETURNS,
+        returns: int | None = None,
         n: int = 1,
         label: Label = None,
         seed: int = 0,
@@ -102,8 +114,9 @@ class Edits:
         small = given.picture(
             picture, (channels, height // factor, width // factor), max_pixels=self.max_pixels
         )
-        details = {"task": "enlarge", "factor": factor, "returns": returns, "picture": small.digest}
-        task = self._task(sizes.enlarge, self._codes(small.pixels), factor, returns)
+        times = edits.RETURNS if returns is None else returns
+        details = {"task": "enlarge", "factor": factor, "returns": times, "picture": small.digest}
+        task = self._task(sizes.enlarge, self._codes(small.pixels), factor, times)
         finish = partial(sizes.with_means, small=small.pixels, factor=factor)
         return self._request(task, details, finish, n, label, seed, settings, small.note)
 
@@ -111,7 +124,7 @@ class Edits:
         self,
         picture: Picture,
         *,
-        returns: int = edits.RETURNS,
+        returns: int | None = None,
         n: int = 1,
         label: Label = None,
         seed: int = 0,
@@ -123,8 +136,9 @@ class Edits:
         if channels != 3:
             raise ConfigError("colour needs a model of RGB pictures; this one makes grey ones")
         seen = given.picture(picture, (1, height, width), max_pixels=self.max_pixels)
-        details = {"task": "colour", "returns": returns, "picture": seen.digest}
-        task = self._task(colours.colour, self._codes(seen.pixels), returns)
+        times = edits.RETURNS if returns is None else returns
+        details = {"task": "colour", "returns": times, "picture": seen.digest}
+        task = self._task(colours.colour, self._codes(seen.pixels), times)
         finish = partial(colours.with_brightness, brightness=seen.pixels)
         return self._request(task, details, finish, n, label, seed, settings, seen.note)
 
@@ -150,7 +164,10 @@ class Edits:
     def invert(
         self, picture: Picture, *, rounds: int | None = None, label: Label = None, **settings: Any
     ) -> Request:
-        """The noise that ddim makes the picture from. Guidance above 1, clipping and other samplers are refused."""
+        """The noise that ddim makes the picture from. Refused are guidance above 1, clipping, other samplers, and models in
+        bfloat16. rounds: network calls that each step is solved by."""
+        if self.model.denoiser.dtype != torch.float32:
+            raise ConfigError('a picture is inverted in float32; load the model with precision="fp32"')
         for name, allowed in (
             ("sampler", "ddim"),
             ("guidance", 1.0),
@@ -169,6 +186,26 @@ class Edits:
         return self._request(
             task, {"task": "invert", "picture": seen.digest}, None, 1, label, 0, settings, seen.note
         )
+
+    def from_noise(
+        self, noise: Inverted | str | Path, n: int = 1, *, label: Label = None, seed: int = 0, **settings: Any
+    ) -> Request:
+        """n things from noise that was found by `invert`, or its file; with the settings and the class found with it,
+        where none are given. seed: of the fresh noise that other samplers add.
+        """
+        found = noise if isinstance(noise, Inverted) else Inverted.load(noise)
+        shape = self.model.codec.shape(self.model.facts.shape)
+        if found.noise.shape[1:] != shape:
+            wanted, there = ("x".join(map(str, size)) for size in (shape, found.noise.shape[1:]))
+            raise ConfigError(
+                f"the noise is of shape {there}, and this model starts from {wanted}; take its own model"
+            )
+        given_settings = {name: value for name, value in settings.items() if value is not None}
+        kept = {name: value for name, value in found.settings.items() if name != "label"}
+        label = found.settings.get("label") if label is None else label
+        request = self.model.request(n, label=label, seed=seed, **(kept | given_settings))
+        task = Task(noise=found.noise.expand(n, *shape))
+        return replace(request, task=task, details={"task": "sample", "noise": found.digest})
 
     # --- inside ----------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,11 @@ from mezzotint.disk.snapshots import average_of
 from mezzotint.errors import ConfigError, ModelError
 from mezzotint.model.device import find_device, find_precision, place
 from mezzotint.model.edits import Edits, Picture
+from mezzotint.model.inverted import KEPT, Inverted
 from mezzotint.model.request import Request
 from mezzotint.model.samples import Preview, Samples
 from mezzotint.tasks.generate import seeds_from
+from mezzotint.tasks.invert import Invert
 from mezzotint.tasks.task import Way
 
 
@@ -118,6 +120,26 @@ class Model:
     def morph(self, begin: int, end: int, n: int = 9, **arguments: Any) -> Samples:
         """Makes the things between those of two seeds: see `Edits.morph`."""
         return self.answer(self.edits.morph(begin, end, n, **arguments))
+
+    def invert(
+        self,
+        picture: Picture | Request,
+        *,
+        watch: Callable[[int], None] = lambda done: None,
+        **arguments: Any,
+    ) -> Inverted:
+        """Finds the noise that a picture is made from: see `Edits.invert`, whose request it takes, too. watch: told the steps
+        done. It is sampled again by `model.answer(model.edits.from_noise(inverted))`, as is done here for its residual."""
+        request = picture if isinstance(picture, Request) else self.edits.invert(picture, **arguments)
+        for preview in self.previews(request):
+            watch(preview.step)
+        settings = {**request.settings.model_dump(), "label": request.label}
+        kept = {name: settings[name] for name in KEPT}
+        found = Inverted(preview.x.float().cpu(), kept, residual=math.nan)
+        (again,) = deque(self.previews(self.edits.from_noise(found)), maxlen=1)
+        assert isinstance(request.task, Invert)
+        off = float((again.x0.float().cpu() - request.task.picture).abs().max())
+        return replace(found, residual=off)
 
     # --- requests --------------------------------------------------------------------------------------------
 

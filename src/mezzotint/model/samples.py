@@ -60,6 +60,8 @@ class Samples:
         """All of them in one picture: a grid, by columns with their names where all classes were wanted, or for points a
         scatter plot."""
         captions = None
+        if columns is None and self.settings.get("task") == "morph" and len(self) <= 12:
+            columns = len(self)
         if columns is None and self.labels is not None and self.settings.get("label") == "all":
             classes = self.labels.unique().tolist()
             if len(classes) <= 12 and len(classes) < len(self):
@@ -68,8 +70,9 @@ class Samples:
         return self.medium.sheet(self.values, self.labels, columns, captions=captions)
 
     def save(self, path: str | Path) -> None:
-        """Writes the sheet as a PNG that carries the settings."""
-        plots.save_png(self.sheet(), Path(path), self.settings)
+        """Writes a PNG that carries the settings: the sheet, or a single edited picture as it is, to the bit."""
+        single = len(self) == 1 and "picture" in self.settings
+        plots.save_png(self[0] if single else self.sheet(), Path(path), self.settings)
 
     def _repr_png_(self) -> bytes | None:
         return self.sheet()._repr_png_()

@@ -9,7 +9,7 @@ from torch import Tensor
 from mezzotint.cond import Cond
 from mezzotint.diffusion.corrections import Correction
 from mezzotint.diffusion.hop import Hop
-from mezzotint.diffusion.sampler import AfterStep, Steps
+from mezzotint.diffusion.sampler import AfterStep, Steps, start
 from mezzotint.diffusion.solvers import Ask
 from mezzotint.tasks.task import Way
 
@@ -26,7 +26,7 @@ class Invert:
         x_s <- x_s + (alpha_s / alpha_t) (x_t - hop(x_s, D(x_s))),
 
     which is Newton's step where D believes what it sees, dD/dx = 1 / alpha. ("Naive" DDIM inversion asks at x_t, once, and does
-    not come back.) The states are ever noisier; the last is the noise. It needs a first order, steps that are short where
+    not come back.) The states are ever noisier; the last is the noise, as `Task` takes it. It needs a first order, steps that are short where
     noise is low (spacings by sigma, not by time), and a smooth D: no guidance above 1, no clipping.
     """
 
@@ -45,6 +45,8 @@ class Invert:
                 assert answer is not None
                 x0 = answer
                 x = x + gain * (wanted - hop(x, x0, s, t))
+            if step == len(stops) - 1:
+                x = x / start(way.process, s, torch.ones((), dtype=torch.float64))  # of variance 1
             yield AfterStep(x, x0, step)
 
     def corrections(self, device: torch.device) -> list[Correction]:
