@@ -245,7 +245,7 @@ def scans() -> bytes:
     """A JPEG of few bytes that takes a pass over all pixels for every scan."""
     plain = file(np.zeros((4000, 4000), dtype=np.uint8), "JPEG", progressive=True, quality=10)
     begin = plain.rindex(b"\xff\xda")
-    return plain[:-2] + plain[begin:-2] * 5000 + plain[-2:]
+    return plain[:-2] + plain[begin:-2] * 200 + plain[-2:]
 
 
 HOSTILE = {
@@ -279,6 +279,7 @@ def test_hostile_pictures(connect: Connect, name: str) -> None:
     assert client.get("/").json()["requests"] == 0
 
 
+IMAGE_FIELD = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
 HOSTILE_FORMS = [
     b"",
     b"MARK",
@@ -289,6 +290,8 @@ HOSTILE_FORMS = [
     b'--b\r\nContent-Disposition: form-data; name="n"\r\nMARK\r\n\r\n1\r\n--b--\r\n',
     b'--b\r\nContent-Disposition: form-data; name="class"\r\n\r\nMARK\r\n' * 1000 + b"--b--\r\n",
     b'--b\r\nContent-Disposition: form-data; name="MARK"\r\n\r\n1\r\n--b--\r\n',
+    IMAGE_FIELD + GREY + b"\r\n--b\r\n",  # the image is whole, the form is not
+    IMAGE_FIELD.replace(b"\r\n\r\n", b"\r\nContent-Transfer-Encoding: MARK\r\n\r\n") + b"\r\n--b--\r\n",
     b'--b\r\nContent-Disposition: form-data; name="image"; filename="/etc/MARK"\r\n'
     b"Content-Transfer-Encoding: base64\r\n\r\nMARK!\r\n--b--\r\n",
 ]
@@ -300,7 +303,7 @@ def test_hostile_forms(client: TestClient, body: bytes, caplog: pytest.LogCaptur
         kind = {"content-type": f"multipart/form-data{boundary}"}
         detail = problem(client.post("/v1/edits", content=body, headers=kind), 422)
         assert "MARK" not in detail and "\n" not in detail
-    assert "MARK" not in caplog.text
+    assert "mark" not in caplog.text.lower()
     detail = problem(client.post("/v1/edits", content=body, headers={"content-type": "text/MARK"}), 415)
     assert "MARK" not in detail
 

@@ -83,7 +83,7 @@ class Images(BaseModel):
 
 @api.post("/v1/images/generations", response_model=Images)
 async def generations(request: Request, service: Served, body: ImagesBody) -> Response:
-    """`POST /v1/generate` in the shape of OpenAI's API: the prompt is the name of a class, as these models know no words."""
+    """As /v1/generate, in the shape of OpenAI's API: the prompt is the name of a class, as these models know no words."""
     label = _class(_model(service, body), body)
     job = service.open(schemas.Body(model=body.model, n=body.n or 1, label=label), client_of(request))
     return await _answer(job, body, request)
@@ -91,7 +91,7 @@ async def generations(request: Request, service: Served, body: ImagesBody) -> Re
 
 @api.post("/v1/images/edits", response_model=Images, openapi_extra=body_of(ImagesEditBody, form_only=True))
 async def edits(request: Request, service: Served) -> Response:
-    """`POST /v1/edits` in the shape of OpenAI's API, by a form. Without a mask and transparent parts, all is changed a bit."""
+    """As /v1/edits, in the shape of OpenAI's API, by a form. Without a mask and transparent parts, all is changed a bit."""
     body = await read(ImagesEditBody, request)
     label = _class(_model(service, body), body)
     edit = schemas.Edit(model=body.model, n=body.n or 1, label=label, image=body.image, mask=body.mask)
