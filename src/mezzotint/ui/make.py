@@ -2,6 +2,7 @@
 
 import shlex
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,13 @@ from PIL import Image
 
 from mezzotint.diffusion.table import SAMPLERS
 from mezzotint.disk.names import bundled
+from mezzotint.model.edits import Edits
 from mezzotint.model.model import Model, Preview, Samples
+from mezzotint.model.request import Request
 from mezzotint.model.strips import spread_steps
 from mezzotint.serve.http.results import encode
+from mezzotint.serve.http.service import check_scans
+from mezzotint.serve.http.settings import Limits
 
 ANY, ALL = "any", "all, in turn"
 WIDE = 720  # pixels that a sheet of small pictures is enlarged to
@@ -22,12 +27,14 @@ SHARE = 0.25  # of the time, at most, goes into drawing what emerges
 
 @dataclass(frozen=True)
 class Wish:
-    """What somebody asks for; `settings` are sampler, steps and guidance."""
+    """What somebody asks for; `settings` are sampler, steps and guidance. picture: name and bytes of what it begins from."""
 
     n: int
     label: str | None
     seed: int
     settings: dict[str, Any]
+    picture: tuple[str, bytes] | None = None
+    strength: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,8 @@ class LastPictures:
     samples: Samples
     seconds: float
     moments: list[Preview]
+    picture: str = ""  # the name of the file that they began from
+    note: str = ""  # on that file
 
 
 def controls(model: Model) -> Wish:
@@ -77,7 +86,40 @@ def controls(model: Model) -> Wish:
         help="picture i is made from seed + i; the same seed, the same picture",
     )
     label = {ANY: None, ALL: "all"}.get(label, label) if label else None
-    return Wish(n, label, seed, {"sampler": sampler, "steps": steps, "guidance": guidance})
+    wish = Wish(n, label, seed, {"sampler": sampler, "steps": steps, "guidance": guidance})
+    return _with_picture(wish, key) if model.facts.kind == "pictures" else wish
+
+
+def _with_picture(wish: Wish, key: Callable[[str], str]) -> Wish:
+    """The same from a picture that is uploaded, if one is."""
+    megabytes = Limits().max_edit_body // 2**20
+    file = st.file_uploader(
+        "Begin from a picture",
+        ["png", "jpg", "jpeg", "webp"],
+        max_upload_size=megabytes,
+        key=key("picture"),
+        help="what is transparent in it is made anew, or without that all of it by a share",
+    )
+    if file is None:
+        return wish
+    strength = st.slider(
+        "Strength",
+        0.0,
+        1.0,
+        0.6,
+        key=key("strength"),
+        help="share of change: 0 leaves it as it is, 1 keeps nothing of it",
+    )
+    return replace(wish, picture=(file.name, file.getvalue()), strength=strength)
+
+
+def _request(model: Model, wish: Wish) -> Request:
+    words = {"n": wish.n, "label": wish.label, "seed": wish.seed, **wish.settings}
+    if wish.picture is None:
+        return model.request(**words)
+    check_scans(wish.picture[1], "the picture")
+    edits = Edits(model, Limits().max_edit_pixels)
+    return edits.edit(wish.picture[1], strength=wish.strength, **words)
 
 
 def made(path: Path) -> LastPictures | None:
@@ -111,14 +153,16 @@ def pictures(model: Model, path: Path, order: Wish | None) -> None:
         icon=":material/download:",
         help="its settings are inside: mezzotint info reads them",
     )
+    if last.note:
+        st.caption(f"{last.note[0].upper()}{last.note[1:]}.")
     st.caption("The same on the command line:")
-    st.code(command(path, used), language="bash", wrap_lines=True)
+    st.code(command(path, used, last.picture), language="bash", wrap_lines=True)
 
 
 def _make(model: Model, path: Path, order: Wish) -> LastPictures:
     """Makes pictures, drawing them as they emerge."""
     bar, place = st.progress(0.0, "starting"), st.empty()
-    request = model.request(order.n, label=order.label, seed=order.seed, **order.settings)
+    request = _request(model, order)
     rows = max(4, model.medium.least)  # that the strip shows
     kept, shown = [], spread_steps(request.steps)
     began = drawn = time.perf_counter()
@@ -137,7 +181,8 @@ def _make(model: Model, path: Path, order: Wish) -> LastPictures:
     samples = model.finish(request, preview.belief)
     bar.empty()
     place.empty()
-    return LastPictures(path, samples, time.perf_counter() - began, kept)
+    name = order.picture[0] if order.picture else ""
+    return LastPictures(path, samples, time.perf_counter() - began, kept, name, request.note)
 
 
 def screen(samples: Samples) -> Image.Image:
@@ -147,12 +192,15 @@ def screen(samples: Samples) -> Image.Image:
     return samples.medium.sheet(samples.values, samples.labels, columns, scale)
 
 
-def command(path: Path, used: dict[str, Any]) -> str:
-    """What to type for the same pictures."""
+def command(path: Path, used: dict[str, Any], picture: str = "") -> str:
+    """What to type for the same pictures. picture: the file that they begin from."""
     run = path.parent.name if path.parent.parent == Path("runs") else str(path)
     if path == bundled().get(path.stem) and not Path("runs", path.stem).is_dir():
         run = path.stem
-    words = ["mezzotint", "sample", run, "-n", used["n"]]
+    words = ["mezzotint", "sample", run]
+    if picture:
+        words = ["mezzotint", "edit", run, picture, "--strength", f"{used['strength']:g}"]
+    words += ["-n", used["n"]]
     words += ["--sampler", used["sampler"], "--steps", used["steps"], "--seed", used["seed"]]
     if used["label"] is not None:
         words += ["--class", used["label"]]
