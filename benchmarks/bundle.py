@@ -1,6 +1,6 @@
 """Puts the model of a finished run into the package, without the paths of the machine that trained it.
 
-    python benchmarks/bundle.py RUN_DIRECTORY NAME
+    python benchmarks/bundle.py RUN_DIRECTORY NAME [KEY=VALUE]...     (keys of the group sample)
 
 The commands and figures of each bundled model stand in its card, src/mezzotint/models/NAME.md.
 """
@@ -9,14 +9,20 @@ import sys
 from pathlib import Path
 
 from mezzotint import build
+from mezzotint.config import change
 from mezzotint.disk.model_file import Header, load_weights, read_header, save_model
 from mezzotint.disk.names import BUNDLED
 
 
-def main(run: Path, name: str) -> None:
+def main(run: Path, name: str, *changes: str) -> None:
     header = read_header(run / "model.safetensors")
     data = header.config.data.model_copy(update={"path": None})
     config = header.config.model_copy(update={"data": data})
+    if teacher := config.teacher:
+        config = config.model_copy(
+            update={"teacher": teacher.model_copy(update={"file": Path(teacher.file.name)})}
+        )
+    config = change(config.model_dump(mode="json"), [f"sample.{text}" for text in changes])
     net = build.network(config, header.facts)
     load_weights(net, run / "model.safetensors")
     path = BUNDLED / f"{name}.safetensors"
@@ -26,4 +32,4 @@ def main(run: Path, name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -83,7 +83,7 @@ def test_morph_runs_from_seed_to_seed(mezzotint: Call, table: Path) -> None:
         assert film.n_frames == 5  # the way itself
     assert mezzotint("morph", "digits", "3:7", "-n", 4, "--format", "folder", "-o", "way").code == 0
     shares = [settings(mezzotint, str(path))["share"] for path in sorted(Path("way").iterdir())]
-    assert shares == [0, 1 / 3, 2 / 3, 1]
+    assert shares == pytest.approx([0, 1 / 3, 2 / 3, 1])
 
 
 def test_inverted_noise_is_a_start(mezzotint: Call, table: Path) -> None:

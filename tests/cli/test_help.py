@@ -11,6 +11,7 @@ from helpers_workshop import Call
 
 COMMANDS = [
     "train",
+    "distil",
     "sample",
     "edit",
     "vary",

@@ -76,7 +76,7 @@ def test_commands_of_a_page(page: str, count: int, tmp_path: Path, port: int) ->
 
 
 def test_commands_of_the_manual(tmp_path: Path, port: int) -> None:
-    lines = commands(EXAMPLES.replace("&amp;", "&"))
+    lines = commands(EXAMPLES.format(curl="curl -s", address="localhost:8000"))
     assert len(lines) == 5
     Image.new("L", (8, 8), 100).save(tmp_path / "picture.png")
     Image.new("L", (8, 8), 255).save(tmp_path / "mask.png")

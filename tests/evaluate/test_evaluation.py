@@ -132,8 +132,12 @@ def test_numbers_say_what_they_depend_on_and_unequal_ones_are_refused(
     one = judge_samples(SampleSet("one", images, labels), judge, real)
     assert (one.n, one.judge, one.data) == (len(images), str(judge), real.version)
     refuse_unequal([one, replace(one, source="two", seconds=3.0)])
-    for what, value in (("n", 10), ("judge", "classifier f00, 96 features, resize none"), ("data", "f00")):
-        with pytest.raises(ConfigError, match=f"one and two do not compare: {what} is"):
+    for what, words, value in (
+        ("n", "n", 10),
+        ("judge", "the network of the features", "classifier f00, 96 features, resize none"),
+        ("data", "the reference's hash", "f00"),
+    ):
+        with pytest.raises(ConfigError, match=f"one and two do not compare: {words} is"):
             refuse_unequal([one, replace(one, source="two", **{what: value})])
     other = judge_samples(SampleSet("two", images[:300], labels[:300]), judge, real)
     with pytest.raises(ConfigError, match="n is"):
@@ -160,6 +164,33 @@ def test_what_lacks_is_left_out(world: tuple[Reference, Extractor, Tensor, Tenso
     blind = replace(judge, labels=False, compute=lambda x: judge(x)._replace(logits=None))
     names = {number.name for number in judge_samples(SampleSet("m", images, labels), blind, real).numbers}
     assert {"frechet, infinite n", "recall"} <= names and "class agreement" not in names
+
+
+@pytest.mark.parametrize("m", [1, 2, 3])
+def test_of_few_real_pictures_only_what_can_be_said_is(
+    m: int, world: tuple[Reference, Extractor, Tensor, Tensor]
+) -> None:
+    real, judge, images, labels = world
+    assert real.labels is not None
+    few = replace(real, images=real.images[:m], labels=real.labels[:m], unseen=real.images[:m])
+    one = judge_samples(SampleSet("m", images[:120], labels[:120]), judge, few)
+    names = {number.name for number in one.numbers}
+    assert {"inception score", "class agreement"} <= names
+    assert ("frechet distance" in names) == (m > 1)
+    assert not {"frechet, infinite n", "kernel distance", "precision", "copies"} & names
+    assert all(np.isfinite(number.value) for number in one.numbers) and one.copying is None
+    assert "m</" in page([one])
+
+
+def test_a_test_split_of_two_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the files to the numbers, with the judge that is learned of what there is."""
+    monkeypatch.setattr(classifier, "budget", lambda count: 256)
+    path = TestReference().folder(tmp_path / "a", {"train/x": 3, "train/y": 3, "test/x": 1, "test/y": 1})
+    random = np.random.default_rng(1)
+    np.savez(tmp_path / "a.npz", images=random.integers(0, 256, (20, 8, 8, 1), np.uint8))
+    (one,) = evaluate([str(tmp_path / "a.npz")], n=20, data=str(path), device="cpu")
+    assert one.reference == "test split of folder, 2 pictures"
+    assert {number.name for number in one.numbers} == {"frechet distance"}
 
 
 def test_page_has_numbers_pictures_and_the_verdict(
@@ -191,8 +222,18 @@ class TestReference:
         path = self.folder(tmp_path / "a", {"train": 60, "test": 25, "val": 30})
         found = open_reference(self.data(path=str(path), size=8))
         assert found.words == "test split of folder, 25 pictures"
-        assert len(found.images) == len(found.unseen) == 25 and len(found.learn) == 60
+        assert len(found.images) == len(found.unseen) == 25 and len(found.learn) == 30
         assert len(found.train) == 57  # 5 % are held out of training
+
+    def test_a_test_split_is_labelled_by_the_names_of_training(self, tmp_path: Path) -> None:
+        """Whichever it lacks or adds: by its own numbers, real pictures would be of the wrong classes."""
+        lacks = {"train/a": 4, "train/b": 4, "train/c": 4, "test/b": 2, "test/c": 3}
+        found = open_reference(self.data(path=str(self.folder(tmp_path / "lacks", lacks)), size=8))
+        assert found.classes == ("a", "b", "c") and found.labels.tolist() == [1, 1, 2, 2, 2]
+        adds = {"train/a": 4, "train/b": 4, "test/a": 2, "test/aa": 3, "test/b": 1}
+        found = open_reference(self.data(path=str(self.folder(tmp_path / "adds", adds)), size=8))
+        assert found.classes == ("a", "b") and found.labels.tolist() == [0, 0, 1]
+        assert "without 3 of classes that were not trained on (aa)" in found.words
 
     def test_then_a_validation_split(self, tmp_path: Path) -> None:
         path = self.folder(tmp_path / "a", {"train": 60, "val": 30})
@@ -203,7 +244,9 @@ class TestReference:
         found = open_reference(self.data(path=str(path), size=8, holdout=0.5))
         assert "held out of training, 600 pictures" in found.words
         together = torch.cat([found.images, found.train]).flatten(1)
-        assert len(together.unique(dim=0)) == 1200 and torch.equal(found.learn, found.train)
+        assert len(together.unique(dim=0)) == 1200
+        learn, train = (part.flatten(1).unique(dim=0) for part in (found.learn, found.train))
+        assert torch.equal(learn, train), "the same pictures, in an order of their own"
 
     def test_and_else_all_which_is_said(self) -> None:
         found = open_reference(configuration.parse({"data": {"name": "digits"}}).data)
@@ -239,6 +282,13 @@ class TestRead:
         assert read_samples(str(tmp_path / "a.npz"), classes=("a",)).labels is None  # of other classes
         np.savez(tmp_path / "b.npz", images)
         assert torch.equal(read_samples(str(tmp_path / "b.npz")).values, found.values)
+
+    def test_npz_of_other_numbers_is_joined_by_name(self, tmp_path: Path) -> None:
+        images = np.zeros((4, 8, 8, 1), np.uint8)
+        np.savez(tmp_path / "a.npz", images=images, labels=[0, 1, 2, 1], classes=["cat", "ant", "bee"])
+        found = read_samples(str(tmp_path / "a.npz"), classes=("ant", "bee", "cat"))
+        assert found.labels is not None and found.labels.tolist() == [2, 0, 1, 0]
+        assert read_samples(str(tmp_path / "a.npz"), classes=("ant", "bee", "cow")).labels is None
 
     def test_folders_of_classes(self, tmp_path: Path) -> None:
         TestReference().folder(tmp_path / "a", {"two": 2, "one": 3})

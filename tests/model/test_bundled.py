@@ -14,7 +14,7 @@ from mezzotint.evaluate.metrics.energy import energy_distance
 from mezzotint.evaluate.metrics.neighbours import nearest
 from mezzotint.model.model import load
 
-NAMES = ["digits", "mnist", "moons"]
+NAMES = ["digits", "mnist", "mnist_fast", "moons"]
 
 
 def test_these_are_there() -> None:
@@ -31,7 +31,7 @@ def test_each_is_small_has_a_card_and_no_place_of_a_machine(name: str) -> None:
         "data",
         "licence" if name == "moons" else "CC BY",
         "training",
-        f"mezzotint train {name}",
+        "mezzotint distil mnist" if name == "mnist_fast" else f"mezzotint train {name}",
     ):
         assert word in card
     model = load(path)
@@ -61,9 +61,10 @@ def test_moons_are_moons() -> None:
     assert energy_distance(samples.values, fresh[0]) < 4 * floor
 
 
-def test_the_mnist_model_makes_strokes_on_black() -> None:
-    """Smoke: its quality is measured by benchmarks/digits.py."""
-    samples = load("mnist").sample(20, label="all")
+@pytest.mark.parametrize(("name", "steps"), [("mnist", None), *(("mnist_fast", n) for n in (1, 2, 4, 8))])
+def test_the_mnist_models_make_strokes_on_black(name: str, steps: int | None) -> None:
+    """Smoke: their quality is measured by benchmarks/digits.py and `mezzotint evaluate`."""
+    samples = load(name).sample(20, label="all", steps=steps)
     assert samples.values.shape == (20, 1, 28, 28)
     assert 0.05 < float((samples.values > 127).double().mean()) < 0.25
     assert float((samples.values[..., :2] > 60).double().mean()) < 0.01  # the border is empty

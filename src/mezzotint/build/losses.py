@@ -1,30 +1,64 @@
-"""The denoiser and the training loss that a configuration describes."""
+"""The denoiser and the objective that a configuration describes."""
 
 from collections.abc import Callable
-from typing import assert_never
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, assert_never
 
 import torch
 from torch import Tensor, nn
 
-from mezzotint.build.processes import make_process, make_schedule
-from mezzotint.config import Config
+from mezzotint.build.processes import make_process, make_schedule, spacing
+from mezzotint.config import Config, Diffusion, Discrete, Own
 from mezzotint.diffusion import loss, parameterization, schedule
-from mezzotint.diffusion.denoiser import Denoiser, sigma_condition, time_condition
+from mezzotint.diffusion.denoiser import Denoise, Denoiser, sigma_condition, time_condition
+from mezzotint.diffusion.flowmap import FlowMap, flow_span, flow_time
+from mezzotint.diffusion.schedule import grid
+from mezzotint.diffusion.table import SAMPLERS
+from mezzotint.errors import ConfigError
+from mezzotint.train.consistency import ConsistencyLoss
+from mezzotint.train.flow_map import WalkLoss
+from mezzotint.train.meanflow import MeanFlowLoss
+from mezzotint.train.objectives import Objective
+from mezzotint.train.progressive import ProgressiveLoss
+
+Told = Literal["timestep", "time", "sigma"]
 
 
 def denoiser(
     config: Config, net: nn.Module, *, dtype: torch.dtype = torch.float32, compile: bool = False
 ) -> Denoiser:
     """A network bound to its process and parameterization, told the level as it was in training."""
+    known = (net, make_process(config), _parameterization(config))
+    match config.objective:
+        case "map":
+            return FlowMap(*known, _condition(config), dtype=dtype, compile=compile)
+        case "meanflow":
+            return FlowMap(*known, flow_time, flow_span, dtype=dtype, compile=compile)
+        case "denoise" | "progressive" | "consistency":
+            return Denoiser(*known, _condition(config), dtype=dtype, compile=compile)
+        case _:
+            assert_never(config.objective)
+
+
+def _condition(config: Config) -> Callable[[Tensor], Tensor]:
     levels = make_schedule(config)
-    c_noise = time_condition
-    if isinstance(levels, schedule.Table):
-        c_noise = levels.index
-    elif config.diffusion.parameterization == "edm":
-        c_noise = sigma_condition
-    return Denoiser(
-        net, make_process(config), _parameterization(config), c_noise, dtype=dtype, compile=compile
-    )
+    match usual_told(config.diffusion) if not isinstance(config.network, Own) else config.network.told:
+        case "timestep" if isinstance(levels, schedule.Table):
+            return levels.index
+        case "timestep":
+            raise ConfigError("network.told timestep needs a discrete diffusion.schedule; take time or sigma")
+        case "time":
+            return time_condition
+        case "sigma":
+            return sigma_condition
+
+
+def usual_told(diffusion: Diffusion) -> Told:
+    """What networks of a configuration are told of the level (decisions/0003)."""
+    if isinstance(diffusion.schedule, Discrete):
+        return "timestep"
+    return "sigma" if diffusion.parameterization == "edm" else "time"
 
 
 def _parameterization(config: Config) -> parameterization.Parameterization:
@@ -38,15 +72,67 @@ def _parameterization(config: Config) -> parameterization.Parameterization:
         case "velocity":
             return parameterization.velocity
         case "edm":
-            return lambda alpha, sigma: parameterization.edm(alpha, sigma, config.diffusion.sigma_data)
+            return partial(parameterization.edm, sigma_data=config.diffusion.sigma_data)
         case _:
             assert_never(config.diffusion.parameterization)
 
 
-def objective(config: Config, bound: Denoiser) -> loss.DenoisingLoss:
-    """The training loss of a denoiser."""
-    levels = make_schedule(config)
-    return loss.DenoisingLoss(bound, levels, _weight(config, levels), _distance(config))
+@dataclass(frozen=True)
+class Lesson:
+    """What a student learns from beside data. teacher: its belief, guided and clipped as it samples. held: an average that
+    never moves by itself, for the student of the stage before."""
+
+    teacher: Denoise
+    held: nn.Module
+
+
+def objective(config: Config, bound: Denoiser, lesson: Lesson | None = None) -> Objective:
+    """What training minimises, of a denoiser. lesson: where the configuration has a teacher."""
+    match config.objective:
+        case "denoise":
+            levels = make_schedule(config)
+            return loss.DenoisingLoss(bound, levels, _weight(config, levels), _distance(config))
+        case "meanflow":
+            assert isinstance(bound, FlowMap)
+            return MeanFlowLoss(bound)
+        case "consistency":
+            return ConsistencyLoss(bound, lesson.teacher if lesson else None)
+        case "map":
+            assert isinstance(bound, FlowMap) and lesson and config.teacher
+            walked = config.teacher.sample
+            if walked.eta or walked.churn or SAMPLERS[walked.sampler].stochastic:
+                raise ConfigError(
+                    f"the teacher walks without fresh noise, and {walked.sampler} as it stands adds some; say "
+                    "teacher.sample.sampler=dpmpp_2m teacher.sample.eta=0 teacher.sample.churn=0"
+                )
+            stops = nested_grid(config, walked.steps)
+            return WalkLoss(bound, lesson.teacher, SAMPLERS[walked.sampler].solver, stops)
+        case "progressive":
+            assert lesson and config.teacher
+            last, steps, grids = (
+                denoiser(config, lesson.held, dtype=bound.dtype),
+                config.teacher.sample.steps,
+                [],
+            )
+            while steps > config.teacher.calls:
+                grids.append(nested_grid(config, steps))
+                steps //= 2
+            return ProgressiveLoss(bound, lesson.teacher, last, lesson.held, grids)
+        case _:
+            assert_never(config.objective)
+
+
+def nested_grid(config: Config, steps: int) -> Tensor:
+    """The levels (steps + 1,) of a grid whose every second stop is the grid of half the steps. Raises ConfigError where the
+    spacing has none such, or where steps is no power of two."""
+    chosen = config.sample.spacing or spacing(config)
+    if chosen not in ("time", "trailing"):
+        raise ConfigError(
+            f"the stops of spacing {chosen} do not nest: distil with sample.spacing time or trailing"
+        )
+    if steps & (steps - 1):
+        raise ConfigError(f"teacher.sample.steps must be a power of two, not {steps}")
+    return grid(chosen, steps, make_schedule(config))
 
 
 def _weight(config: Config, levels: schedule.Schedule) -> loss.Weight | None:

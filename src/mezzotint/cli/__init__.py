@@ -10,10 +10,12 @@ from typing import Any
 import typer
 
 from mezzotint import __version__
+from mezzotint.cli.distil import distil
 from mezzotint.cli.doctor import doctor
 from mezzotint.cli.edit import colour, edit, enlarge, invert, morph, vary
 from mezzotint.cli.evaluate import evaluate
 from mezzotint.cli.inspect import info, listing
+from mezzotint.cli.not_there import not_there
 from mezzotint.cli.output import give_up, keep_numbers, say
 from mezzotint.cli.report import report
 from mezzotint.cli.sample import sample
@@ -38,6 +40,7 @@ Start here:  mezzotint train digits
 With --verbose any command shows where an error came from.""",
 )
 app.command("train")(train)
+app.command("distil")(distil)
 app.command("sample")(sample)
 app.command("edit")(edit)
 app.command("vary")(vary)
@@ -94,7 +97,8 @@ def explain(error: Exception) -> tuple[int, str]:
     if hasattr(error, "format_message"):  # typer's own, of which it shows us no common class
         context = getattr(error, "ctx", None)
         where = f"; see {context.command_path} --help" if context else ""
-        return 2, " ".join(error.format_message().split()).rstrip(".") + where
+        said = not_there(error) or " ".join(error.format_message().split()).rstrip(".")
+        return 2, said + where
     if isinstance(error, ConfigError):  # answered before torch is imported
         return 2, line
     from mezzotint.data import DataError, MissingExtra

@@ -91,7 +91,7 @@ def enlarge(
     *,
     how: Making,
 ) -> int:
-    """Makes a picture larger, in the size of the model. Its blocks keep the means of the small picture.
+    """Makes a picture larger. Its blocks keep the means of the small picture.
 
     \b
     Example:
@@ -114,7 +114,7 @@ def colour(
     *,
     how: Making,
 ) -> int:
-    """Colours a grey picture, with a model of RGB pictures. Its brightness stays.
+    """Colours a grey picture. It takes a model of RGB pictures; the brightness stays.
 
     \b
     Example:
@@ -136,7 +136,7 @@ def morph(
     *,
     how: Making,
 ) -> int:
-    """Makes the pictures on the way from that of one seed to that of another. With --class A,B also from class to class.
+    """Makes the pictures between those of two seeds. With --class A,B also from class to class.
 
     \b
     Examples:
@@ -154,7 +154,10 @@ def morph(
 @lasting()
 @making(
     n=1,
-    without=("n", "sampler", "guidance", "eta", "churn", "seed", "format", "trajectory", "batch"),
+    without=(
+        *("n", "sampler", "guidance", "interval", "rescale", "clip", "eta", "churn"),
+        *("seed", "format", "trajectory", "batch"),
+    ),
     label=options.EditClass,
 )
 def invert(
@@ -166,7 +169,7 @@ def invert(
     *,
     how: Making,
 ) -> int:
-    """Finds the noise that a picture is made from, and writes it as npz, for `mezzotint sample RUN --noise FILE`.
+    """Finds the noise that a picture is made from. It is an npz file for `mezzotint sample RUN --noise FILE`.
 
     \b
     Example:

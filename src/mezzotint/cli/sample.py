@@ -21,13 +21,14 @@ def sample(
     *,
     how: Making,
 ) -> int:
-    """Makes pictures. The PNG carries its settings; `mezzotint info` reads them back.
+    """Makes pictures. The PNG carries its settings; `mezzotint info` shows them, and what to type for it again.
 
     \b
     Examples:
       mezzotint sample digits -n 100 --class all --guidance 2
       mezzotint sample runs/mnist --class 7 --sampler ddim --steps 50 -o sevens.png
       mezzotint sample latest -n 1000 -o many.npz
+      mezzotint sample small.safetensors --network small:Small
     """
     model = how.load(run, precision=None if noise is None else "fp32")  # as it was found
     label = how.classes(model)

@@ -1,16 +1,20 @@
 """The configuration of a run. Imports no torch, so that --help and a wrong key answer at once."""
 
-from mezzotint.config.data import Data
+from mezzotint.config.data import UNNAMED, Data
 from mezzotint.config.diffusion import Diffusion, Discrete, Karras, LinearTime, Lognormal
-from mezzotint.config.loading import difference, dump, load, parse, recipes
-from mezzotint.config.network import MLP, UNet, UNetSimple
+from mezzotint.config.distil import HOPS, ObjectiveName, Teacher
+from mezzotint.config.loading import change, difference, dump, load, parse, recipes
+from mezzotint.config.network import MLP, Own, UNet, UNetSimple
 from mezzotint.config.sample import Sample, SamplerName, SpacingName
 from mezzotint.config.train import BUDGETS, Train
-from mezzotint.config.tree import Config
+from mezzotint.config.tree import BAKED_IN, Config
 
 __all__ = [
+    "BAKED_IN",
     "BUDGETS",
+    "HOPS",
     "MLP",
+    "UNNAMED",
     "Config",
     "Data",
     "Diffusion",
@@ -18,12 +22,16 @@ __all__ = [
     "Karras",
     "LinearTime",
     "Lognormal",
+    "ObjectiveName",
+    "Own",
     "Sample",
     "SamplerName",
     "SpacingName",
+    "Teacher",
     "Train",
     "UNet",
     "UNetSimple",
+    "change",
     "difference",
     "dump",
     "load",

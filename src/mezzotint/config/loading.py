@@ -32,7 +32,11 @@ def load(source: str, overrides: list[str] | tuple[str, ...] = (), **changes: An
     changes: values by dotted key with __ for the dot (train__steps=10); None is passed over. A budget among the
     overrides or changes takes the place of the recipe's. Raises ConfigError in one line, with the remedy.
     """
-    tree = _read(source)
+    return change(_read(source), overrides, **changes)
+
+
+def change(tree: dict[str, Any], overrides: list[str] | tuple[str, ...] = (), **changes: Any) -> Config:
+    """The configuration of plain data with overrides and changes, as in `load`."""
     pairs = [(key.replace("__", "."), value) for key, value in changes.items() if value is not None]
     for text in overrides:
         key, equals, value = text.partition("=")

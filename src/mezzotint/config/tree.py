@@ -3,12 +3,17 @@
 Imports no torch, so that --help and a wrong key answer at once.
 """
 
+from pydantic import model_validator
+
 from mezzotint.config.base import Tree
 from mezzotint.config.data import Data
 from mezzotint.config.diffusion import Diffusion
+from mezzotint.config.distil import ObjectiveName, Teacher
 from mezzotint.config.network import Network, UNet
 from mezzotint.config.sample import Sample
 from mezzotint.config.train import Train
+
+BAKED_IN = "the guidance of its teacher is baked into this student, and cannot be changed any more; leave guidance out"
 
 
 class Config(Tree):
@@ -17,3 +22,27 @@ class Config(Tree):
     diffusion: Diffusion = Diffusion()
     train: Train = Train()
     sample: Sample = Sample()
+    objective: ObjectiveName = "denoise"  # what is learned; map and progressive are of `mezzotint distil`
+    teacher: Teacher | None = None  # of a student
+
+    @model_validator(mode="after")
+    def _check_student(self) -> "Config":
+        if self.objective in ("map", "progressive") and self.teacher is None:
+            raise ValueError(f"objective {self.objective} needs a teacher: mezzotint distil RUN")
+        if self.teacher is not None and self.objective in ("denoise", "meanflow"):
+            raise ValueError(f"objective {self.objective} has no teacher; leave teacher out")
+        if self.teacher is not None and self.sample.guidance != 1:
+            raise ValueError(BAKED_IN)
+        if self.objective != "denoise" and self.train.precision == "bf16":
+            raise ValueError(f"objective {self.objective} is learned in float32: leave train.precision out")
+        diffusion = self.diffusion
+        if self.objective == "meanflow" and (diffusion.process, diffusion.parameterization) != (
+            "flow",
+            "velocity",
+        ):
+            raise ValueError("meanflow needs diffusion.process=flow and diffusion.parameterization=velocity")
+        if self.objective == "consistency" and diffusion.parameterization in ("eps", "x0"):
+            raise ValueError(
+                "consistency needs diffusion.parameterization v, velocity or edm, which are exact at clean"
+            )
+        return self

@@ -13,6 +13,12 @@ from mezzotint.diffusion.process import Process, per_row
 Denoise = Callable[[Tensor, Tensor, Cond], Tensor]  # (x (B, *D), logsnr (B,), cond) -> x0 (B, *D)
 
 
+def takes_to(denoise: object) -> bool:
+    """Whether a denoiser is a flow map, which is called with one thing more: `to`, (B,) float64, the level until which its
+    answer will be held."""
+    return getattr(denoise, "takes_to", False)
+
+
 def time_condition(logsnr: Tensor) -> Tensor:
     """c_noise = 1000 t, the time sigma / (alpha + sigma) of the flow, in the range the sinusoidal embedding is made for."""
     return 1000 / (1 + (logsnr / 2).exp())

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mezzotint.cond import NO_COND, Cond
 from mezzotint.diffusion.corrections import Correction
-from mezzotint.diffusion.denoiser import Denoise
+from mezzotint.diffusion.denoiser import Denoise, takes_to
 from mezzotint.diffusion.guidance import Guidance, Guided
 from mezzotint.diffusion.sampler import AfterStep, Steps
 from mezzotint.diffusion.solvers import Ask
@@ -52,7 +52,8 @@ class Walk:
 def answer(denoise: Denoise | Guided, walks: Sequence[Walk]) -> list[Tensor]:
     """THE ENGINE: what each walk asks, answered by one call for all and corrected for each: x0, shaped like its ask.x.
 
-    All walks ask something, about pictures of one shape. A plain denoiser will do where none of them is guided.
+    All walks ask something, about pictures of one shape. A plain denoiser will do where none of them is guided. A flow map
+    is told how far each answer will be held; other denoisers are not.
     """
     asks = [walk.ask for walk in walks if walk.ask is not None]
     sizes = [len(ask.x) for ask in asks]
@@ -60,7 +61,12 @@ def answer(denoise: Denoise | Guided, walks: Sequence[Walk]) -> list[Tensor]:
     level = torch.cat([ask.level.expand(size) for ask, size in zip(asks, sizes)])
     cond = Cond.cat(walk.cond for walk in walks)
     guidance = Guidance.cat((walk.guidance, size) for walk, size in zip(walks, sizes))
-    x0 = denoise(x, level, cond) if guidance is None else denoise(x, level, cond, guidance)  # type: ignore[call-arg]
+    steered = () if guidance is None else (guidance,)
+    held: dict[str, Tensor] = {}
+    if takes_to(denoise):
+        ends = (ask.level if ask.to is None else ask.to for ask in asks)
+        held = {"to": torch.cat([to.expand(size) for to, size in zip(ends, sizes)])}
+    x0 = denoise(x, level, cond, *steered, **held)
     return [_corrected(part, walk.corrections) for walk, part in zip(walks, x0.split(sizes))]
 
 

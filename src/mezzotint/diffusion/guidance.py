@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.cond import NO_COND, Cond
-from mezzotint.diffusion.denoiser import Denoise
+from mezzotint.diffusion.denoiser import Denoise, takes_to
 from mezzotint.diffusion.process import Process, per_row
 
 LogProb = Callable[[Tensor, Tensor, Cond], Tensor]  # (x (B, *D), logsnr (B,), cond) -> log p(y | x) (B,)
@@ -91,17 +91,24 @@ def cfg(denoise: Denoise, c_skip: Callable[[Tensor], Tensor] = torch.zeros_like)
     guidance.rescale asks for `rescaled`, which is not the same for all of them. Its paper and public code rescale what the
     network returns: that needs the network's c_skip, level (B,) -> (B,), as F is x0 - c_skip x up to a factor, which
     does not matter; 1 / alpha for eps. The default, 0, rescales the belief x0 itself.
+
+    Of a flow map (see `flowmap`), both branches are told how far their answers will be held.
     """
 
-    def guided(x: Tensor, logsnr: Tensor, cond: Cond, guidance: Guidance | None = None) -> Tensor:
+    def guided(
+        x: Tensor, logsnr: Tensor, cond: Cond, guidance: Guidance | None = None, /, to: Tensor | None = None
+    ) -> Tensor:
         scale = scale_at(guidance, logsnr)
         pays = (scale != 1).nonzero().flatten()
         if guidance is None or not len(pays):
-            return denoise(x, logsnr, cond)
+            return denoise(x, logsnr, cond, **({} if to is None else {"to": to}))
         there = pays.to(x.device, non_blocking=True)
         away = guidance.away.expand(len(x)).map(lambda column: column[there])
         x0, other = denoise(
-            torch.cat([x, x[there]]), torch.cat([logsnr, logsnr[pays]]), Cond.cat([cond, away])
+            torch.cat([x, x[there]]),
+            torch.cat([logsnr, logsnr[pays]]),
+            Cond.cat([cond, away]),
+            **({} if to is None else {"to": torch.cat([to, to[pays]])}),
         ).split([len(x), len(pays)])
         asked = x0[there]
         belief = other + per_row(scale[pays], x) * (asked - other)
@@ -110,6 +117,7 @@ def cfg(denoise: Denoise, c_skip: Callable[[Tensor], Tensor] = torch.zeros_like)
             belief = skipped + rescaled(belief - skipped, asked - skipped, guidance.rescale[pays])
         return x0.index_copy(0, there, belief)
 
+    guided.takes_to = takes_to(denoise)  # type: ignore[attr-defined]
     return guided
 
 

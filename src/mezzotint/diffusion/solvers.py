@@ -19,10 +19,15 @@ from mezzotint.diffusion.hop import Hop
 
 
 class Ask(NamedTuple):
-    """ "What is x0 here?" x: (B, *D); level: 0-d float64 logsnr. Answered with x0, shaped like x."""
+    """ "What is x0 here?" x: (B, *D); level: 0-d float64 logsnr. Answered with x0, shaped like x.
+
+    to: the level until which the solver will hold the answer, which a flow map is told (see `flowmap`); None where it is
+    not held but combined with others: then the belief of this level alone is wanted.
+    """
 
     x: Tensor
     level: Tensor
+    to: Tensor | None = None
 
 
 Interval = Generator[Ask, Tensor, tuple[Tensor, Tensor, Any]]
@@ -30,8 +35,8 @@ Solver = Callable[[Hop, Tensor, Tensor, Tensor, Any], Interval]
 
 
 def first_order(hop: Hop, x: Tensor, s: Tensor, t: Tensor, history: Any) -> Interval:
-    """DDIM (Song et al. 2021), Euler's method, DPM-Solver-1: one and the same step."""
-    x0 = yield Ask(x, s)
+    """DDIM (Song et al. 2021), Euler's method, DPM-Solver-1: one and the same step. Exact with a flow map."""
+    x0 = yield Ask(x, s, t)
     return hop(x, x0, s, t), x0, None
 
 
@@ -56,8 +61,8 @@ def heun_flow(hop: Hop, x: Tensor, s: Tensor, t: Tensor, history: Any) -> Interv
 
 def dpm2(hop: Hop, x: Tensor, s: Tensor, t: Tensor, history: Any) -> Interval:
     """DPM-Solver-2 (Lu et al. 2022, algorithm 4): the noise found in the middle of the step, used for all of it."""
-    x0 = yield Ask(x, s)
     m = (s + t) / 2
+    x0 = yield Ask(x, s, m)
     mid = hop(x, x0, s, m)
     there = yield Ask(mid, m)
     return hop(x, hop.x0(x, hop.eps(mid, there, m), s), s, t), x0, None
@@ -65,16 +70,16 @@ def dpm2(hop: Hop, x: Tensor, s: Tensor, t: Tensor, history: Any) -> Interval:
 
 def dpmpp_2s(hop: Hop, x: Tensor, s: Tensor, t: Tensor, history: Any) -> Interval:
     """DPM-Solver++(2S) (Lu et al. 2022, algorithm 1): the picture found in the middle of the step, used for all of it."""
-    x0 = yield Ask(x, s)
     m = (s + t) / 2
+    x0 = yield Ask(x, s, m)
     there = yield Ask(hop(x, x0, s, m), m)
     return hop(x, there, s, t), x0, None
 
 
 def dpmpp_sde(hop: Hop, x: Tensor, s: Tensor, t: Tensor, history: Any) -> Interval:
     """DPM-Solver++(2S) with ancestral noise inside both of its moves (k-diffusion's dpmpp_sde); two draws a step."""
-    x0 = yield Ask(x, s)
     m = (s + t) / 2
+    x0 = yield Ask(x, s, m)
     there = yield Ask(hop(x, x0, s, m, (-torch.expm1(s - m)).sqrt()), m)
     return hop(x, there, s, t, (-torch.expm1(s - t)).sqrt()), x0, None
 

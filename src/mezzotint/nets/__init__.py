@@ -1,7 +1,8 @@
 """Networks: plain tensors in, a tensor of x's shape out. Nothing here knows what diffusion is.
 
 Every network is called as `net(x, c_noise, label=None)`: `x (B, *D)`, `c_noise (B,)` the noise level in
-whatever coordinate the network is trained with, `label (B,)` int64 for class-conditional networks.
+whatever coordinate the network is trained with, `label (B,)` int64 for class-conditional networks; those of
+flow maps also take `span (B,)`, the length of the step that the answer is held for.
 """
 
 from mezzotint.nets.mlp import MLP

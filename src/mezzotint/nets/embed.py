@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mezzotint.nets.parts import zero_init
+
 
 def sinusoidal(t: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
     """Cosines and sines of t at geometrically spaced frequencies (Vaswani et al. 2017; Ho et al. 2020).
@@ -27,23 +29,33 @@ class Conditioning(nn.Module):
     """The vector that modulates every block: an MLP of the noise level, plus an embedding of the class.
 
     dim: length of the vector. classes: K, the number of classes; 0 makes it unconditional. The class table has
-    K + 1 rows: row K is the null label, "no class", which guidance needs (Ho & Salimans 2022).
+    K + 1 rows: row K is the null label, "no class", which guidance needs (Ho & Salimans 2022). span: whether it is also
+    told the length of a step, as a flow map is; what that adds starts at zero.
     """
 
-    def __init__(self, dim: int, classes: int = 0) -> None:
+    def __init__(self, dim: int, classes: int = 0, span: bool = False) -> None:
         super().__init__()
         self.dim, self.classes = dim, classes
         self.inner = nn.Linear(dim, dim)
         self.outer = nn.Linear(dim, dim)
         self.table = nn.Parameter(torch.randn(classes + 1, dim)) if classes else None
+        self.span = (
+            nn.Sequential(nn.Linear(dim, dim), nn.SiLU(), zero_init(nn.Linear(dim, dim))) if span else None
+        )
 
-    def forward(self, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
-        """(B,) noise levels and (B,) int64 labels of 0..K -> (B, dim). No label means K, for every row.
+    def forward(self, c_noise: Tensor, label: Tensor | None = None, span: Tensor | None = None) -> Tensor:
+        """(B,) noise levels, (B,) int64 labels of 0..K and (B,) lengths of steps -> (B, dim). No label means K, no length 0,
+        for every row.
 
-        Raises ValueError for a label where there are no classes. Labels out of 0..K make `one_hot` raise
+        Raises ValueError for a label where there are no classes, and for a length where none was foreseen. Labels out of 0..K make `one_hot` raise
         RuntimeError on a CPU and a device-side assertion on a GPU: checking them here would stall it.
         """
         emb = self.outer(F.silu(self.inner(sinusoidal(c_noise, self.dim).to(self.inner.weight.dtype))))
+        if self.span is not None:
+            length = torch.zeros_like(c_noise) if span is None else span
+            emb = emb + self.span(sinusoidal(length, self.dim).to(self.inner.weight.dtype))
+        elif span is not None:
+            raise ValueError("this network is no flow map: leave the span out, or build it with span=True")
         if self.table is None:
             if label is not None:
                 raise ValueError(

@@ -1,5 +1,7 @@
 """A residual multilayer perceptron for points."""
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -24,19 +26,24 @@ class Block(nn.Module):
 class MLP(nn.Module):
     """Points (B, dim) in, (B, dim) out: `depth` residual blocks of `width` units. The output starts at zero.
 
-    classes: number of classes K, 0 for none; see `Conditioning`.
+    classes: number of classes K, 0 for none; span: whether it is told a step's length; see `Conditioning`.
     """
 
-    def __init__(self, dim: int = 2, width: int = 128, depth: int = 4, classes: int = 0) -> None:
+    def __init__(
+        self, dim: int = 2, width: int = 128, depth: int = 4, classes: int = 0, span: bool = False
+    ) -> None:
         super().__init__()
-        self.conditioning = Conditioning(width, classes)
+        self.options: dict[str, Any] = {"width": width, "depth": depth}  # by a configuration's keys
+        self.conditioning = Conditioning(width, classes, span)
         self.enter = nn.Linear(dim, width)
         self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
         self.leave = zero_init(nn.Linear(width, dim))
 
-    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
-        """x (B, dim), c_noise (B,), label (B,) int64 in 0..K or None -> (B, dim)."""
-        emb = F.silu(self.conditioning(c_noise, label))
+    def forward(
+        self, x: Tensor, c_noise: Tensor, label: Tensor | None = None, span: Tensor | None = None
+    ) -> Tensor:
+        """x (B, dim), c_noise (B,), label (B,) int64 in 0..K or None, span (B,) or None -> (B, dim)."""
+        emb = F.silu(self.conditioning(c_noise, label, span))
         h = self.enter(x)
         for block in self.blocks:
             h = block(h, emb)

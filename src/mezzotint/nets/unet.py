@@ -4,6 +4,7 @@ Ho et al. 2020 (DDPM) gave its shape, Dhariwal & Nichol 2021 (ADM) its norm and 
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -146,7 +147,7 @@ class UNet(nn.Module):
     dropout: probability, before the last convolution of a block.
     patch: side of the squares of pixels that are folded into channels at the entrance and unfolded at the exit;
     2 makes a step almost four times as fast.
-    classes: number of classes K, 0 for none; see `Conditioning`.
+    classes: number of classes K, 0 for none; span: whether it is told a step's length; see `Conditioning`.
     recompute: activation checkpointing, see `Stage`.
     """
 
@@ -163,8 +164,19 @@ class UNet(nn.Module):
         patch: int = 1,
         classes: int = 0,
         recompute: bool = False,
+        span: bool = False,
     ) -> None:
         super().__init__()
+        self.options: dict[str, Any] = {
+            "width": width,
+            "multipliers": list(multipliers),
+            "blocks": blocks,
+            "attention": list(attention),
+            "linear_attention": linear_attention,
+            "head_channels": head_channels,
+            "dropout": dropout,
+            "patch": patch,
+        }
         factors = [patch * 2**i for i in range(len(multipliers))]
         if unknown := sorted(set(attention) - set(factors)):
             raise ValueError(f"attention at {unknown}, but the levels of this network have factors {factors}")
@@ -176,7 +188,7 @@ class UNet(nn.Module):
             return Stage(ResidualBlock(channels_in, channels_out, emb, dropout), attend, recompute)
 
         self.multiple = factors[-1]
-        self.conditioning = Conditioning(emb, classes)
+        self.conditioning = Conditioning(emb, classes, span)
 
         self.down = nn.ModuleList()
         skips: list[int] = []  # the channels of each
@@ -207,11 +219,13 @@ class UNet(nn.Module):
             self.up.append(Up(stages, leave))
             inside = wide
 
-    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
-        """x (B, channels, H, W), c_noise (B,), label (B,) int64 in 0..K or None -> (B, channels, H, W)."""
+    def forward(
+        self, x: Tensor, c_noise: Tensor, label: Tensor | None = None, span: Tensor | None = None
+    ) -> Tensor:
+        """x (B, channels, H, W), c_noise (B,), label (B,) int64 in 0..K or None, span (B,) or None -> (B, channels, H, W)."""
         height, width = x.shape[-2:]
         h, top, left = pad_to_multiple(x, self.multiple)
-        emb = F.silu(self.conditioning(c_noise, label))
+        emb = F.silu(self.conditioning(c_noise, label, span))
         skips: list[Tensor] = []
         for level in self.down:
             skips += level(h, emb)

@@ -1,7 +1,7 @@
 """The simple U-Net: convolutions and skips, no attention (Ronneberger et al. 2015), conditioned on the noise level."""
 
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -37,7 +37,7 @@ class UNetSimple(nn.Module):
     Level i has width * 2**i channels at 1 / 2**i of the size.
     levels: 2 to 5. norm: "group", or "batch" (which mixes the pictures of a batch while training).
     down: "pool" (2x2 maximum) or "stride" (a convolution of stride 2); the way up is a transposed convolution.
-    classes: number of classes K, 0 for none; see `Conditioning`.
+    classes: number of classes K, 0 for none; span: whether it is told a step's length; see `Conditioning`.
     """
 
     def __init__(
@@ -48,15 +48,17 @@ class UNetSimple(nn.Module):
         norm: Norm = "group",
         down: Down = "pool",
         classes: int = 0,
+        span: bool = False,
     ) -> None:
         super().__init__()
+        self.options: dict[str, Any] = {"width": width, "levels": levels, "norm": norm, "down": down}
         if not 2 <= levels <= 5:
             raise ValueError(f"levels must be 2 to 5, not {levels}")
         widths = [width * 2**i for i in range(levels)]
         pairs = list(pairwise(widths))  # (finer, coarser)
         emb = 4 * width
         self.multiple = 2 ** (levels - 1)
-        self.conditioning = Conditioning(emb, classes)
+        self.conditioning = Conditioning(emb, classes, span)
         self.enter = DoubleConv(channels, width, emb, norm)
         self.shrink = nn.ModuleList(
             nn.MaxPool2d(2) if down == "pool" else nn.Conv2d(fine, fine, 3, stride=2, padding=1)
@@ -69,11 +71,13 @@ class UNetSimple(nn.Module):
         self.decoder = nn.ModuleList(DoubleConv(2 * fine, fine, emb, norm) for fine, _ in reversed(pairs))
         self.leave = zero_init(nn.Conv2d(width, channels, 1))
 
-    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
-        """x (B, channels, H, W), c_noise (B,), label (B,) int64 in 0..K or None -> (B, channels, H, W)."""
+    def forward(
+        self, x: Tensor, c_noise: Tensor, label: Tensor | None = None, span: Tensor | None = None
+    ) -> Tensor:
+        """x (B, channels, H, W), c_noise (B,), label (B,) int64 in 0..K or None, span (B,) or None -> (B, channels, H, W)."""
         height, width = x.shape[-2:]
         h, top, left = pad_to_multiple(x, self.multiple)
-        emb = F.silu(self.conditioning(c_noise, label))
+        emb = F.silu(self.conditioning(c_noise, label, span))
         h = self.enter(h, emb)
         skips = []
         for shrink, block in zip(self.shrink, self.encoder):

@@ -17,17 +17,19 @@ from mezzotint.conditions.labels import nothing
 from mezzotint.config import Config
 from mezzotint.data.batches import check_ranks
 from mezzotint.data.open import Source
-from mezzotint.diffusion.loss import DenoisingLoss
 from mezzotint.disk.model_file import Header
 from mezzotint.errors import ConfigError
 from mezzotint.media.facts import Facts
 from mezzotint.model.device import find_device, find_precision, place
 from mezzotint.model.model import Model
 from mezzotint.run.budget import fixed_steps
+from mezzotint.run.teacher import belief, open_teacher, take_over
 from mezzotint.train.distributed import Ranks
-from mezzotint.train.ema import Decay, Ema
+from mezzotint.train.ema import Decay, Ema, Held
 from mezzotint.train.loop import Progress, State, held_out_loss, train
+from mezzotint.train.objectives import Objective
 from mezzotint.train.optim import learning_rate
+from mezzotint.train.progressive import ProgressiveLoss
 
 TRACKED = (0.05, 0.10)  # two lengths give all others afterwards (Karras et al. 2024, "EDM2")
 
@@ -39,7 +41,9 @@ def fresh_network(config: Config, facts: Facts, device: torch.device) -> nn.Modu
 
 
 def precision_of(config: Config, facts: Facts, device: torch.device) -> torch.dtype:
-    """The precision of the network in training."""
+    """The precision of the network in training; students, which learn from small differences, have float32."""
+    if config.objective != "denoise":
+        return torch.float32
     return find_precision(config.train.precision, device) if facts.medium.half else torch.float32
 
 
@@ -58,40 +62,52 @@ class Parts:
         self.source: Source = build.source(config, self.device)
         self.facts = self.source.facts
         self.dtype = precision_of(config, self.facts, self.device)
+        self.teacher = open_teacher(config, self.device)
         self.state, self.objective, self.ranks = self._state(ranks)
         # The network itself, without what compilation and several processes wrap around it: for diagnosis.
-        self.plain = self._objective(self.state.net)
+        self.plain = self._objective(self.state.net, self.state)
         averaged = build.denoiser(config, self.state.ema.net, dtype=self.dtype)
-        self.averaged = build.objective(config, averaged)
+        self.averaged = build.objective(config, averaged, self._lesson(self.state))
         header = Header(config, self.facts, 0, f"ema {self.state.ema.profile}")
         self.model = Model(header, averaged, self.device, folder.name)
         self.validation = self.source.held_out(config.train.batch_size)
 
-    def _state(self, ranks: Ranks) -> tuple[State, DenoisingLoss, Ranks]:
-        """A network with random weights and all that follows it."""
+    def _state(self, ranks: Ranks) -> tuple[State, Objective, Ranks]:
+        """A network with random weights, or those of its teacher, and all that follows it."""
         train = self.config.train
         net = fresh_network(self.config, self.facts, self.device)
+        self.copied = self.teacher is not None and take_over(net, self.teacher)
         if train.ema_decay is None:
             ema = Ema(net, train.ema)
             lengths = [max(TRACKED, key=lambda length: abs(length - train.ema))]
         else:
             ema, lengths = Ema(net, Decay(train.ema_decay)), list(TRACKED)
         optimizer = build.optimizer(self.config, net)
-        state = State(net, optimizer, ema, tracked_emas=tuple(Ema(net, length) for length in lengths))
+        followers = [Ema(net, length) for length in lengths]
+        if self.config.objective == "progressive":
+            followers.append(Ema(net, Held()))
+        state = State(net, optimizer, ema, tracked_emas=tuple(followers))
         ranks = replace(ranks)
-        return state, self._objective(ranks.wrap(net), compiles(self.config, self.device)), ranks
+        return state, self._objective(ranks.wrap(net), state, compiles(self.config, self.device)), ranks
 
-    def _objective(self, net: nn.Module, compile: bool = False) -> DenoisingLoss:
+    def _objective(self, net: nn.Module, state: State, compile: bool = False) -> Objective:
         bound = build.denoiser(self.config, net, dtype=self.dtype, compile=compile)
-        return build.objective(self.config, bound)
+        return build.objective(self.config, bound, self._lesson(state))
+
+    def _lesson(self, state: State) -> build.Lesson | None:
+        """What a student learns from; of the averages, the last is the student of the stage before, if it has stages."""
+        if self.teacher is None:
+            return None
+        return build.Lesson(belief(self.teacher, self.config), state.averages[-1].net)
 
     def describe(self) -> str:
         parameters = sum(p.numel() for p in self.state.net.parameters())
         classes = f", {len(self.facts.classes)} classes" if self.facts.classes else ""
+        student = f"; a student of {self.teacher.source}" if self.teacher else ""
         processes = f"; {self.ranks.count} processes" if self.ranks.count > 1 else ""
         return (
             f"{self.config.data.name}: {self.facts}{classes}, {self.source.count}; {self.config.network.kind} "
-            f"{parameters / 1e6:.2f}M parameters; {self.device.type} {str(self.dtype).removeprefix('torch.')}{processes}"
+            f"{parameters / 1e6:.2f}M parameters; {self.device.type} {str(self.dtype).removeprefix('torch.')}{processes}{student}"
         )
 
     @torch.no_grad()
@@ -114,7 +130,7 @@ class Parts:
             return
         one = Batch(few.x0[:1], few.cond.map(lambda column: column[:1]))
         try:
-            held_out_loss(self._objective(copy.deepcopy(self.state.net).train()), [one])
+            held_out_loss(self._objective(copy.deepcopy(self.state.net).train(), self.state), [one])
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
@@ -157,12 +173,14 @@ class Parts:
         self,
         until: int,
         slower: float = 1.0,
-        trial: tuple[State, DenoisingLoss, Ranks] | None = None,
+        trial: tuple[State, Objective, Ranks] | None = None,
     ) -> Iterator[Progress]:
         """Training from where the state stands. slower: a factor on the learning rate."""
         config = self.config.train
         state, objective, ranks = trial or (self.state, self.objective, self.ranks)
         rate: Callable[[float], float] = learning_rate(config.lr * slower, config.warmup, config.decay)
+        if isinstance(objective, ProgressiveLoss):
+            rate = objective.rate(rate)
         return train(
             objective,
             state,

@@ -41,7 +41,7 @@ class Invert:
             wanted, x0 = x, x
             gain = float(way.process(s)[0] / way.process(t)[0])
             for _ in range(self.rounds):
-                answer = yield Ask(x, s)
+                answer = yield Ask(x, s, t)
                 assert answer is not None
                 x0 = answer
                 x = x + gain * (wanted - hop(x, x0, s, t))

@@ -53,15 +53,26 @@ class Decay:
         return min(self.rate, (step - 1) / (step + 9))
 
 
+@dataclass(frozen=True)
+class Held:
+    """No average at all: weights that stay as they are until they are set, and are saved beside the averages."""
+
+    def __str__(self) -> str:
+        return "held"
+
+    def beta(self, step: int) -> float:
+        return 1.0
+
+
 class Ema:
     """A copy of a network whose weights follow it. `net` is in eval mode and needs no gradient: sample with it.
 
-    profile: the length of a power-function profile, 0 < length < 0.288, or a `Decay`.
+    profile: the length of a power-function profile, 0 < length < 0.288, a `Decay`, or `Held`.
     """
 
-    def __init__(self, net: nn.Module, profile: float | Decay) -> None:
+    def __init__(self, net: nn.Module, profile: float | Decay | Held) -> None:
         self.net = copy.deepcopy(net).eval().requires_grad_(False)
-        self.profile = profile if isinstance(profile, Decay) else Power(profile)
+        self.profile = profile if isinstance(profile, Decay | Held) else Power(profile)
         self._mine: list[Tensor] = list(self.net.parameters())
 
     @torch.no_grad()

@@ -1,8 +1,11 @@
-"""What training minimises, whatever it is: the protocol of the loop."""
+"""What training minimises, whatever it is: the protocol of the loop, and what objectives share."""
 
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, cast, runtime_checkable
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from mezzotint.cond import Cond
 
@@ -14,3 +17,34 @@ class Objective(Protocol):
         """x0, eps: (B, *D) on the device; u: (B,) float64 on the CPU, in (0, 1), where the noise level is drawn at;
         cond: B rows. Returns (B,) float32, differentiable in the weights that are trained."""
         ...
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """An objective that changes as training goes on. What it does must follow from these numbers and the saved state alone,
+    so that a run resumed is the run that was never interrupted."""
+
+    def at(self, step: int, until: int, *, learns: bool = True) -> None:
+        """Called before every step. step: optimiser steps done, 0 <= step < until. learns: False where the loss is looked at
+        between steps, and nothing that is saved may change."""
+        ...
+
+
+def bare(net: Any) -> nn.Module:
+    """A network without what several processes wrap around it."""
+    return cast(nn.Module, net.module if isinstance(net, nn.parallel.DistributedDataParallel) else net)
+
+
+@contextmanager
+def same_dropout(device: torch.device) -> Iterator[Callable[[], None]]:
+    """Gives a function that sets torch's random numbers back to where they were, so that two calls of a network drop the same
+    units."""
+    host = torch.get_rng_state()
+    there = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+    def again() -> None:
+        torch.set_rng_state(host)
+        if there is not None:
+            torch.cuda.set_rng_state(there, device)
+
+    yield again

@@ -28,6 +28,16 @@ def test_a_picture_is_the_one_that_sample_makes(client: TestClient, models: dict
     assert settings_of(answer.content) == json.loads(json.dumps(alone.settings))
 
 
+def test_head_computes_nothing(client: TestClient, gate: Gate) -> None:
+    answer = client.head("/generate?n=4&class=cat")
+    assert (answer.status_code, answer.headers["content-type"], answer.content) == (200, "image/png", b"")
+    for query, status in (("n=65", 422), ("class=dog", 422), ("steps=0", 422), ("model=nothing", 404)):
+        assert client.head(f"/generate?{query}").status_code == status, query
+        assert client.get(f"/generate?{query}").status_code == status, query
+    assert gate.rows == [] and client.get("/").json()["requests"] == 0
+    assert client.get("/generate").status_code == 200 and gate.rows, "the gate sees calls"
+
+
 def test_several_are_a_grid_and_a_seed_drawn_by_chance_is_told(
     client: TestClient, models: dict[str, Model]
 ) -> None:
@@ -45,11 +55,11 @@ def test_json_and_zip(client: TestClient, models: dict[str, Model]) -> None:
     wish = {"n": 3, "class": ["cat", 0], "seed": 11, "guidance": 1.5, "eta": 0.5, "sampler": "ddim"}
     alone = models["tiny"].sample(3, label=["cat", 0], seed=11, guidance=1.5, eta=0.5, sampler="ddim")
     made = client.post("/v1/generate", json={**wish, "format": "json"}).json()
-    assert made["seeds"] == [11, 12, 13] and made["labels"] == [1, 2, 1]
+    assert made["seeds"] == [11, 12, 13] and made["labels"] == ["cat", "0", "cat"]
     images = [base64.b64decode(one) for one in made["images"]]
     assert all(close(pixels(a), b) for a, b in zip(images, alone.values))
     again = settings_of(images[2])
-    assert (again["seed"], again["label"], again["n"]) == (13, 1, 1)
+    assert (again["seed"], again["label"], again["n"]) == (13, "cat", 1)
     answer = client.post("/v1/generate", json={**wish, "format": "zip"})
     assert answer.headers["content-type"] == "application/zip"
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
@@ -103,6 +113,27 @@ def test_the_manual_needs_no_network(client: TestClient) -> None:
     assert "dpmpp_2m" in page and "a tenth of all" in page
 
 
+def test_the_manual_shows_the_address_that_it_was_asked_at(connect: Connect) -> None:
+    open_to_all, closed = connect(), connect(token="0123456789abcdef")
+    page = open_to_all.get("http://127.0.0.1:8123/docs").text
+    assert 'curl -s "127.0.0.1:8123/generate"' in page and "8000" not in page and "Bearer" not in page
+    page = closed.get("http://[::1]:81/docs").text
+    assert page.count('curl -s -H "Authorization: Bearer $MEZZOTINT_TOKEN" "[::1]:81/') == 3
+    assert 'curl -s "https://localhost/generate"' in open_to_all.get("https://localhost/docs").text
+
+
+def test_an_unknown_field_is_answered_with_those_that_are_known(client: TestClient) -> None:
+    for answer in (
+        client.post("/v1/generate", json={"prompt": "a cat"}),
+        client.post("/v1/jobs", json={"prompt": "a cat"}),
+        client.get("/generate?prompt=cat"),
+    ):
+        detail = answer.json()["detail"]
+        assert answer.status_code == 422 and "prompt" not in detail
+        assert "unknown field; known: " in detail and "n, " in detail and "class, " in detail
+        assert ("preview_every" in detail) == ("/jobs" in str(answer.url))
+
+
 # --- jobs ------------------------------------------------------------------------------------------------
 
 
@@ -141,6 +172,24 @@ def test_cancelling(client: TestClient) -> None:
     assert read_events(client, key)[0][0] == "cancelled"
     problem(client.get(f"/v1/jobs/{key}/result"), 410)
     assert client.post(f"/v1/jobs/{key}/cancel").json()["state"] == "cancelled"
+
+
+def test_nobody_can_guess_whose_job_to_cancel(client: TestClient, gate: Gate) -> None:
+    gate.close()
+    key = client.post("/v1/jobs", json={"steps": 3}).json()["id"]
+    gate.await_call()
+    assert len(key) == 16, "96 bits"
+    for path in ("/", "/healthz", "/metrics", "/v1/models", "/v1/limits", "/openapi.json", "/docs"):
+        assert key not in client.get(path).text, path
+    for path in ("/v1/jobs", "/v1/jobs/"):
+        assert client.get(path, follow_redirects=False).status_code in (404, 405, 307), "none lists them"
+    for wrong in (key[:-1], f"{key}A", key.swapcase(), "*", "%", "..", f"{key}%00"):
+        problem(client.post(f"/v1/jobs/{wrong}/cancel"), 404)
+    gate.open.set()
+    wait(client, key)
+    answer = client.get("/generate")
+    problem(client.post(f"/v1/jobs/{answer.headers['x-request-id']}/cancel"), 404)  # no job of theirs
+    assert client.get(f"/v1/jobs/{key}/result").status_code == 200
 
 
 def test_finished_jobs_are_kept_for_a_while(connect: Connect) -> None:

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 log = logging.getLogger(__name__)
 OPENAI = "/v1/images/"  # paths in the shape of OpenAI's API
@@ -76,12 +77,14 @@ OPENAI_RESPONSES: dict[int | str, dict[str, Any]] = {
 def install(app: FastAPI) -> None:
     """Every error of the app leaves it as a problem."""
 
-    def handle(kind: type[Exception], problem: Callable[[Any], Problem]) -> None:
-        app.add_exception_handler(kind, lambda request, error: problem(error).response(request.url.path))
+    def handle(kind: type[Exception], problem: Callable[[Request, Any], Problem]) -> None:
+        app.add_exception_handler(
+            kind, lambda request, error: problem(request, error).response(request.url.path)
+        )
 
-    handle(Problem, lambda problem: problem)
+    handle(Problem, lambda _, problem: problem)
     handle(RequestValidationError, _invalid)
-    handle(HTTPException, _plain)
+    handle(HTTPException, lambda _, error: _plain(error))
     handle(Exception, _unexpected)
 
 
@@ -95,9 +98,9 @@ def _plain(error: HTTPException) -> Problem:
     return Problem(error.status_code, words.get(error.status_code, "see /docs"), dict(error.headers or {}))
 
 
-def _invalid(error: RequestValidationError) -> Problem:
+def _invalid(request: Request, error: RequestValidationError) -> Problem:
     found = error.errors()[:8]
-    lines = {f"{_place(one)}: {_reason(one)}" for one in found}
+    lines = {f"{_place(one)}: {_reason(one, request)}" for one in found}
     places = {_place(one) for one in found} - {"body", "query"}
     return Problem(422, "; ".join(sorted(lines)), param=min(places, default=None))
 
@@ -110,16 +113,26 @@ def _place(found: Any) -> str:
     return names[0]
 
 
-def _reason(found: Any) -> str:
+def _reason(found: Any, request: Request) -> str:
     match found["type"]:
         case "extra_forbidden":
-            return "unknown field; /docs lists the known ones"
+            return f"unknown field; known: {', '.join(_known_fields(request))}; see /docs"
         case "json_invalid":
             return "no JSON"
         case _:
             return str(found["msg"])
 
 
-def _unexpected(error: Exception) -> Problem:
+def _known_fields(request: Request) -> list[str]:
+    """What may stand in a request of this kind, by the OpenAPI document."""
+    document = request.app.openapi()
+    operation = document["paths"][request.scope["route"].path][request.method.lower()]
+    names = [parameter["name"] for parameter in operation.get("parameters", ()) if parameter["in"] == "query"]
+    for body in list(operation.get("requestBody", {}).get("content", {}).values())[:1]:
+        names += document["components"]["schemas"][body["schema"]["$ref"].rsplit("/", 1)[1]]["properties"]
+    return names
+
+
+def _unexpected(request: Request, error: Exception) -> Problem:
     log.error("unexpected", exc_info=error)
     return Problem(500, "an error of ours; the server's log has it")

@@ -10,12 +10,13 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
-from mezzotint.conditions.labels import Label
+from mezzotint.conditions.labels import NONE, Label, name_of
+from mezzotint.config import Sample
 from mezzotint.disk.names import usual
 from mezzotint.errors import ConfigError, DataError
 from mezzotint.model.edits import Edits
 from mezzotint.model.model import Model, load
-from mezzotint.model.request import Request
+from mezzotint.model.request import Request, check_seeds
 from mezzotint.serve.engine.engine import Engine
 from mezzotint.serve.engine.tickets import Busy, Closed, Ticket
 from mezzotint.serve.http.jobs import Job, Jobs, Now
@@ -66,18 +67,22 @@ class Service:
 
     def open(self, body: Body, client: str, preview_every: int | None = None) -> Job:
         """Takes a request in. Raises Problem: 404, 422, 429 or 503."""
-        model = self.find(body.model)
-        return self._submit(model, self._request(model, body, body.n, body.label), client, preview_every)
+        return self._submit(*self.request_of(body), client, preview_every)
 
     async def open_edit(self, body: Edit, client: str, preview_every: int | None = None) -> Job:
         """The same with a picture, which is decoded in another thread. Raises Problem as `open` does."""
         model = self.find(body.model)
-        label = "none" if body.label is None and model.classes and body.task != "morph" else body.label
+        label = NONE if body.label is None and model.classes and body.task != "morph" else body.label
         plain = self._request(model, body, body.count, label)  # what is wrong with it needs no picture
         async with self._decoding:
             request = await run_in_threadpool(self._edit, model, body, plain)
         self._check("steps, times returns", request.steps, self.limits.max_steps)
         return self._submit(model, request, client, preview_every)
+
+    def request_of(self, body: Body) -> tuple[Model, Request]:
+        """What is asked of which model, checked. Raises Problem: 404 or 422."""
+        model = self.find(body.model)
+        return model, self._request(model, body, body.n, body.label)
 
     def find(self, name: str | None) -> Model:
         """A model by its name. Raises Problem 404."""
@@ -89,15 +94,16 @@ class Service:
     def _request(self, model: Model, body: Body, n: int, label: Label) -> Request:
         """New pictures, as the settings of a body have them, within the limits."""
         settings = _settings(body)
+        seed = secrets.randbelow(2**31) if body.seed is None else body.seed
         try:
             steps = model.settings(**settings).steps
+            check_seeds(seed, n)
         except ConfigError as error:  # about values of known kinds: it repeats nothing that was made up
             raise Problem(422, str(error)) from error
         self._check("n", n, self.limits.max_n)
         self._check("steps", steps, self.limits.max_steps)
         pixels = n * model.medium.cells(model.facts.shape)
         self._check("the pixels of all pictures", pixels, self.limits.max_pixels)
-        seed = secrets.randbelow(2**31) if body.seed is None else body.seed
         try:
             return model.request(n, label=label, seed=seed, **settings)
         except ConfigError:
@@ -159,7 +165,7 @@ class Service:
                 name=name,
                 default=name == self.default,
                 shape=list(model.facts.shape),
-                classes=list(model.classes),
+                classes=[name_of(k, model.classes) for k in range(len(model.classes))],
                 parameters=sum(p.numel() for p in model.net.parameters()),
                 step=model.header.step,
                 weights=model.header.weights,
@@ -181,8 +187,7 @@ class Service:
 
 
 def _settings(body: Body) -> dict[str, Any]:
-    names = ("sampler", "steps", "guidance", "eta", "churn", "spacing", "clip")
-    return {name: getattr(body, name) for name in names}
+    return {name: getattr(body, name) for name in (*Sample.model_fields, "step", "weights")}
 
 
 def check_scans(file: bytes, name: str) -> None:

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from mezzotint import build
 from mezzotint.cond import Batch, Cond
-from mezzotint.config import Config, UNet
+from mezzotint.config import Config, Own, UNet
 from mezzotint.data.open import PictureSource, Points, Source
 from mezzotint.diffusion.loss import stratified
 from mezzotint.media.facts import Facts
 from mezzotint.model.device import find_precision
 from mezzotint.run.parts import compiles, fresh_network, precision_of
+from mezzotint.run.teacher import belief, open_teacher
 from mezzotint.studies.doctor.pictures import Finding
 
 COPIES = 4 + 3  # of the weights: themselves, gradients and two moments; and up to three averages
@@ -58,9 +59,11 @@ class Learner:
         with torch.random.fork_rng(devices=[]):
             self.net = fresh_network(config, facts, device)
         dtype, compile = precision_of(config, facts, device), compiles(config, device)
-        self.objective = build.objective(
-            config, build.denoiser(config, self.net, dtype=dtype, compile=compile)
-        )
+        self.denoiser = build.denoiser(config, self.net, dtype=dtype, compile=compile)
+        self.schedule = build.make_schedule(config)
+        teacher = open_teacher(config, device)
+        lesson = build.Lesson(belief(teacher, config), self.net) if teacher else None
+        self.objective = build.objective(config, self.denoiser, lesson)
         self.optimizer = build.optimizer(config, self.net)
         self.clip = config.train.clip or math.inf
 
@@ -105,7 +108,7 @@ class Learner:
     def ignores(self, batch: Batch, classes: int) -> list[str]:
         """Which of its inputs have no effect on the answer, to the last bit."""
         x0, cond = batch
-        denoiser, levels = self.objective.denoiser, self.objective.schedule(self._u(x0))
+        denoiser, levels = self.denoiser, self.schedule(self._u(x0))
         self.net.eval()
 
         plain = denoiser.predict(x0, levels, cond)
@@ -177,16 +180,21 @@ def precision(config: Config, device: torch.device) -> Iterator[Finding]:
         yield Finding("warning", "precision", text, "set train.precision=auto", anchor="slow")
 
 
-def speed(trial: StepCost, steps: int | None) -> Iterator[Finding]:
+def speed(trial: StepCost, steps: int | None, config: Config) -> Iterator[Finding]:
     """How long a step takes, and the run."""
     text = f"a step takes {_duration(trial.a_step)}"
     text += f"; {steps:,} steps about {_duration(steps * trial.a_step)}" if steps else ""
     if trial.beside and trial.loading > 1.2 * trial.computing:
         text += f"; decoding a batch takes longer ({1000 * trial.loading:,.0f} ms) than computing with it"
-        remedy = "raise data.memory_gb, so that pictures are decoded once, or shrink the files beforehand"
+        remedy = "shrink the pictures beforehand"
+        if not config.data.stream:
+            remedy = f"raise data.memory_gb, so that pictures are decoded once, or {remedy}"
         yield Finding("warning", "time", text, remedy, anchor="slow")
     elif steps and steps * trial.a_step > 24 * 3600:
-        remedy = "a GPU, a smaller network (network.width, network.patch=2) or data.size, or a smaller budget"
+        patch = f", network.patch={2 * config.network.patch}" if isinstance(config.network, UNet) else ""
+        remedy = (
+            f"a faster device, a smaller network (network.width{patch}) or data.size, or a smaller budget"
+        )
         yield Finding("warning", "time", text, remedy, anchor="slow")
     else:
         yield Finding("ok", "time", text)
@@ -201,18 +209,18 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def memory(trial: StepCost, limit: int | None) -> Iterator[Finding]:
+def memory(trial: StepCost, limit: int | None, config: Config) -> Iterator[Finding]:
     """What training holds at once, against what there is. limit: bytes, None where it is not known."""
     weights = COPIES * trial.weights
     needed = weights + trial.activations + trial.data
     text = (
-        f"about {_bytes(needed)}{f' of {_bytes(limit)}' if limit else ''}: weights with gradients, moments and averages "
+        f"about {_bytes(needed)}{f' of {_bytes(limit)}' if limit else ''}: weights with gradients, optimiser and EMAs "
         f"{_bytes(weights)}, activations {_bytes(trial.activations)}, data {_bytes(trial.data)}"
     )
     if not limit or needed < 0.8 * limit:
         yield Finding("ok", "memory", text)
         return
-    remedy = "train.accumulate=2, 4, ... splits the batch with the same result; or a smaller train.batch_size"
+    remedy = f"raise train.accumulate={config.train.accumulate}, which splits the batch with the same result, or set a smaller train.batch_size"
     if trial.data > trial.activations:
         remedy = "lower data.memory_gb, so that pictures are decoded when they are needed"
     yield Finding("error" if needed > limit else "warning", "memory", text, remedy, anchor="out-of-memory")
@@ -244,8 +252,8 @@ def by_heart(config: Config, source: Source, device: torch.device) -> Finding:
     began = time.perf_counter()
     learner.step(batch, 0.0)
     if (time.perf_counter() - began) * STEPS / 2 > SECONDS:
-        config, batch = _narrow(config), _first(batch, ROWS // 2)
-        note = f" with network.width={config.network.width}"
+        width, config = _narrow(config)
+        batch, note = _first(batch, ROWS // 2), f" with network.width={width}"
     learner, lr = Learner(config, source.facts, device), config.train.lr
     losses = learner.learn(batch, lr)
     text = f"one batch of {len(batch.x0)} pictures, {_story(losses)}{note}"
@@ -260,7 +268,9 @@ def by_heart(config: Config, source: Source, device: torch.device) -> Finding:
         return Finding("error", "learning", text, remedy, anchor="the-loss-does-not-fall")
     if not math.isfinite(losses[0]):
         text += ": not finite from the start"
-        remedy = "the data or the network makes NaN; try train.precision=fp32"
+        remedy = "the data or the network makes NaN"
+        if precision_of(config, source.facts, device) != torch.float32:
+            remedy += "; try train.precision=fp32"
         return Finding("error", "learning", text, remedy, anchor="nan-or-infinite-loss")
     if math.isfinite(losses[-1]) and not learner.has_gradient():
         text += ": no gradient reaches the weights"
@@ -284,13 +294,14 @@ def by_heart(config: Config, source: Source, device: torch.device) -> Finding:
     return Finding("error", "learning", text, remedy, anchor="the-loss-does-not-fall")
 
 
-def _narrow(config: Config) -> Config:
-    """The same with a network of width 16 at most, for what would take too long to try."""
+def _narrow(config: Config) -> tuple[int, Config]:
+    """The same with a network of width 16 at most, for what would take too long to try, and its width."""
     network = config.network
+    assert not isinstance(network, Own)  # `build.network` has refused it
     changes = {"width": min(network.width, 16)}
     if isinstance(network, UNet):
         changes["head_channels"] = min(network.head_channels, 16)  # divides every multiple of the width
-    return config.model_copy(update={"network": network.model_copy(update=changes)})
+    return changes["width"], config.model_copy(update={"network": network.model_copy(update=changes)})
 
 
 def _learned(losses: list[float]) -> bool:

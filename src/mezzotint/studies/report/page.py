@@ -174,6 +174,13 @@ def _summary(run: RunRecord) -> Iterator[tuple[str, str]]:
         f"{config.diffusion.process}, {config.diffusion.schedule.kind} schedule, predicts "
         f"{config.diffusion.parameterization}, weight {config.diffusion.weight}",
     )
+    if config.objective != "denoise":
+        yield "objective", config.objective
+    if teacher := config.teacher:
+        walked = (
+            f"{teacher.sample.sampler}, {teacher.sample.steps} steps, guidance {teacher.sample.guidance:g}"
+        )
+        yield "teacher", f"{teacher.file.name} of {teacher.file.parent.name} ({teacher.digest}); {walked}"
     budget_key = next((b for b in configuration.BUDGETS if getattr(train, b) is not None), None)
     budget = f"{getattr(train, budget_key):,g} {budget_key}" if budget_key else "20 epochs"
     yield "budget", budget + (f" = {run.until:,} steps" if run.until and budget_key != "steps" else "")

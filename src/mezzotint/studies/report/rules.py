@@ -10,6 +10,7 @@ import numpy as np
 from mezzotint.config import Config
 from mezzotint.plots import column
 
+COMPARABLE = ("denoise", "map")  # objectives whose losses at two steps can be compared
 MIN_ROWS = 10  # logged rows: from fewer, nothing is concluded
 
 
@@ -53,14 +54,24 @@ class RunHistory:
 
 def findings(evidence: RunHistory) -> list[Remark]:
     """All that is to say about a run: problems first, then advice, then what is well."""
-    rules = (_not_finite, _copies, _held_out, _levels, _falls, _spikes, _clipped, _speed)
-    remarks = [finding for rule in (*rules, _average, _noise_scale) for finding in rule(evidence)]
+    by_loss = (_held_out, _levels, _falls, _spikes, _average)
+    rules = (_not_finite, _copies, *(by_loss if evidence.config.objective in COMPARABLE else (_moving,)))
+    remarks = [finding for rule in (*rules, _clipped, _speed, _noise_scale) for finding in rule(evidence)]
     if not any(finding.kind != "good" for finding in remarks):
         if len(evidence["loss"][1]) >= MIN_ROWS:
             remarks.insert(0, Remark("good", "No sign of trouble in the numbers of this run."))
         else:
             remarks.append(Remark("advice", "Too few rows are logged to judge: lower train.log_every."))
     return sorted(remarks, key=lambda finding: ("problem", "advice", "good").index(finding.kind))
+
+
+def _moving(run: RunHistory) -> Iterator[Remark]:
+    """The aim of these objectives moves with the student or with the stage."""
+    yield Remark(
+        "good",
+        f"The loss of {run.config.objective} is no measure of what was learned, since its aim moves: judge the samples "
+        "(mezzotint evaluate).",
+    )
 
 
 def _not_finite(run: RunHistory) -> Iterator[Remark]:
@@ -240,7 +251,7 @@ def _average(run: RunHistory) -> Iterator[Remark]:
         shorter = f"train.ema={train.ema / 2:g}" if train.ema_decay is None else "a lower train.ema_decay"
         yield Remark(
             "advice",
-            f"The averaged weights (EMA) have a higher held-out loss than the last ones (by {-gap[-1]:.3g}): the average is "
+            f"The averaged weights (EMA) have a higher held-out loss than the last ones (by {-gap[-1]:.3g}): the EMA is "
             f"too long for this run. Try {shorter}, or a larger budget.",
             Topic.BLURRY,
         )

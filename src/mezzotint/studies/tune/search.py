@@ -134,6 +134,7 @@ FULL = Grid(
     shares=(0.8, 0.6),
     around=(0.75, 1.33),
 )
+STUDENTS = ("ddim", "consistency")  # samplers of models whose guidance is baked in
 QUICK = Grid((0.03, 0.05, 0.1, 0.2), (1.5, 2.5), (None, (0.2, 3.0)), ("dpmpp_2m", "unipc", "heun"), (), ())
 
 
@@ -195,18 +196,21 @@ class Search:
         device: str,
         progress: Progress,
     ) -> None:
-        self.path, self.target, self.n, self.seed, self.grid = path, target, n, seed, grid
+        self.path, self.target, self.n, self.seed = path, target, n, seed
         self.progress = progress
         self.weights = lru_cache(maxsize=2)(lambda weights: load(path, weights=weights, device=device))
         self.trials: dict[str, Any] = _read(folder / "tune.json") if folder else {}
         self.lengths = [f"{length:g}" for length in grid.lengths] if folder and snapshots(folder) else []
         self.present = Choice("ema", read_header(path).config.sample)
         self.plain = self.weights("ema")
+        student = self.plain.config.teacher is not None
+        self.grid = replace(grid, samplers=STUDENTS) if student else grid
+        self.steerable = bool(self.plain.classes) and not student
         self.budget = self.allowed_calls()
         self.judge = open_tuning_judge(self.plain, progress)
         guided = 1 + len(grid.scales) * len(grid.intervals) + 3 * len(grid.around)
-        self.total = 1 + 2 * len(self.lengths) + len(grid.samplers) + len(grid.shares)
-        self.total += guided if self.plain.classes else 0
+        self.total = 1 + 2 * len(self.lengths) + len(self.grid.samplers) + len(grid.shares)
+        self.total += guided if self.steerable else 0
         self.done, self.measured, self.spent = 0, 0, 0.0
         self.best: Trial | None = None
 
@@ -254,17 +258,17 @@ class Search:
 
     def guidance(self, best: Choice) -> Iterator[Choice]:
         """Scales by intervals: of them one depends on the other."""
-        if self.plain.classes:
+        if self.steerable:
             pairs = [(1.0, None), *product(self.grid.scales, self.grid.intervals)]
             yield from self.all_steps(_change(best, guidance=g, guidance_interval=i) for g, i in pairs)
 
     def refine_guidance(self, best: Choice) -> Iterator[Choice]:
         """About the best guidance: its scale and the ends of its interval."""
         scale, interval = best.settings.guidance, best.settings.guidance_interval
-        for factor in self.grid.around if self.plain.classes and scale != 1 else ():
+        for factor in self.grid.around if self.steerable and scale != 1 else ():
             changes: list[dict[str, Any]] = [{"guidance": round(1 + (scale - 1) * factor, 3)}]
-            if interval is not None:
-                low, high = interval
+            if interval is not None and interval[1] is not None:
+                low, high = interval[0], interval[1]
                 changes.append({"guidance_interval": (round(low * factor, 3), high)})
                 changes.append({"guidance_interval": (low, round(high * factor, 3))})
             yield from self.all_steps(_change(best, **change) for change in changes)

@@ -1,0 +1,81 @@
+"""mezzotint distil"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mezzotint.cli import options
+from mezzotint.cli.output import lasting
+from mezzotint.cli.train import run_of
+
+if TYPE_CHECKING:
+    from mezzotint.config import ObjectiveName
+METHODS: "dict[str, ObjectiveName]" = {name: name for name in ("map", "progressive", "consistency")}
+
+
+@lasting()
+def distil(
+    run: options.Run,
+    overrides: options.Overrides = None,
+    calls: Annotated[
+        int,
+        typer.Option("--calls", help="network calls a picture that the student is made for: 1, 2, 4 or 8"),
+    ] = 1,
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method", help="method: map (one student for all numbers of calls), progressive or consistency"
+        ),
+    ] = "map",
+    data: options.Data = None,
+    out: Annotated[Path, typer.Option("--out", help="folder of all runs")] = Path("runs"),
+    name: Annotated[
+        str | None, typer.Option("--name", help="name of the run (default: that of the model, and _fast)")
+    ] = None,
+    images: Annotated[int | None, typer.Option("--images", help="budget: pictures seen")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="budget: optimiser steps")] = None,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", help="budget: time on this machine (default 15)")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="random seed (default 0)")] = None,
+    device: options.Device = None,
+    resume: Annotated[bool, typer.Option("--resume", help="continuation with another budget")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="new run in place of one of this name")
+    ] = False,
+) -> int:
+    """Trains a student that needs few network calls.
+
+    It makes the pictures of the model in 1, 2, 4 or 8 calls, and cannot be guided otherwise any more. The same
+    command again goes on where it stopped; afterwards the model's file is not needed.
+
+    \b
+    Examples:
+      mezzotint distil mnist --data pictures/mnist
+      mezzotint distil runs/photos --minutes 60 --name photos_fast
+      mezzotint distil mnist --method progressive --calls 4 teacher.sample.guidance=1.8
+    """
+    from mezzotint.disk.names import find, spoken
+    from mezzotint.errors import ConfigError
+    from mezzotint.run.teacher import student
+
+    if method not in METHODS:
+        raise ConfigError(f"--method must be one of {', '.join(METHODS)}, not {method}")
+    if calls not in (1, 2, 4, 8):
+        raise ConfigError(f"--calls must be 1, 2, 4 or 8, not {calls}")
+    config = student(
+        run,
+        METHODS[method],
+        calls,
+        overrides or [],
+        data__path=None if data is None else str(data),
+        train__images=images,
+        train__steps=steps,
+        train__minutes=minutes,
+        train__seed=seed,
+        train__device=device,
+    )
+    return run_of(
+        config, out, f"{spoken(find(run))}_fast" if name is None else name, overwrite=overwrite, resume=resume
+    )

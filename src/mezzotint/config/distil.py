@@ -1,0 +1,21 @@
+"""What a network learns: from data, or from another model."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mezzotint.config.base import Tree
+from mezzotint.config.sample import Sample
+
+ObjectiveName = Literal["denoise", "map", "progressive", "consistency", "meanflow"]
+HOPS: tuple[ObjectiveName, ...] = ("map", "meanflow")  # whose networks are told how far a step goes
+
+
+class Teacher(Tree):
+    """The model that a student learns from; once it has, the file is not needed any more."""
+
+    file: Path
+    digest: str  # of the file's bytes: the first 16 digits of their SHA-256
+    calls: Annotated[int, Field(ge=1, le=1024)] = 1  # for which the student is made
+    sample: Sample  # how the teacher is sampled, with its guidance

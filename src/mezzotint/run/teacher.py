@@ -1,0 +1,115 @@
+"""A student's teacher: its configuration made from the teacher's, its first weights, and the belief that it learns from."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mezzotint import config as configuration
+from mezzotint.cond import Cond
+from mezzotint.conditions.labels import nothing
+from mezzotint.config import Config
+from mezzotint.config.distil import ObjectiveName
+from mezzotint.diffusion.corrections import clip
+from mezzotint.diffusion.denoiser import Denoise
+from mezzotint.diffusion.guidance import Guidance, cfg
+from mezzotint.disk.model_file import read_header
+from mezzotint.disk.names import find
+from mezzotint.errors import ConfigError, ModelError
+from mezzotint.model.model import Model, load
+
+FEWEST_STEPS = 8  # of a walk that is distilled
+
+
+def student(
+    name: str | Path, method: ObjectiveName, calls: int, overrides: list[str], **changes: object
+) -> Config:
+    """The configuration of a student of the model `name` for so many calls, with `key=value` overrides and changes by dotted key
+    with __ for the dot. Raises ConfigError or ModelError in one line.
+
+    Data, network and process are the teacher's. teacher.sample, how it walks, is its own way of sampling with 8 steps, or with
+    twice the calls where that is more.
+    """
+    path = find(name)
+    teacher = read_header(path).config
+    if teacher.teacher is not None or teacher.objective != "denoise":
+        raise ConfigError(f"{name} is a student itself; distil the model that it learned from")
+    steps = max(FEWEST_STEPS, 2 * calls)
+    walked = {**teacher.sample.model_dump(), "steps": steps}
+    sampler = "consistency" if method == "consistency" else "ddim"
+    tree = {
+        **teacher.model_dump(mode="json", exclude={"train", "sample"}),
+        "objective": method,
+        "teacher": {"file": str(path.absolute()), "digest": digest(path), "calls": calls, "sample": walked},
+        "train": {**TRAIN, "batch_size": teacher.train.batch_size // 2 or 1},
+        "sample": {
+            "sampler": sampler,
+            "steps": calls,
+            "spacing": teacher.sample.spacing,
+            "clip": teacher.sample.clip,
+        },
+    }
+    return configuration.change(tree, overrides, **changes)
+
+
+TRAIN = {
+    "optimizer": "muon",
+    "lr": 2e-3,
+    "ema": 0.08,
+    "label_drop": 0.0,
+    "precision": "fp32",
+    "compile": False,
+    "warmup": 0.02,
+    "minutes": 15,
+}
+
+
+def digest(path: Path) -> str:
+    """Of a file's bytes: the first 16 digits of their SHA-256."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def open_teacher(config: Config, device: torch.device) -> Model | None:
+    """The model that a student learns from; None where it has none. Raises ModelError where it is gone or another one."""
+    if config.teacher is None:
+        return None
+    path = config.teacher.file
+    if not path.is_file():
+        raise ModelError(f"the teacher {path} is gone; put it back, or say where it lies: teacher.file=FILE")
+    if digest(path) != config.teacher.digest:
+        raise ModelError(
+            f"{path} is not the teacher that this student began with; put that one back, or --overwrite"
+        )
+    return load(path, device=str(device))
+
+
+def belief(teacher: Model, config: Config) -> Denoise:
+    """What the teacher says, guided and corrected as it samples: (x (B, *D), logsnr (B,), cond) -> x0, without a gradient."""
+    assert config.teacher is not None
+    settings = teacher.settings(**config.teacher.sample.model_dump())
+    ends = torch.tensor([settings.guided_between], dtype=torch.float64)
+    guidance = Guidance(
+        torch.tensor([settings.guidance if teacher.classes else 1.0], dtype=torch.float64),
+        nothing(teacher.classes).map(lambda column: column.to(teacher.device)),
+        ends,
+        torch.tensor([settings.guidance_rescale], dtype=torch.float64),
+    )
+    clips = teacher.codec.bounded if settings.clip is None else settings.clip
+    guided, correct = cfg(teacher.denoiser, teacher.denoiser.c_skip), clip() if clips else None
+
+    @torch.no_grad()
+    def denoise(x: Tensor, logsnr: Tensor, cond: Cond) -> Tensor:
+        x0 = guided(x, logsnr, cond, Guidance.cat([(guidance, len(x))]))
+        return correct(x0) if correct else x0
+
+    return denoise
+
+
+def take_over(net: nn.Module, teacher: Model) -> bool:
+    """Fills a student's network with its teacher's weights, but for what it has beside; False where it is another network."""
+    mine, theirs = net.state_dict(), teacher.net.state_dict()
+    if any(name not in mine or mine[name].shape != tensor.shape for name, tensor in theirs.items()):
+        return False
+    net.load_state_dict(theirs, strict=False)
+    return True

@@ -1,0 +1,185 @@
+"""Students as runs: going on to the bit, what lies in their files, and what is refused."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import mezzotint
+from mezzotint import config
+from mezzotint.config import Config
+from mezzotint.diffusion.denoiser import takes_to
+from mezzotint.disk.checkpoint import last_checkpoint
+from mezzotint.disk.model_file import read_header
+from mezzotint.errors import ConfigError, ModelError
+from mezzotint.run.events import Done, Event, Logged
+from mezzotint.run.fit import check, fit
+from mezzotint.run.teacher import digest, student
+
+RARE = dict.fromkeys(("validate_every", "sample_every", "checkpoint_every"), "100%")
+NETWORK = {"kind": "unet", "width": 8, "multipliers": [1], "blocks": 1, "dropout": 0.2}
+TEACHER: dict[str, Any] = {
+    "data": {"name": "digits", "limit": 64},
+    "network": NETWORK,
+    "diffusion": {"process": "flow", "schedule": {"kind": "lognormal"}, "parameterization": "velocity"},
+    "train": {"steps": 2, "batch_size": 12, "precision": "fp32", **RARE},
+    "sample": {"sampler": "heun", "steps": 3, "guidance": 2.0, "guidance_interval": [0.5, 4.0]},
+}
+METHODS = ("map", "progressive", "consistency")
+
+
+def finish(config: Config, folder: Path, **options: Any) -> tuple[Done, list[Event]]:
+    *events, done = fit(config, folder, **options)
+    assert isinstance(done, Done)
+    return done, events
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model file that has learned next to nothing, but whose answers depend on all it is told."""
+    folder = tmp_path_factory.mktemp("teacher") / "digits"
+    finish(config.parse(TEACHER), folder)
+    return folder
+
+
+def make(teacher: Path, method: Any, *overrides: str, calls: int = 1, steps: int = 6) -> Config:
+    rare = [f"train.{key}={value}" for key, value in RARE.items()]
+    return student(teacher, method, calls, ["train.batch_size=4", *rare, *overrides], train__steps=steps)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    newest = last_checkpoint(folder)
+    assert newest is not None
+    return {f.name: f.read_bytes() for f in newest.iterdir()} | {
+        "published": (folder / "model.safetensors").read_bytes()
+    }
+
+
+@pytest.mark.parametrize("method", [*METHODS, "meanflow", "consistency without a teacher"])
+def test_a_student_that_was_stopped_is_the_one_that_was_not(
+    method: str, teacher: Path, tmp_path: Path
+) -> None:
+    """Through a stage's end too, where the student becomes the teacher: at step 2 and 4 of 6."""
+    if method in METHODS:
+        chosen = make(teacher, method)
+    else:
+        changes = {
+            "objective": method.split()[0],
+            "train": {**TEACHER["train"], "steps": 6, "label_drop": 0.2},
+        }
+        chosen = config.parse({**TEACHER, **changes, "sample": {"sampler": "ddim", "steps": 1}})
+    finish(chosen, tmp_path / "whole")
+    for stop in (3, 4):
+        asked = iter(range(1, 100))
+        done, _ = finish(
+            chosen, tmp_path / f"parts-{stop}", stop=lambda asked=asked, stop=stop: next(asked) >= stop
+        )  # type: ignore[misc]
+        assert not done.finished
+        done, _ = finish(chosen, tmp_path / f"parts-{stop}")
+        assert done.finished and files(tmp_path / f"parts-{stop}") == files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_student_begins_as_its_teacher_and_does_without_it_afterwards(
+    method: Any, teacher: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "there"
+    shutil.copytree(teacher, copy)
+    chosen = make(copy, method, steps=2)
+    _, events = finish(chosen, tmp_path / "student")
+    assert any("a student of there" in str(event) for event in events)
+    first = next(event.row for event in events if isinstance(event, Logged) and "loss" in event.row)
+    assert first["loss"] < 10
+    header = read_header(tmp_path / "student" / "model.safetensors")
+    assert header.config.objective == method and header.config.teacher is not None
+    assert header.config.teacher.digest == digest(copy / "model.safetensors")
+    mine, theirs = (load_file(f / "model.safetensors") for f in (tmp_path / "student", copy))
+    assert theirs.keys() <= mine.keys()
+    assert all(name.startswith("conditioning.span.") for name in mine.keys() - theirs.keys())
+    assert (
+        mine["down.0.enter.1.weight"] - theirs["down.0.enter.1.weight"]
+    ).abs().max() < 0.01  # two steps on
+
+    shutil.rmtree(copy)
+    model = mezzotint.load(tmp_path / "student")
+    assert takes_to(model.guided) == (method == "map")
+    assert model.denoiser.dtype == torch.float32
+    for calls in (1, 2, 4, 8):
+        assert model.sample(3, label="all", steps=calls).values.shape == (3, 1, 8, 8)
+    with pytest.raises(ModelError, match="is gone; put it back"):
+        check(chosen)
+
+
+def test_a_map_is_told_how_far_its_steps_go(teacher: Path, tmp_path: Path) -> None:
+    """One call and eight begin with the same picture at the same level, and answer differently."""
+    finish(make(teacher, "map", steps=2), tmp_path / "student")
+    model = mezzotint.load(tmp_path / "student")
+    spans: list[float] = []
+    model.net.register_forward_pre_hook(
+        lambda net, inputs, named: spans.append(round(float(named["span"][0]))), with_kwargs=True
+    )
+    for calls in (1, 2):
+        model.sample(2, steps=calls)
+    model.sample(2, steps=2, sampler="dpmpp_2m")
+    # in the end there are steps of the first order alone
+    assert spans == [1000, 500, 500, 500, 500]
+
+
+def test_guidance_is_baked_in(teacher: Path, tmp_path: Path) -> None:
+    finish(make(teacher, "map", steps=1), tmp_path / "student")
+    model = mezzotint.load(tmp_path / "student")
+    assert model.config.sample.guidance == 1 and model.config.teacher is not None
+    assert model.config.teacher.sample.guidance == 2 and model.config.teacher.sample.guidance_interval == (
+        0.5,
+        4,
+    )
+    with pytest.raises(ConfigError, match="baked into this student"):
+        model.sample(2, guidance=2)
+    model.sample(2, guidance=1)
+    with pytest.raises(ConfigError, match="baked into this student"):
+        make(teacher, "map", "sample.guidance=2")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (("teacher.sample.steps=6",), "power of two, not 6"),
+        (("sample.spacing=karras",), "karras do not nest"),
+        (("teacher.sample.sampler=ddpm",), "without fresh noise"),
+        (("train.precision=bf16",), "learned in float32"),
+        (("objective=denoise",), "has no teacher"),
+        (("objective=mape",), "objective"),
+    ],
+)
+def test_what_cannot_be_is_said_before_it_begins(
+    overrides: tuple[str, ...], words: str, teacher: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        finish(make(teacher, "map", *overrides), tmp_path / "student")
+    assert not (tmp_path / "student").exists()
+
+
+def test_other_refusals(teacher: Path, tmp_path: Path) -> None:
+    finish(make(teacher, "map", steps=1), tmp_path / "student")
+    with pytest.raises(ConfigError, match="a student itself"):
+        make(tmp_path / "student", "map")
+    with pytest.raises(ConfigError, match="mezzotint distil RUN"):
+        config.load("digits", ["objective=map"])
+    with pytest.raises(ConfigError, match="process=flow"):
+        config.load("digits", ["objective=meanflow", "diffusion.process=vp"])
+    with pytest.raises(ConfigError, match="exact at clean"):
+        config.load("digits", ["objective=consistency", "diffusion.parameterization=x0"])
+    moved = tmp_path / "moved"
+    shutil.copytree(teacher, moved)
+    chosen = make(moved, "map")
+    shutil.copy(tmp_path / "student" / "model.safetensors", moved / "model.safetensors")
+    with pytest.raises(ModelError, match="is not the teacher that this student began with"):
+        check(chosen)
+
+
+def test_a_wider_student_learns_from_random_weights(teacher: Path, tmp_path: Path) -> None:
+    finish(make(teacher, "map", "network.width=16", steps=2), tmp_path / "student")
+    assert mezzotint.load(tmp_path / "student").sample(2).values.shape == (2, 1, 8, 8)
