@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mezzotint.cond import Cond
 from mezzotint.diffusion.corrections import Correction
-from mezzotint.diffusion.inverse import Operator, ddnm
+from mezzotint.diffusion.inverse import Operator, steered
 from mezzotint.diffusion.process import Process, add_noise
 from mezzotint.diffusion.routes import ancestral, churn, repaint, shrink
 from mezzotint.diffusion.sampler import AfterStep, Steps, start
@@ -125,12 +125,15 @@ class Task:
             assert self.start is not None
             first = add_noise(way.process, self.start.to(seeds.device).expand_as(z), z, stops[0])
         row = SAMPLERS[way.sampler]
-        return row.walk(
+        steps = row.walk(
             way.process, first, stops, lambda interval, draw: noise(seeds, interval + 1, draw, way.shape)
         )
+        if self.operator is None or self.y is None:
+            return steps
+        return steered(steps, way.process, self.operator, self.y.to(seeds.device))
 
     def corrections(self, device: torch.device) -> Sequence[Correction]:
-        return [] if self.operator is None or self.y is None else [ddnm(self.operator, self.y.to(device))]
+        return []  # what is known is seen to by the steps, which have to hear what the network said of it
 
     def cond(self, cond: Cond) -> Cond:
         return cond
