@@ -113,9 +113,7 @@ class RePaintNetwork(nn.Module):
         return SimpleNamespace(sample=(x - alpha * x0.clamp(-1, 1)) / sigma)
 
 
-def by_diffusers(
-    model: Model, digits: Digits, repainted: Tensor, steps: int, times: int, eta: float
-) -> Tensor:
+def by_diffusers(model: Model, digits: Digits, repainted: Tensor, steps: int = 13) -> Tensor:
     """Pictures by RePaintPipeline, as they come out; each step is walked twice."""
     from diffusers import RePaintPipeline, RePaintScheduler
 
