@@ -8,10 +8,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from mezzotint.errors import ConfigError
+from mezzotint.model.request import Request
 from mezzotint.serve.http.jobs import Job, Now
 
 log = logging.getLogger(__name__)
@@ -68,7 +70,7 @@ class LogFile(WatchedFileHandler):
 
 
 class InferenceLog:
-    """One JSON line for every request for pictures: id, model, seed, settings, seconds, outcome."""
+    """One JSON line for every request for pictures: id, model, seed, settings, seconds, outcome. Of pictures it has the SHA-256."""
 
     def __init__(self, path: Path | None) -> None:
         try:
@@ -89,7 +91,7 @@ class InferenceLog:
             "n": request.n,
             "seed": request.seed,
             "class": request.label,
-            "settings": request.settings.model_dump(exclude_none=True),
+            "settings": {**request.settings.model_dump(exclude_none=True), **_details(request)},
             "seconds": round(now.seconds or 0.0, 3),
             "outcome": now.phase,
         }
@@ -100,3 +102,8 @@ class InferenceLog:
     def close(self) -> None:
         for handler in self._logger.handlers:
             handler.close()
+
+
+def _details(request: Request) -> dict[str, Any]:
+    """Of a task, but what people wrote: prompts are theirs."""
+    return {name: value for name, value in request.details.items() if name != "prompt"}
