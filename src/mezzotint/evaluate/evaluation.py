@@ -123,6 +123,10 @@ def evaluate(
     place = find_device(device)
     paths = {source: _model_file(source) for source in sources}
     configs = [read_header(path).config for path in paths.values() if path]
+    if {"vlb", "ode"} & set(metrics) and any(config.teacher is not None for config in configs):
+        raise ConfigError(
+            "vlb and ode are bounds of a denoiser, and a student has none: leave it out, or the metrics"
+        )
     data_config = _data(sources, configs, data)
     if data_config.name in toy.TOYS:
         return [
