@@ -38,7 +38,7 @@ def test_a_run(mezzotint: Call, desk: Path) -> None:
         "reference: all 1,797 pictures of digits, training pictures included. A model that copies scores well"
         in answer.out
     )
-    assert "judge: classifier " in answer.out and "n = 100" in answer.out
+    assert "features (the judge): classifier " in answer.out and "n = 100" in answer.out
     found = rows(answer.out)
     assert {"frechet distance", "kernel distance", "precision", "recall", "class agreement", "copies"} <= set(
         found

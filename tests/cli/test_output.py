@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from helpers_workshop import POINTS, Call
 
-from mezzotint.cli.output import Lasting, lasting, say, stopping
+from mezzotint.cli.output import Lasting, lasting, say, stopping, warn_of_token
 from mezzotint.errors import printable
 
 MOONS = ("train", "moons", *POINTS, "train.log_every=1 steps", "--steps", "40")
@@ -161,6 +161,19 @@ def test_what_files_say_cannot_speak_to_the_terminal(capsys: pytest.CaptureFixtu
     said = capsys.readouterr().out
     assert said == "cat\\x1b]0;owned\\x07 \\x9b2J\\u202egnp.exe\\x0d\n\tnext \\udce9 é 日本\n"
     assert printable("a\nb", keep="") == "a\\x0ab"
+
+
+@pytest.mark.parametrize(
+    ("words", "seen"), [(["--token", "a+b=="], True), (["--token=a+b=="], True), (["--port", "1"], False)]
+)
+def test_a_token_on_the_command_line_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], seen: bool
+) -> None:
+    """Not one from the environment, which no list of processes shows."""
+    monkeypatch.setattr(sys, "argv", ["mezzotint", "serve", *words])
+    warn_of_token("a+b==")
+    said = capsys.readouterr().err
+    assert ("list of processes" in said) == seen and "a+b==" not in said
 
 
 def test_the_second_signal_is_never_a_hangup() -> None:

@@ -121,6 +121,26 @@ def test_where_it_computes_may_change(mezzotint: Call, bench: Path) -> None:
     assert "already trained" in mezzotint(*MOONS, "--steps", 2, *free).out
 
 
+def test_data_named_from_one_folder_are_found_from_another(
+    mezzotint: Call, bench: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The path is kept whole: what goes on, elsewhere, needs no --data, nor do those who judge the model."""
+    shutil.copytree(store / "few", bench / "photos")
+    small = ("data.size=8", "data.holdout=0", "--batch-size", 4, "network.width=8", "network.multipliers=[1]")
+    words = (*small, "network.attention=[]", "train.sample_every=100%", "sample.steps=2", "--name", "odd")
+    assert mezzotint("train", "folder", "--data", "photos", *words, "--steps", 2).code == 0
+    (bench / "elsewhere").mkdir()
+    monkeypatch.chdir(bench / "elsewhere")
+    run = bench / "runs" / "odd"
+    more = ("--out", bench / "runs", *words, "--steps", 3, "--resume")
+    answer = mezzotint("train", run / "config.yaml", *more)
+    assert answer.code == 0 and "going on from step 2" in answer.out, answer.err
+    answer = mezzotint("train", "folder", "--data", "../photos", *more)
+    assert answer.code == 0 and "already trained to step 3" in answer.out, answer.err
+    shown = mezzotint("show", "data", run / "config.yaml")
+    assert shown.code == 0, shown.err
+
+
 def test_a_damaged_config_is_no_reason_to_lose_the_run(mezzotint: Call, bench: Path) -> None:
     assert mezzotint(*MOONS, "--steps", 2).code == 0
     for damage in ("train: [", "train: {lrr: 3}", "3"):
@@ -217,9 +237,11 @@ def test_interrupted_it_saves_and_goes_on(mezzotint: Call, bench: Path) -> None:
     assert "already trained to step 300" in mezzotint(*words).out
 
 
-def test_terminated_it_saves_though_nobody_reads(bench: Path) -> None:
+def test_terminated_it_saves_though_nobody_reads(mezzotint: Call, bench: Path) -> None:
     """Ctrl-C reaches the `| tee` behind it, too, which goes first."""
     process = begin(bench, *MOONS, "--steps", 100_000)
+    second = mezzotint(*MOONS, "--steps", 100_000)  # into the same name, meanwhile
+    assert second.code == 2 and "another process is training into runs/moons" in second.err
     assert process.stdout is not None
     process.stdout.close()
     process.stdout = None

@@ -131,6 +131,17 @@ class TestFolder:
         pictures = load_pictures("folder", tmp_path)
         assert pictures.classes == ["a", "b", "c"] and len(pictures) == 3
 
+    def test_a_folder_that_is_linked_to_again_is_read_once_and_the_link_told(self, tmp_path: Path) -> None:
+        fill(tmp_path, ["a/1.png", "b/1.png"])
+        (tmp_path / "again").symlink_to(tmp_path / "a", target_is_directory=True)
+        (tmp_path / "b" / "up").symlink_to(tmp_path, target_is_directory=True)
+        (tmp_path / "b" / "same.png").symlink_to(tmp_path / "b" / "1.png")
+        pictures = load_pictures("folder", tmp_path)
+        assert pictures.classes == ["a", "b"] and len(pictures) == 3, "a link to a file is a file"
+        (note,) = pictures.notes
+        assert "2 links left out, to folders that are read already" in note
+        assert str(tmp_path / "again") in note and str(tmp_path / "b" / "up") in note
+
     def test_grey_sets_have_one_channel(self, tmp_path: Path) -> None:
         fill(tmp_path, [f"{k}.png" for k in range(5)], mode="L")
         picture(9, mode="L").convert("RGBA").save(tmp_path / "5.png")
@@ -195,6 +206,16 @@ class TestDamaged:
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 320)
         pictures = load_pictures("folder", tmp_path)
         assert len(pictures) == 2 and "bomb.png" in pictures.skipped[0] and "640" in pictures.skipped[0]
+
+    @pytest.mark.filterwarnings("ignore:Image size")
+    def test_large_pictures_are_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        fill(tmp_path, ["1.png", "2.png"])
+        Image.new("L", (30, 30)).save(tmp_path / "poster.png")
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+        with pytest.warns(UserWarning, match="million pixels") as caught:
+            assert len(load_pictures("folder", tmp_path)) == 3
+        (text,) = {str(one.message) for one in caught if one.category is UserWarning}
+        assert str(tmp_path / "poster.png") in text
 
     def test_none_left_is_an_error(self, tmp_path: Path) -> None:
         (tmp_path / "a.png").write_text("text")

@@ -2,16 +2,21 @@
 
 import io
 import json
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from mezzotint import config
 from mezzotint.data import DataError, load_pictures
+from mezzotint.data.open import open_source
 from mezzotint.data.shards import Shards, find_shards, open_shards
+from mezzotint.data.stream import StreamSource
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -139,6 +144,38 @@ class TestClasses:
         write(tmp_path / "0.parquet", [0], [None])
         with pytest.raises(DataError, match="has no classes"):
             find_shards("parquet", tmp_path, labels=True)
+
+    @pytest.mark.parametrize("labels", [True, "label", None])
+    @pytest.mark.parametrize("names", [None, ["a", "b"]])
+    def test_rows_without_a_class_are_as_in_a_set_that_is_not_streamed(
+        self, tmp_path: Path, labels: Any, names: list[str] | None
+    ) -> None:
+        """Left out where classes are insisted on, and else the reason why there are none."""
+        parts = ([0, None, 1, 1, 0, 1, None], [1, 0, 0], [None, None, None, 1])
+        for k, part in enumerate(parts):
+            write(tmp_path / f"{k}.parquet", range(10 * k, 10 * k + len(part)), part, names)
+        no_labels = table([30, 31], [0, 0], names).drop_columns("label")
+        pq.write_table(no_labels, tmp_path / "3.parquet")
+        memory = load_pictures("parquet", tmp_path, size=5, labels=labels)
+        data = {"name": "parquet", "path": str(tmp_path), "size": 5, "stream": True, "holdout": 0.25}
+        opened = open_source(config.parse({"data": {**data, "labels": labels}}).data, torch.device("cpu"))
+        assert isinstance(opened, StreamSource) and opened.facts.classes == tuple(memory.classes)
+        rows = opened.held_out(4) + list(islice(opened.batches(0, opened.total, 0), 1))
+        seen = [
+            (opened.codec.decode(x0[i : i + 1]).numpy().tobytes(), int(cond.label[i]) if labels else None)
+            for x0, cond in rows
+            for i in range(len(x0))
+        ]
+        wanted = [
+            (image.numpy().tobytes(), int(memory.labels[i]) if labels else None)
+            for i, image in enumerate(memory.images)
+        ]
+        assert sorted(seen) == sorted(wanted) and len(seen) == (9 if labels else 16)
+        if labels:
+            assert "left out: 7 of 16 rows have no class in the column 'label'" in opened.notes[-1]
+        else:
+            assert "to leave these rows out, set data.labels=label" in opened.notes[-1]
+            assert "to leave these rows out, set data.labels=label" in memory.notes[-1]
 
 
 class TestErrors:

@@ -29,7 +29,7 @@ from mezzotint.diffusion.process import Process, flow, logsnr_of, ve, vp
 from mezzotint.diffusion.routes import ancestral
 from mezzotint.diffusion.sampler import AfterStep, sample, start
 from mezzotint.diffusion.schedule import Table, cosine, grid, linear, lognormal, zero_terminal_snr
-from mezzotint.diffusion.solvers import Ask, dpmpp_sde
+from mezzotint.diffusion.solvers import Ask, Interval, dpmpp_sde
 from mezzotint.diffusion.table import SAMPLERS
 
 CLEAN = torch.tensor([math.inf], dtype=torch.float64)
@@ -294,8 +294,14 @@ def _walk(run: Run, denoise: Denoise, x: Tensor, stops: Tensor, bank: Tensor) ->
         return bank[interval if row.inside else interval // 2]  # one a step, also where a step takes none
 
     gain = row.gain(stops) if row.gain else run.gain
-    run_steps = sample(solver, run.process, x, stops, noise, eta=row.inside, gain=gain)
-    calls, steps, states = [], [], [x]
+    calls, steps, states, before = [], [], [x], [x]
+
+    def seen(*interval: Any) -> Interval:
+        result = yield from solver(*interval)
+        before.append(result[0])
+        return result
+
+    run_steps = sample(seen, run.process, x, stops, noise, eta=row.inside, gain=gain)
     out: Ask | AfterStep | None = next(run_steps)
     while out is not None:
         if isinstance(out, AfterStep):
@@ -310,7 +316,7 @@ def _walk(run: Run, denoise: Denoise, x: Tensor, stops: Tensor, bank: Tensor) ->
     return {
         "calls": torch.stack([*calls, end]),
         "steps": torch.stack([*steps, end]),
-        "before churn": torch.stack(states),
+        "before churn": torch.stack([*before, end]),  # the step to clean is `first_order`, not the solver
     }
 
 

@@ -1,14 +1,15 @@
 """Every code block and every command of the pages works.
 
-Python blocks of a page run in order in one namespace and one empty folder, and `mezzotint` commands among them in that
-folder, too. A comment `<!-- not run: REASON -->` on the line before a block leaves it out: its Python is compiled, and its
-commands are still parsed.
+Python blocks of a page run in order in one namespace and one empty folder (one that begins with `# NAME.py` is written
+there as that file), and `mezzotint` commands among them in that folder, too. A comment `<!-- not run: REASON -->` on the
+line before a block leaves it out: its Python is compiled, and its commands are still parsed.
 """
 
 import contextlib
 import io
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -132,7 +133,10 @@ def work_through(page: str, name: str, indented: tuple[str, ...] = ()) -> None:
         if block.language == "python":
             # empty lines before it, so that a traceback shows the line of the page
             code = compile("\n" * (block.line - 1) + block.text, name, "exec")
-            if block.run:
+            if named := re.match(r"# (\w+)\.py\n", block.text):  # a file of the reader's, to import from
+                Path(f"{named[1]}.py").write_text(block.text, encoding="utf-8")
+                sys.modules.pop(named[1], None)
+            elif block.run:
                 exec(code, namespace)
         elif block.language in ("bash", "indented") and block.run:
             for words in commands(block.text):
@@ -162,6 +166,7 @@ def test_commands_are_words_of_the_command_line(name: str) -> None:
 @pytest.mark.parametrize("name", RUN)
 def test_blocks_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("MPLBACKEND", "agg")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     work_through(PAGES[name], name, BRIEF if name == "README.md" else ())

@@ -162,6 +162,33 @@ def test_what_lacks_is_left_out(world: tuple[Reference, Extractor, Tensor, Tenso
     assert {"frechet, infinite n", "recall"} <= names and "class agreement" not in names
 
 
+@pytest.mark.parametrize("m", [1, 2, 3])
+def test_of_few_real_pictures_only_what_can_be_said_is(
+    m: int, world: tuple[Reference, Extractor, Tensor, Tensor]
+) -> None:
+    real, judge, images, labels = world
+    assert real.labels is not None
+    few = replace(real, images=real.images[:m], labels=real.labels[:m], unseen=real.images[:m])
+    one = judge_samples(SampleSet("m", images[:120], labels[:120]), judge, few)
+    names = {number.name for number in one.numbers}
+    assert {"inception score", "class agreement"} <= names
+    assert ("frechet distance" in names) == (m > 1)
+    assert not {"frechet, infinite n", "kernel distance", "precision", "copies"} & names
+    assert all(np.isfinite(number.value) for number in one.numbers) and one.copying is None
+    assert "m</" in page([one])
+
+
+def test_a_test_split_of_two_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the files to the numbers, with the judge that is learned of what there is."""
+    monkeypatch.setattr(classifier, "budget", lambda count: 256)
+    path = TestReference().folder(tmp_path / "a", {"train/x": 3, "train/y": 3, "test/x": 1, "test/y": 1})
+    random = np.random.default_rng(1)
+    np.savez(tmp_path / "a.npz", images=random.integers(0, 256, (20, 8, 8, 1), np.uint8))
+    (one,) = evaluate([str(tmp_path / "a.npz")], n=20, data=str(path), device="cpu")
+    assert one.reference == "test split of folder, 2 pictures"
+    assert {number.name for number in one.numbers} == {"frechet distance"}
+
+
 def test_page_has_numbers_pictures_and_the_verdict(
     world: tuple[Reference, Extractor, Tensor, Tensor],
 ) -> None:
@@ -193,6 +220,16 @@ class TestReference:
         assert found.words == "test split of folder, 25 pictures"
         assert len(found.images) == len(found.unseen) == 25 and len(found.learn) == 60
         assert len(found.train) == 57  # 5 % are held out of training
+
+    def test_a_test_split_is_labelled_by_the_names_of_training(self, tmp_path: Path) -> None:
+        """Whichever it lacks or adds: by its own numbers, real pictures would be of the wrong classes."""
+        lacks = {"train/a": 4, "train/b": 4, "train/c": 4, "test/b": 2, "test/c": 3}
+        found = open_reference(self.data(path=str(self.folder(tmp_path / "lacks", lacks)), size=8))
+        assert found.classes == ("a", "b", "c") and found.labels.tolist() == [1, 1, 2, 2, 2]
+        adds = {"train/a": 4, "train/b": 4, "test/a": 2, "test/aa": 3, "test/b": 1}
+        found = open_reference(self.data(path=str(self.folder(tmp_path / "adds", adds)), size=8))
+        assert found.classes == ("a", "b") and found.labels.tolist() == [0, 0, 1]
+        assert "without 3 of classes that were not trained on (aa)" in found.words
 
     def test_then_a_validation_split(self, tmp_path: Path) -> None:
         path = self.folder(tmp_path / "a", {"train": 60, "val": 30})
@@ -239,6 +276,13 @@ class TestRead:
         assert read_samples(str(tmp_path / "a.npz"), classes=("a",)).labels is None  # of other classes
         np.savez(tmp_path / "b.npz", images)
         assert torch.equal(read_samples(str(tmp_path / "b.npz")).values, found.values)
+
+    def test_npz_of_other_numbers_is_joined_by_name(self, tmp_path: Path) -> None:
+        images = np.zeros((4, 8, 8, 1), np.uint8)
+        np.savez(tmp_path / "a.npz", images=images, labels=[0, 1, 2, 1], classes=["cat", "ant", "bee"])
+        found = read_samples(str(tmp_path / "a.npz"), classes=("ant", "bee", "cat"))
+        assert found.labels is not None and found.labels.tolist() == [2, 0, 1, 0]
+        assert read_samples(str(tmp_path / "a.npz"), classes=("ant", "bee", "cow")).labels is None
 
     def test_folders_of_classes(self, tmp_path: Path) -> None:
         TestReference().folder(tmp_path / "a", {"two": 2, "one": 3})

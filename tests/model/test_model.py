@@ -115,6 +115,7 @@ def test_the_last_belief_of_the_stream_is_the_sample(runs: Path, name: str, samp
     assert torch.equal(previews[-1].belief, values)
     assert torch.equal(previews[-1].state, values)  # nothing is left of the noise
     assert not torch.equal(previews[0].state, values)
+    assert not torch.equal(previews[0].state, previews[0].belief)  # all of the noise is left
     assert values.dtype == (torch.float32 if name == "points" else torch.uint8)
     assert values.shape == (3, *model.facts.shape)
 

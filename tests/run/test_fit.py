@@ -1,7 +1,11 @@
 """A run from a configuration to a model file. What was interrupted and went on is what was never interrupted, bit for bit."""
 
+import itertools
 import json
 import math
+import os
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -471,6 +475,44 @@ def test_rows_and_sheets_are_told_as_they_are_written(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [event.row for event in events if isinstance(event, Logged)] == rows
     assert [event.step for event in events if isinstance(event, Sheet)] == [5, 10]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits of files")
+def test_a_limit_of_file_sizes_costs_the_steps_since(tmp_path: Path) -> None:
+    """`ulimit -f`: a checkpoint that does not fit is no checkpoint, and the one before stands."""
+    import resource
+
+    config = make(PICTURES, checkpoint_every="3 steps")
+    run(config, tmp_path / "whole")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    events = fit(config, tmp_path / "run")
+    try:
+        with pytest.raises(RunError, match=r"cannot be written .*File too large.* same command to go on"):
+            for event in events:
+                if isinstance(event, Tick) and event.step == 4:
+                    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, hard))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list((tmp_path / "run").rglob("*.tmp"))
+    done, later = run(config, tmp_path / "run")
+    assert done.finished and any("going on from step 3" in e.text for e in later if isinstance(e, Note))
+    assert bytes_of(tmp_path / "run") == bytes_of(tmp_path / "whole")
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
+
+
+def test_a_clock_that_goes_backwards_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = make(PICTURES, checkpoint_every="3 steps")
+    run(config, tmp_path / "whole")
+    now = itertools.count(1_000_000_000, -3600)
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: float(next(now)))
+        patch.setattr(time, "time_ns", lambda: next(now) * 10**9)
+        run(config, tmp_path / "run", stop=after(5))
+        run(config, tmp_path / "run")
+    for path in (tmp_path / "run" / "checkpoints").glob("step-*"):  # the newest by step, not by its time
+        os.utime(path, (0, 0) if path.name == "step-0000010" else None)
+    assert bytes_of(tmp_path / "run") == bytes_of(tmp_path / "whole")
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
 
 
 def test_a_batch_norm_of_one_value_is_refused_before_anything_is_written(tmp_path: Path) -> None:

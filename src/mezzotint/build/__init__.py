@@ -6,11 +6,13 @@ from mezzotint.build.networks import network
 from mezzotint.build.optimizers import optimizer
 from mezzotint.build.processes import make_process, make_schedule, spacing
 from mezzotint.build.sources import source
+from mezzotint.build.words import described
 
 __all__ = [
     "Lesson",
     "codec",
     "denoiser",
+    "described",
     "make_process",
     "make_schedule",
     "nested_grid",

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import assert_never
+from functools import partial
+from typing import Literal, assert_never
 
 import torch
 from torch import Tensor, nn
 
 from mezzotint.build.processes import make_process, make_schedule, spacing
-from mezzotint.config import Config
+from mezzotint.config import Config, Diffusion, Discrete, Own
 from mezzotint.diffusion import loss, parameterization, schedule
 from mezzotint.diffusion.denoiser import Denoise, Denoiser, sigma_condition, time_condition
 from mezzotint.diffusion.flowmap import FlowMap, flow_span, flow_time
@@ -21,27 +22,43 @@ from mezzotint.train.meanflow import MeanFlowLoss
 from mezzotint.train.objectives import Objective
 from mezzotint.train.progressive import ProgressiveLoss
 
+Told = Literal["timestep", "time", "sigma"]
+
 
 def denoiser(
     config: Config, net: nn.Module, *, dtype: torch.dtype = torch.float32, compile: bool = False
 ) -> Denoiser:
     """A network bound to its process and parameterization, told the level as it was in training."""
-    levels = make_schedule(config)
-    c_noise = time_condition
-    if isinstance(levels, schedule.Table):
-        c_noise = levels.index
-    elif config.diffusion.parameterization == "edm":
-        c_noise = sigma_condition
     known = (net, make_process(config), _parameterization(config))
     match config.objective:
         case "map":
-            return FlowMap(*known, c_noise, dtype=dtype, compile=compile)
+            return FlowMap(*known, _condition(config), dtype=dtype, compile=compile)
         case "meanflow":
             return FlowMap(*known, flow_time, flow_span, dtype=dtype, compile=compile)
         case "denoise" | "progressive" | "consistency":
-            return Denoiser(*known, c_noise, dtype=dtype, compile=compile)
+            return Denoiser(*known, _condition(config), dtype=dtype, compile=compile)
         case _:
             assert_never(config.objective)
+
+
+def _condition(config: Config) -> Callable[[Tensor], Tensor]:
+    levels = make_schedule(config)
+    match usual_told(config.diffusion) if not isinstance(config.network, Own) else config.network.told:
+        case "timestep" if isinstance(levels, schedule.Table):
+            return levels.index
+        case "timestep":
+            raise ConfigError("network.told timestep needs a discrete diffusion.schedule; take time or sigma")
+        case "time":
+            return time_condition
+        case "sigma":
+            return sigma_condition
+
+
+def usual_told(diffusion: Diffusion) -> Told:
+    """What networks of a configuration are told of the level (decisions/0003)."""
+    if isinstance(diffusion.schedule, Discrete):
+        return "timestep"
+    return "sigma" if diffusion.parameterization == "edm" else "time"
 
 
 def _parameterization(config: Config) -> parameterization.Parameterization:
@@ -55,7 +72,7 @@ def _parameterization(config: Config) -> parameterization.Parameterization:
         case "velocity":
             return parameterization.velocity
         case "edm":
-            return lambda alpha, sigma: parameterization.edm(alpha, sigma, config.diffusion.sigma_data)
+            return partial(parameterization.edm, sigma_data=config.diffusion.sigma_data)
         case _:
             assert_never(config.diffusion.parameterization)
 

@@ -5,7 +5,7 @@ from typing import assert_never
 from torch import nn
 
 from mezzotint.build.codecs import codec
-from mezzotint.config import HOPS, MLP, Config, UNet, UNetSimple
+from mezzotint.config import HOPS, MLP, Config, Own, UNet, UNetSimple
 from mezzotint.errors import ConfigError
 from mezzotint.media.facts import Facts
 from mezzotint.nets import mlp, unet, unet_simple
@@ -13,6 +13,10 @@ from mezzotint.nets import mlp, unet, unet_simple
 
 def network(config: Config, facts: Facts) -> nn.Module:
     """The network with random weights."""
+    if isinstance(config.network, Own):
+        raise ConfigError(
+            "network.kind own is a network from Python, which no recipe can make; use mlp, unet_simple or unet"
+        )
     options = config.network.model_dump(exclude={"kind"})
     if config.objective in HOPS:
         options["span"] = True

@@ -12,6 +12,7 @@ import typer
 from mezzotint import __version__
 from mezzotint.cli.distil import distil
 from mezzotint.cli.doctor import doctor
+from mezzotint.cli.edit import colour, edit, enlarge, invert, morph, vary
 from mezzotint.cli.evaluate import evaluate
 from mezzotint.cli.inspect import info, listing
 from mezzotint.cli.output import give_up, keep_numbers, say
@@ -40,6 +41,12 @@ With --verbose any command shows where an error came from.""",
 app.command("train")(train)
 app.command("distil")(distil)
 app.command("sample")(sample)
+app.command("edit")(edit)
+app.command("vary")(vary)
+app.command("enlarge")(enlarge)
+app.command("colour")(colour)
+app.command("morph")(morph)
+app.command("invert")(invert)
 app.command("serve")(serve)
 app.command("ui")(ui)
 app.command("evaluate")(evaluate)

@@ -30,6 +30,16 @@ Class = Annotated[
         "--class", help="class: a name, a number, a list a,b,c, all (in turn), or none; random by default"
     ),
 ]
+EditClass = Annotated[
+    str | None,
+    typer.Option("--class", help="class: a name, a number, a list a,b,c, or all (in turn); none by default"),
+]
+MorphClass = Annotated[
+    str | None,
+    typer.Option(
+        "--class", help="class, or two A,B of the beginning and the end; default: those of the seeds"
+    ),
+]
 Guidance = Annotated[
     float | None,
     typer.Option("--guidance", help="guidance scale (CFG): 1 is off; 2 to 4 is clearer, less varied"),

@@ -22,6 +22,15 @@ def say(text: str, *, error: bool = False) -> None:
         print(printable(text), file=stream, flush=True)
 
 
+def warn_of_token(token: str | None) -> None:
+    """A line where a token stands on the command line, and so in the list of processes."""
+    if token not in (None, "none") and {token, f"--token={token}"} & set(sys.argv):
+        say(
+            "mezzotint: other users see the token in the list of processes; MEZZOTINT_TOKEN hides it",
+            error=True,
+        )
+
+
 class Lasting:
     """A stream that takes what cannot be written, and drops it: a closed terminal or pipe, a full disk."""
 

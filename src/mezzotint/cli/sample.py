@@ -1,58 +1,25 @@
 """mezzotint sample"""
 
-import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from mezzotint.cli import options
-from mezzotint.cli.bar import Bar
-from mezzotint.cli.output import lasting, reserve, say, writing
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from mezzotint.model.model import Model
-    from mezzotint.model.request import Request
-    from mezzotint.model.samples import Samples
+from mezzotint.cli.making import Making, make, making
+from mezzotint.cli.output import lasting
 
 
 @lasting()
+@making(n=64)
 def sample(
     run: options.Run,
-    n: Annotated[int, typer.Option("-n", help="number of pictures", min=1)] = 64,
-    sampler: options.Sampler = None,
-    steps: options.Steps = None,
-    label: options.Class = None,
-    guidance: options.Guidance = None,
-    eta: Annotated[float | None, typer.Option("--eta", help="share of fresh noise, 0 to 1, for ddim")] = None,
-    churn: Annotated[
-        float | None, typer.Option("--churn", help="amount of fresh noise (S_churn), for heun, euler, dpm2")
+    noise: Annotated[
+        Path | None,
+        typer.Option("--noise", help="noise to start from: the npz file of `mezzotint invert`"),
     ] = None,
-    spacing: Annotated[
-        str | None,
-        typer.Option(
-            "--spacing", help="spacing of the steps: karras, logsnr, time, trailing, leading, linspace"
-        ),
-    ] = None,
-    seed: options.Seed = 0,
-    weights: Annotated[
-        str,
-        typer.Option(
-            "--weights", help="weights: ema (their average), raw (the last), or an EMA length such as 0.1"
-        ),
-    ] = "ema",
-    output: options.Output = None,
-    format: Annotated[
-        str | None, typer.Option("--format", help="file format: png (a grid), folder, npz or gif")
-    ] = None,
-    trajectory: Annotated[bool, typer.Option("--trajectory", help="pictures of every step, too")] = False,
-    batch: Annotated[
-        int | None, typer.Option("--batch", help="number of pictures in a network call", min=1)
-    ] = None,
-    device: options.Device = None,
+    *,
+    how: Making,
 ) -> int:
     """Makes pictures. The PNG carries its settings; `mezzotint info` reads them back.
 
@@ -61,141 +28,12 @@ def sample(
       mezzotint sample digits -n 100 --class all --guidance 2
       mezzotint sample runs/mnist --class 7 --sampler ddim --steps 50 -o sevens.png
       mezzotint sample latest -n 1000 -o many.npz
+      mezzotint sample small.safetensors --network small:Small
     """
-    import time
-
-    from mezzotint.conditions.labels import split
-    from mezzotint.model.model import load
-
-    kind = _kind(format, output)
-    model = load(run, device=device or "auto", weights=weights)
-    path = output or Path(f"{model.source}-{seed}{'' if kind == 'folder' else '.' + kind}")
-    settings = {"sampler": sampler, "steps": steps, "guidance": guidance}
-    settings |= {"eta": eta, "churn": churn, "spacing": spacing}
-    request = model.request(n, label=split(label, model.classes), seed=seed, **settings)
-    batch = batch or model.batch
-    total = -(-n // batch) * request.settings.steps
-    reserve(path, folder=kind == "folder")
-    names = _names(path, request, model) if kind == "folder" else []
-    _tell_kept(path, names)
-    began = time.perf_counter()
-    done = 0
-    parts: list[list[Tensor]] = []  # of every batch: the states after every step if wanted, and the result
-    with Bar() as bar:
-        for part in request.parts(batch):
-            frames = []
-            for preview in model.previews(part):
-                done += 1
-                bar.show("sampling", done, total)
-                if trajectory or kind == "gif":
-                    frames.append(preview.state)
-            parts.append([*frames, preview.belief])
-    *states, values = (_join(frames) for frames in zip(*parts))
-    samples = model.finish(request, values)
-    with writing(path):
-        _write(path, kind, samples, states, model, names)
-        if trajectory:
-            _trajectory(path.with_name(f"{path.stem}-trajectory"), samples, states)
-    say(f"{path}: {n} samples of {model.source} in {time.perf_counter() - began:.1f} s")
-    return 0
-
-
-def _names(path: Path, request: "Request", model: "Model") -> list[str]:
-    """Of the files of a folder that is there: the seed, and as much of the class's name as the file system takes."""
-    if model.medium.table is not None:
-        return ["points.csv"]
-    most = os.pathconf(path, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255  # bytes
-    names, labels = [], request.cond.label
-    for i in range(request.n):
-        name = f"{request.seed + i:06d}"
-        if labels is not None and int(labels[i]) < len(model.classes):
-            kept = "".join(c if c.isalnum() else "_" for c in model.classes[int(labels[i])])
-            room = most - len(f".{name}-.png.tmp")  # the name while it is written
-            name += f"-{kept.encode()[:room].decode(errors='ignore')}"
-        names.append(f"{name}.png")
-    return names
-
-
-def _tell_kept(path: Path, names: Sequence[str]) -> None:
-    """Says what an earlier call left in a folder, and what becomes of it."""
-    there = {entry.name for entry in path.iterdir()} if names and path.is_dir() else set()
-    replaced = len(there.intersection(names))
-    if there:
-        say(f"{path} is not empty: {replaced} files are replaced, {len(there) - replaced} others are kept")
-
-
-def _join(parts: "tuple[Tensor, ...]") -> "Tensor":
-    import torch
-
-    return torch.cat(parts)
-
-
-def _kind(format: str | None, output: Path | None) -> str:
-    """What to write: as --format says, or else as the name after -o ends; a name without an ending is a folder's."""
-    from mezzotint.errors import ConfigError
-
-    kinds = ("png", "folder", "npz", "gif")
-    if format is not None and format not in kinds:
-        raise ConfigError(f"--format must be png, folder, npz or gif, not {format!r}")
-    ending = "" if output is None or output.is_dir() else output.suffix.lower()
-    if format is None and ending and ending[1:] not in kinds:
-        raise ConfigError(f"-o {output}: end it in .png, .npz or .gif, or add --format folder")
-    if format is not None and ending[1:] in kinds and ending[1:] != format:
-        raise ConfigError(f"-o {output} is no name for --format {format}; leave one of them out")
-    return format or ending[1:] or ("png" if output is None else "folder")
-
-
-def _write(
-    path: Path, kind: str, samples: "Samples", states: "list[Tensor]", model: "Model", names: Sequence[str]
-) -> None:
-    import io
-
-    import numpy as np
-
-    from mezzotint import plots
-    from mezzotint.disk.files import write
-
-    match kind:
-        case "png":
-            samples.save(path)
-        case "gif":
-            frames = [_sheet(samples, values) for values in [*states[:-1], samples.values]]
-            plots.gif(frames, path)
-        case "npz":
-            images = samples.medium.arrays(samples.values)
-            labels = {} if samples.labels is None else {"labels": samples.labels.numpy()}
-            if labels:
-                labels["classes"] = np.array(model.classes)
-            buffer = io.BytesIO()
-            np.savez(buffer, images=images, seeds=samples.seeds.numpy(), **labels)  # type: ignore[arg-type]
-            write(path, buffer.getvalue())
-        case "folder":
-            path.mkdir(exist_ok=True)
-            if samples.medium.table is not None:
-                write(path / names[0], samples.medium.table(samples.values).encode())
-                return
-            for i in range(len(samples)):
-                settings = {**samples.settings, "seed": int(samples.seeds[i]), "n": 1}
-                if samples.labels is not None and int(samples.labels[i]) < len(model.classes):
-                    settings["label"] = model.classes[int(samples.labels[i])]
-                plots.save_png(samples[i], path / names[i], settings)
-
-
-def _sheet(samples: "Samples", values: "Tensor") -> Any:
-    from dataclasses import replace
-
-    return replace(samples, values=values).sheet()
-
-
-def _trajectory(folder: Path, samples: "Samples", states: "list[Tensor]") -> None:
-    from mezzotint import plots
-
-    folder.mkdir(exist_ok=True)
-    _tell_kept(folder, [f"step-{step:04d}.png" for step in range(1, len(states) + 1)])
-    for step, values in enumerate(states, 1):
-        plots.save_png(
-            _sheet(samples, values),
-            folder / f"step-{step:04d}.png",
-            {**samples.settings, "step_of_sampling": step},
-        )
-    say(f"{folder}: the state after each of {len(states)} steps")
+    model = how.load(run, precision=None if noise is None else "fp32")  # as it was found
+    label = how.classes(model)
+    if noise is None:
+        request = model.request(how.n, label=label, seed=how.seed, **how.settings)
+        return make(model, request, how, f"{model.source}-{how.seed}")
+    request = model.edits.from_noise(noise, how.n, label=label, seed=how.seed, **how.settings)
+    return make(model, request, how, f"{model.source}-{noise.stem}")

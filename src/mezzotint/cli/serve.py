@@ -1,14 +1,13 @@
 """mezzotint serve"""
 
 import logging
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mezzotint.cli import options
-from mezzotint.cli.output import say
+from mezzotint.cli.output import warn_of_token
 from mezzotint.errors import printable
 
 
@@ -33,7 +32,11 @@ def serve(
     port: Annotated[int, typer.Option("--port", help="port; 0 takes a free one", min=0, max=65535)] = 8000,
     token: Annotated[
         str | None,
-        typer.Option("--token", envvar="MEZZOTINT_TOKEN", help="bearer token that requests must carry"),
+        typer.Option(
+            "--token",
+            envvar="MEZZOTINT_TOKEN",
+            help="bearer token that requests must carry; from the environment, no list of processes shows it",
+        ),
     ] = None,
     max_queue: Annotated[
         int | None, typer.Option("--max-queue", help="number of requests under way (default 64)", min=1)
@@ -78,7 +81,7 @@ def serve(
     Examples:
       mezzotint serve latest
       mezzotint serve digits moons --port 8080 --log inferences.jsonl
-      mezzotint serve digits --host 0.0.0.0 --token 0123456789abcdef
+      MEZZOTINT_TOKEN=$(openssl rand -hex 16) mezzotint serve digits --host 0.0.0.0
     """
     from importlib.util import find_spec
 
@@ -101,11 +104,7 @@ def serve(
         weights=weights,
         limits=make_limits(**{name: value for name, value in limits.items() if value is not None}),
     )
-    if token not in (None, "none") and any(word.split("=")[-1] == token for word in sys.argv):
-        say(
-            "mezzotint: other users see the token in the list of processes; MEZZOTINT_TOKEN hides it",
-            error=True,
-        )
+    warn_of_token(token)
     handler = logging.StreamHandler()
     handler.setFormatter(_Printable("mezzotint: %(message)s"))
     logging.basicConfig(handlers=[handler])

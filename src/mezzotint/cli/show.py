@@ -172,7 +172,7 @@ def reverse(
     request = model.request(max(n, model.medium.least), label=classes, seed=seed, **settings)
     path = output or Path(f"{model.source}-reverse.png")
     reserve(path)
-    shown = spread_steps(request.settings.steps)
+    shown = spread_steps(request.steps)
     previews = [preview for preview in model.previews(request) if preview.step in shown]
     samples = model.finish(request, previews[-1].belief)
     return _save(denoising(previews), path, samples.settings)

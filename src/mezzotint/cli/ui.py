@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from mezzotint.cli import options
+from mezzotint.cli.output import warn_of_token
 
 
 def ui(
@@ -18,7 +19,12 @@ def ui(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="port of the page", min=1, max=65535)] = 8501,
     token: Annotated[
-        str | None, typer.Option("--token", envvar="MEZZOTINT_TOKEN", help="token that visitors must type")
+        str | None,
+        typer.Option(
+            "--token",
+            envvar="MEZZOTINT_TOKEN",
+            help="token that visitors must type; from the environment, no list of processes shows it",
+        ),
     ] = None,
     allow_host: Annotated[
         list[str] | None,
@@ -35,7 +41,7 @@ def ui(
     Examples:
       mezzotint ui --port 8600
       mezzotint ui digits runs/mnist
-      mezzotint ui --host 0.0.0.0 --token 0123456789abcdef
+      MEZZOTINT_TOKEN=$(openssl rand -hex 16) mezzotint ui --host 0.0.0.0
     """
     from importlib.util import find_spec
 
@@ -47,6 +53,7 @@ def ui(
     from mezzotint.model.device import find_device
     from mezzotint.ui.start import Desk, start
 
+    warn_of_token(token)
     desk = Desk(
         models=tuple(str(find(name, out)) for name in runs or ()),
         runs=str(out),

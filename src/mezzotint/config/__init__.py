@@ -1,10 +1,10 @@
 """The configuration of a run. Imports no torch, so that --help and a wrong key answer at once."""
 
-from mezzotint.config.data import Data
+from mezzotint.config.data import UNNAMED, Data
 from mezzotint.config.diffusion import Diffusion, Discrete, Karras, LinearTime, Lognormal
 from mezzotint.config.distil import HOPS, ObjectiveName, Teacher
 from mezzotint.config.loading import change, difference, dump, load, parse, recipes
-from mezzotint.config.network import MLP, UNet, UNetSimple
+from mezzotint.config.network import MLP, Own, UNet, UNetSimple
 from mezzotint.config.sample import Sample, SamplerName, SpacingName
 from mezzotint.config.train import BUDGETS, Train
 from mezzotint.config.tree import BAKED_IN, Config
@@ -14,6 +14,7 @@ __all__ = [
     "BUDGETS",
     "HOPS",
     "MLP",
+    "UNNAMED",
     "Config",
     "Data",
     "Diffusion",
@@ -22,6 +23,7 @@ __all__ = [
     "LinearTime",
     "Lognormal",
     "ObjectiveName",
+    "Own",
     "Sample",
     "SamplerName",
     "SpacingName",

@@ -7,6 +7,8 @@ from pydantic import Field, PositiveInt
 
 from mezzotint.config.base import Share, Size, Tree
 
+UNNAMED = "unnamed"  # the set of a model that was trained in Python
+
 
 class Data(Tree):
     """What to learn from."""

@@ -41,4 +41,12 @@ class UNet(Tree):
     patch: PositiveInt = 1  # space-to-depth at the entrance: 2 makes it about 4 times faster
 
 
-Network = Annotated[MLP | UNetSimple | UNet, Field(discriminator="kind")]
+class Own(Tree):
+    """A network from Python, of which a model file holds the weights and no code. No recipe can make one."""
+
+    kind: Literal["own"]
+    name: Annotated[str, Field(pattern=r"^\w{0,100}$")] = ""  # of its class; for people, never imported
+    told: Literal["timestep", "time", "sigma"] = "time"  # what it is told of the noise level
+
+
+Network = Annotated[MLP | UNetSimple | UNet | Own, Field(discriminator="kind")]

@@ -42,8 +42,8 @@ def schema_of(schema: Any, file: str) -> Schema:
     """What an arrow schema says, with what the hub has written into its metadata."""
     try:
         content = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-        features = (content.get("info") or {}).get("features") or {}
-    except (ValueError, AttributeError):
+        features = dict((content.get("info") or {}).get("features") or {})
+    except (ValueError, AttributeError, TypeError, RecursionError):
         features = {}
     types = {column.name: str(column.type) for column in schema}
     kinds = {key: value for key, value in features.items() if isinstance(value, dict) and key in types}
@@ -51,8 +51,14 @@ def schema_of(schema: Any, file: str) -> Schema:
         file,
         types,
         [key for key, value in kinds.items() if value.get("_type") == "Image"],
-        {key: value.get("names") or () for key, value in kinds.items() if value.get("_type") == "ClassLabel"},
+        {key: _names(value) for key, value in kinds.items() if value.get("_type") == "ClassLabel"},
     )
+
+
+def _names(feature: dict[str, Any]) -> Sequence[str]:
+    """The names of classes, where they are a list of words."""
+    names = feature.get("names")
+    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else ()
 
 
 def choose_columns(
@@ -83,10 +89,15 @@ def choose_columns(
     for schema in schemas if label else ():
         kind = schema.types.get(label or "", "null")
         if kind != "null" and not _is_label(kind, asked=True):
-            first = next(s for s in schemas if _is_label(s.types.get(label or "", ""), asked=True))
+            fits = [s.file for s in schemas if _is_label(s.types.get(label or "", ""), asked=True)]
+            other = f", and {fits[0]} one of {types[label or '']}" if fits else ""
+            remedy = (
+                "write both alike"
+                if fits
+                else "no classes can be read of it: name another, data.labels=COLUMN"
+            )
             raise DataError(
-                f"{schema.file} has a column {label!r} of {kind}, and {first.file} one of {types[label or '']}; "
-                "write both alike, or set data.labels=false"
+                f"{schema.file} has a column {label!r} of {kind}{other}; {remedy}, or set data.labels=false"
             )
     return Columns(image, label, why, notes)
 

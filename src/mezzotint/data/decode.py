@@ -26,8 +26,7 @@ def decode(image: Image.Image, range_of: Callable[[str], Range | None] | None = 
     """
     image.load()
     profile = image.info.get("icc_profile")
-    if _orientation(image) != 1:
-        image = ImageOps.exif_transpose(image)
+    image = upright(image)
     if image.mode.startswith(("I", "F")):
         image = _to_bytes(image, range_of)
     elif profile:
@@ -49,10 +48,8 @@ def fit(image: Image.Image, size: tuple[int, int], channels: int | None = None) 
     """
     height, width = size
     if (image.height, image.width) != size:
+        box = box_of(image.size, size)
         scale = min(image.width / width, image.height / height)
-        left = max(image.width - scale * width, 0) / 2
-        top = max(image.height - scale * height, 0) / 2
-        box = (left, top, image.width - left, image.height - top)
         method = Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.BILINEAR
         image = image.resize((width, height), method, box, reducing_gap=3.0)
     mode = {1: "L", 3: "RGB", None: image.mode}[channels]
@@ -63,6 +60,19 @@ def fit(image: Image.Image, size: tuple[int, int], channels: int | None = None) 
         return array[None]
     array = array.transpose(2, 0, 1)
     return array[:1] if channels is None and (array == array[:1]).all() else array
+
+
+def box_of(given: tuple[int, int], size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """The largest centred box of the shape of a size (H, W) in a picture given as (width, height): left, top, right, bottom."""
+    height, width = size
+    scale = min(given[0] / width, given[1] / height)
+    left, top = max(given[0] - scale * width, 0) / 2, max(given[1] - scale * height, 0) / 2
+    return left, top, given[0] - left, given[1] - top
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The picture turned as the camera's orientation (EXIF) says."""
+    return image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
 
 
 def decode_to(

@@ -6,7 +6,7 @@ has, so that every row of the set has a number before any picture was read.
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mezzotint.data import undecoded
-from mezzotint.data.classes import FileLabels, code_labels, refuse_many
+from mezzotint.data.classes import Coding, FileLabels, code_labels, refuse_many
 from mezzotint.data.columns import Columns, Schema, choose_columns, schema_of
 from mezzotint.data.endings import few, spoken
 from mezzotint.data.known import KNOWN, check_name
@@ -22,6 +22,7 @@ from mezzotint.data.ranges import Ranges
 from mezzotint.data.undecoded import Labels, Undecoded, encoded_in, extra, line, open_cell, present
 from mezzotint.errors import DataError
 
+MAX_BLOCK_ROWS = 2**24  # of a row group; more than memory holds the numbers of are a lie
 READERS = 8  # footers or blocks that are read at a time: of a distant file, most is waiting
 
 
@@ -42,6 +43,7 @@ class Shards:
 
     files: their addresses. classes: the names of the classes, in the order of the labels; empty where there are none.
     label: the column of the labels, None where there are none; codes: of each file, value -> number. filesystem: of fsspec.
+    left_out: by file and row group, the rows of it that have no class, ascending, where classes are insisted on.
     notes: lines on what was guessed or left out; why: why there are no classes; both as of `Undecoded`.
     """
 
@@ -56,6 +58,7 @@ class Shards:
     codes: Sequence[Mapping[Any, int]] = ()
     notes: Sequence[str] = ()
     why: str = ""
+    left_out: Mapping[tuple[int, int], np.ndarray] = field(default_factory=dict)
 
     @cached_property
     def ranges(self) -> Ranges:
@@ -80,11 +83,9 @@ class Shards:
             ) from error
         pictures, labels = table.column(self.image), None
         if self.label is not None:
-            codes = self.codes[block.file]
-            labels = np.array(
-                [codes.get(value, -1) for value in table.column(self.label).to_pylist()], np.int64
-            )
-            if labels.min(initial=0) < 0:
+            labels = _numbered(table.column(self.label), self.codes[block.file])
+            without = self.left_out.get((block.file, block.group), np.empty(0, np.int64))
+            if np.delete(labels, without).min(initial=0) < 0:
                 raise DataError(f"{file} has labels that are no classes; train with data.labels=false")
         return Undecoded(
             count=block.rows,
@@ -159,24 +160,12 @@ def open_shards(
     try:
         chosen = choose_columns(schemas, column, labels, peek)
         image = chosen.image
-        chosen, classes, codes = _classes(chosen, schemas, footers, labels, name, read_column)
+        blocks = _blocks(footers, image)
+        chosen, coding, left_out = _classes(chosen, schemas, footers, blocks, labels, name, read_column)
     except DataError:
         raise
     except Exception as error:
         raise DataError(f"cannot read {name} as parquet: {line(error)}") from error
-    blocks = []
-    for number, footer in enumerate(footers):
-        first = 0
-        for group in range(footer.num_row_groups):
-            row_group = footer.row_group(group)
-            size = sum(
-                column.total_uncompressed_size
-                for column in map(row_group.column, range(row_group.num_columns))
-                if column.path_in_schema.split(".")[0] == image
-            )
-            if row_group.num_rows:
-                blocks.append(Block(number, group, first, row_group.num_rows, size))
-            first += row_group.num_rows
     if not blocks:
         raise DataError(f"{name} has no pictures")
     return Shards(
@@ -185,57 +174,88 @@ def open_shards(
         blocks,
         image,
         chosen.label,
-        classes,
+        coding.classes,
         filesystem,
         footers,
-        codes,
+        coding.codes,
         chosen.notes,
         chosen.why,
+        left_out,
     )
 
 
+def _blocks(footers: Sequence[Any], image: str) -> list[Block]:
+    """The row groups that have rows. image: the column whose bytes count. Raises ValueError where there are too many."""
+    blocks = []
+    for number, footer in enumerate(footers):
+        first = 0
+        for group in range(footer.num_row_groups):
+            row_group = footer.row_group(group)
+            if not 0 <= row_group.num_rows <= MAX_BLOCK_ROWS:
+                raise ValueError(f"its footer gives a row group {row_group.num_rows:,} rows")
+            size = sum(
+                column.total_uncompressed_size
+                for column in map(row_group.column, range(row_group.num_columns))
+                if column.path_in_schema.split(".")[0] == image
+            )
+            if row_group.num_rows:
+                blocks.append(Block(number, group, first, row_group.num_rows, size))
+            first += row_group.num_rows
+    return blocks
+
+
+def _numbered(column: Any, codes: Mapping[Any, int]) -> np.ndarray:
+    """Labels (N,) int64 of an arrow column; -1 for those without a class."""
+    return np.array([codes.get(value, -1) for value in column.to_pylist()], np.int64)
+
+
 def _statistics(footer: Any, column: str) -> list[Any]:
-    """What a footer knows of the values of a column, for each of its row groups that has rows."""
-    groups = [footer.row_group(k) for k in range(footer.num_row_groups)]
-    return [
-        group.column(k).statistics
-        for group in groups
-        for k in range(group.num_columns if group.num_rows else 0)
-        if group.column(k).path_in_schema == column
-    ]
+    """What a footer knows of the values of a column, for each of its row groups that has rows. Raises ValueError where it
+    gives the column another type than its schema does, over which arrow ends the process."""
+    found = []
+    for group in (footer.row_group(k) for k in range(footer.num_row_groups)):
+        for k in range(group.num_columns if group.num_rows else 0):
+            if group.column(k).path_in_schema == column:
+                if group.column(k).physical_type != footer.schema.column(k).physical_type:
+                    raise ValueError(f"its footer contradicts itself on the column {column!r}")
+                found.append(group.column(k).statistics)
+    return found
 
 
 def _classes(
     chosen: Columns,
     schemas: Sequence[Schema],
     footers: Sequence[Any],
+    blocks: Sequence[Block],
     labels: Labels,
     name: str,
     read_column: Callable[..., Any],
-) -> tuple[Columns, Sequence[str], Sequence[Mapping[Any, int]]]:
-    """The classes of shards and how each file numbers them; none, and why, where a label is missing or below 0.
+) -> tuple[Columns, Coding, Mapping[tuple[int, int], np.ndarray]]:
+    """The classes of shards, how each file numbers them, and the rows that are left out since they have none: see
+    `Shards`. Where classes are not insisted on, such rows make the whole set unlabelled, and the columns say why.
 
     Numbers that have names are known from the statistics in the footers, and where there are none they are believed;
-    of others the whole column is read.
+    of others, and where classes are insisted on, the whole column is read.
     """
+    nothing = Coding([], [])
     label = chosen.label
     if label is None:
-        return chosen, [], []
+        return chosen, nothing, {}
 
-    def values(file: int) -> tuple[list[Any], int]:
-        """Those that occur in a file, and how many are missing."""
+    def values(file: int) -> tuple[list[Any], bool]:
+        """Those that occur in a file, and whether a row has none."""
         schema, footer = schemas[file], footers[file]
         if label not in schema.types:
-            return [], footer.num_rows
-        if schema.names.get(label) and "int" in schema.types[label]:
+            return [], footer.num_rows > 0
+        named = bool(schema.names.get(label))
+        if named and not labels and "int" in schema.types[label]:
             known = [s for s in _statistics(footer, label) if s is not None]
             ends = [end for s in known if s.has_min_max for end in (s.min, s.max)]
-            return ends, sum((s.null_count or 0) + (s.has_min_max and s.min < 0) for s in known)
-        column = read_column(file, label)
-        there = column.unique().to_pylist()
-        below = labels is True or labels is None
-        lost = column.null_count + sum(isinstance(v, int | float) and below and v < 0 for v in there)
-        return present(there), lost
+            return ends, any(s.null_count for s in known) or min(ends, default=0) < 0
+        there = read_column(file, label).unique().to_pylist()
+        below = named or not isinstance(labels, str)
+        kept = [v for v in present(there) if not (below and isinstance(v, int | float) and v < 0)]
+        return present(there), len(kept) < len(there)
 
     with ThreadPoolExecutor(READERS) as pool:
         found = list(pool.map(values, range(len(schemas))))
@@ -247,8 +267,25 @@ def _classes(
     rows = sum(footer.num_rows for footer in footers)
     if not any(part.names for part in parts):
         refuse_many(len(coding.classes), rows, label, name, asked=isinstance(labels, str))
-    if any(lost for _, lost in found) or not rows:
-        without = [schema.file for schema, (_, lost) in zip(schemas, found) if lost]
-        why = f"rows have no class in the column {label!r} of {few(without)}, and of a streamed set none is left out"
-        return replace(chosen, label=None, why=f"{why}; write them without these rows"), [], []
-    return replace(chosen, notes=[*chosen.notes, *coding.notes]), coding.classes, coding.codes
+    chosen = replace(chosen, notes=[*chosen.notes, *coding.notes])
+    lacking = [file for file, (_, lost) in enumerate(found) if lost]
+    if not lacking and rows:
+        return chosen, coding, {}
+    why = f"no class in the column {label!r} of {few([schemas[file].file for file in lacking])}"
+    if not labels or not any(coding.codes):
+        some = any(codes.keys() & there for codes, (there, _) in zip(coding.codes, found))
+        remedy = f"; to leave these rows out, set data.labels={label}" if some else ""
+        return replace(chosen, label=None, why=f"rows have {why}{remedy}"), nothing, {}
+    left_out = {}
+    for file in lacking:
+        there = label in schemas[file].types
+        column = _numbered(read_column(file, label), coding.codes[file]) if there else None
+        for block in blocks:
+            if block.file == file:
+                part = np.full(block.rows, -1) if column is None else column[block.first :][: block.rows]
+                left_out[file, block.group] = np.flatnonzero(part < 0)
+    count = sum(map(len, left_out.values()))
+    if count == rows:
+        return replace(chosen, label=None, why=f"rows have {why}"), nothing, {}
+    note = f"left out: {count:,} of {rows:,} rows {'has' if count == 1 else 'have'} {why}"
+    return replace(chosen, notes=[*chosen.notes, note]), coding, left_out

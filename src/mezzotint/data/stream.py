@@ -199,13 +199,20 @@ def open_stream(data: Data, device: torch.device) -> StreamSource:
     shards = find_shards(data.name, data.path, split=data.split, column=data.column, labels=data.labels)
     _check_memory(shards, data.memory_gb)
     rows = [block.rows for block in shards.blocks]
-    chosen = np.unique(np.linspace(0, len(rows) - 1, HELD_BLOCKS).round().astype(int))
+    kept: dict[int, np.ndarray] = {}
+    for b, each in enumerate(shards.blocks):
+        if (without := shards.left_out.get((each.file, each.group))) is not None:
+            kept[b] = np.setdiff1d(np.arange(rows[b]), without)
+            rows[b] = len(kept[b])
+    filled = np.flatnonzero(rows)
+    chosen = np.unique(filled[np.linspace(0, len(filled) - 1, HELD_BLOCKS).round().astype(int)])
     block = np.repeat(chosen, [rows[b] for b in chosen])
-    row = np.concatenate([np.arange(rows[b]) for b in chosen])
+    row = np.concatenate([kept.get(int(b), np.arange(rows[b])) for b in chosen])
     order = shuffled(len(row)).numpy()
     block, row = block[order], row[order]
     held = min(held_out_count(sum(rows), data.holdout), len(row))
-    kept = {int(b): np.setdiff1d(np.arange(rows[b]), row[:held][block[:held] == b]) for b in chosen}
+    for b in map(int, chosen):
+        kept[b] = np.setdiff1d(kept.get(b, np.arange(rows[b])), row[:held][block[:held] == b])
 
     size = usual_size(data.name, data.size)
     looked_at = max(held, 0 if data.channels else PROBE)

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from mezzotint.diffusion.corrections import Correction
 
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
 
 class Operator(NamedTuple):
     """A linear map of pictures, forward = A, and its Moore-Penrose inverse, pinv = A+, of (B, *D) row by row."""
@@ -44,7 +46,7 @@ def super_resolution(factor: int) -> Operator:
     return Operator(mean, repeat)
 
 
-def grey(weights: Sequence[float] = (0.299, 0.587, 0.114)) -> Operator:
+def grey(weights: Sequence[float] = LUMA) -> Operator:
     """Sees the brightness sum_c w_c x_c: (B, C, H, W) -> (B, 1, H, W), by default the luma of ITU-R BT.601.
 
     One row w a pixel, so that A+ = w^T / |w|^2. The default weights sum to 1, and so keep the range of the data.

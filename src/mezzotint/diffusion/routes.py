@@ -74,6 +74,16 @@ def inner(grid: Tensor, level: float) -> Tensor:
     return torch.cat([torch.tensor([level], dtype=grid.dtype), grid[grid > level]])
 
 
+def shrink(grid: Tensor, share: float) -> Tensor:
+    """All stops of a grid below the level at `share` of its way, for pictures that keep some of what they were (SDEdit,
+    Meng et al. 2022): every stop's time of the flow, sigma / (alpha + sigma), times the share, 0 < share <= 1. Continuous
+    in the share, which no count of steps is; 1 is the grid itself, up to rounding."""
+    if not 0 < share <= 1:
+        raise ValueError(f"share must be above 0 and at most 1, not {share:g}")
+    time = share / (1 + (grid / 2).exp())
+    return 2 * torch.log((1 - time) / time)
+
+
 def fixed_large(grid: Tensor) -> Tensor:
     """The gain (N,) of every interval of an ancestral grid that turns DDPM's posterior variance into beta_t, its "fixed
     large" choice (Ho et al. 2020, section 3.2): sigma_s / sigma_t for fresh noise at t, where the step began at s."""

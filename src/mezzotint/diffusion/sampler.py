@@ -21,7 +21,8 @@ from mezzotint.diffusion.solvers import Ask, Solver
 
 
 class AfterStep(NamedTuple):
-    """After a step. x: (B, *D), the state; x0: the belief it moved by, for previews; step: steps done, from 1."""
+    """After a step. x: (B, *D), the state that the next question is about, fresh noise included; x0: the belief it moved
+    by, for previews; step: steps done, from 1."""
 
     x: Tensor
     x0: Tensor
@@ -50,25 +51,26 @@ def sample(
 ) -> Steps:
     """One request over its whole grid: yields `Ask` (send back x0) and, after every step, `AfterStep`.
 
-    x: (B, *D) at grid[0]. grid: (N + 1,) float64 levels; an interval towards noise is `renoise`, at no call. The last
-    state is at grid[-1]. eta: the share of fresh noise inside a step, for the SDE solvers. gain: scale of the fresh noise
-    of intervals that go up, one for all or one for every interval, (N,).
+    x: (B, *D) at grid[0]. grid: (N + 1,) float64 levels; an interval towards noise is `renoise`, at no call, and belongs
+    to the step before it. The last state is at grid[-1]. eta: the share of fresh noise inside a step, for the SDE solvers.
+    gain: scale of the fresh noise of intervals that go up, one for all or one for every interval, (N,).
     """
     history: Any = None
-    step, began = 0, grid[0]
+    step, began, x0 = 0, grid[0], x
     gains = torch.as_tensor(gain, dtype=torch.float64).expand(len(grid) - 1)
     for i, (s, t) in enumerate(pairwise(grid)):
         if t > s:
+            if step:  # only now: fresh noise may have followed that step
+                yield AfterStep(x, x0, step)
             # The ends belong here: from (nearly) pure noise, where x says nothing, and to clean, where steps are
             # infinitely long in logsnr, every solver takes the first-order step.
             solve = solvers.first_order if s < LOWEST or t == math.inf else solver
             hop = Hop(process, torch.tensor(eta, dtype=torch.float64), lambda draw, i=i: noise(i, draw))  # type: ignore[misc]
             x, x0, history = yield from solve(hop, x, s, t, history)
             step, began = step + 1, s
-            yield AfterStep(x, x0, step)
         elif t < s:
             x = renoise(process, x, s, t, noise(i, 0), gains[i])
             if t <= began:  # a restart: the past belongs to the path that was left
                 history = None
-            if step and i == len(grid) - 2:  # it ends on its way up, as an ancestral grid of finite end does
-                yield AfterStep(x, x0, step)
+    if step:
+        yield AfterStep(x, x0, step)

@@ -6,6 +6,7 @@ Discrete tables (DDPM and its kin) and continuous schedules are both such functi
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -110,16 +111,39 @@ def zero_terminal_snr(table: Table) -> Table:
     return Table(logsnr_of(alpha, (1 - alpha**2).sqrt()))
 
 
-def lognormal(mean: float = -1.2, std: float = 1.2) -> Schedule:
+@dataclass(frozen=True)
+class Lognormal:
+    """See `lognormal`."""
+
+    mean: float
+    std: float
+
+    def __call__(self, u: Tensor) -> Tensor:
+        return -2 * (self.mean + self.std * torch.special.ndtri(u.double()))
+
+
+def lognormal(mean: float = -1.2, std: float = 1.2) -> Lognormal:
     """log(sigma / alpha) ~ N(mean, std^2): EDM's training density (Karras et al. 2022, table 1). In the flow process
     this is the logit-normal time of Esser et al. 2024, since log(sigma / alpha) = logit(t)."""
-    return lambda u: -2 * (mean + std * torch.special.ndtri(u.double()))
+    return Lognormal(mean, std)
 
 
-def karras(sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Schedule:
+@dataclass(frozen=True)
+class Karras:
+    """See `karras`."""
+
+    sigma_min: float
+    sigma_max: float
+    rho: float
+
+    def __call__(self, u: Tensor) -> Tensor:
+        low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
+        return -2 * self.rho * (low + u.double() * (high - low)).log()
+
+
+def karras(sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Karras:
     """sigma^(1/rho) linear (Karras et al. 2022, eq. 5); sigma here is sigma / alpha."""
-    low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
-    return lambda u: -2 * rho * (low + u.double() * (high - low)).log()
+    return Karras(sigma_min, sigma_max, rho)
 
 
 def linear_time(u: Tensor) -> Tensor:

@@ -12,8 +12,9 @@ from typing import Any
 
 from torch import Tensor
 
+from mezzotint import build
 from mezzotint import config as configuration
-from mezzotint.config import Config, Data
+from mezzotint.config import UNNAMED, Data
 from mezzotint.data import toy
 from mezzotint.data.known import KNOWN
 from mezzotint.disk.model_file import read_header
@@ -24,8 +25,16 @@ from mezzotint.evaluate.judges.features import Extractor, extract
 from mezzotint.evaluate.metrics.memorization import Memorization, memorization
 from mezzotint.evaluate.metrics.numbers import FEATURE_METRICS, Number, compare
 from mezzotint.evaluate.points import point_numbers
-from mezzotint.evaluate.reference import SILENT, Progress, Reference, open_judge, open_reference
+from mezzotint.evaluate.reference import (
+    SILENT,
+    Progress,
+    Reference,
+    given_pictures,
+    open_judge,
+    open_reference,
+)
 from mezzotint.evaluate.sample_set import SampleSet, by_name, read_samples, sample_set_of
+from mezzotint.evaluate.table import table
 from mezzotint.model.device import find_device
 from mezzotint.model.model import Model, load
 
@@ -59,6 +68,10 @@ class Evaluation:
     def __getitem__(self, name: str) -> Number:
         """The number of a name. Raises KeyError."""
         return {number.name: number for number in self.numbers}[name]
+
+    def __str__(self) -> str:
+        """The table that the command line prints."""
+        return "\n".join(table([self]))
 
     def as_json(self) -> dict[str, Any]:
         row = {key: getattr(self, key) for key in ("source", "n", "judge", "reference", "data")}
@@ -98,21 +111,22 @@ def refuse_unequal(evaluations: Sequence[Evaluation]) -> None:
 
 
 def evaluate(
-    sources: Sequence[str],
+    sources: Sequence[str | Model],
     *,
     n: int = 2000,
     seed: int = 0,
     extractor: str = "auto",
-    data: str | None = None,
+    data: str | Tensor | None = None,
     metrics: Collection[str] = DEFAULT_METRICS,
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> list[Evaluation]:
-    """Evaluates runs, model files, folders and npz files of pictures (or points) on equal terms.
+    """Evaluates models, runs, model files, folders and npz files of pictures (or points) on equal terms.
 
     n: pictures of each; conditional models make all classes in turn. seed: of the first picture.
-    extractor: see `open_judge`. data: a known set's name, or a path that is read in place of what the runs learned from.
-    metrics: of METRICS. progress: called with (what, done, of so many) as work goes on.
+    extractor: see `open_judge`. data: the real ones: a known set's name, a path that is read in place of what the runs
+    learned from, or pictures uint8 (M, C, H, W), of which it is not known whether any were kept out of training: copies are
+    not looked for. metrics: of METRICS. progress: called with (what, done, of so many) as work goes on.
 
     Raises ConfigError, ModelError or DataError in one line.
     """
@@ -121,32 +135,56 @@ def evaluate(
     if n < 10:
         raise ConfigError(f"-n {n} is too few to say anything; the usual is 2000")
     place = find_device(device)
-    paths = {source: _model_file(source) for source in sources}
-    configs = [read_header(path).config for path in paths.values() if path]
-    if {"vlb", "ode"} & set(metrics) and any(config.teacher is not None for config in configs):
+    opened = [_Source(source) for source in dict.fromkeys(sources)]
+    students = [one for one in opened if one.header and one.header.config.teacher is not None]
+    if students and {"vlb", "ode"} & set(metrics):
         raise ConfigError(
             "vlb and ode are bounds of a denoiser, and a student has none: leave it out, or the metrics"
         )
-    data_config = _data(sources, configs, data)
-    if data_config.name in toy.TOYS:
-        return [
-            _evaluate_points(source, path, data_config.name, n, seed, device, progress)
-            for source, path in paths.items()
-        ]
-    shape = next((read_header(path).facts.shape for path in paths.values() if path), None)
-    if shape is None and data_config.size is None and data_config.name not in KNOWN:
-        shape = next((one for source in sources if (one := _npz_shape(source))), None)
-    size, channels = ((shape[1], shape[2]), shape[0]) if shape else (None, None)
-    reference = open_reference(data_config, size, channels)
+    if isinstance(data, Tensor):
+        reference = given_pictures(data)
+    else:
+        data_config = _data(opened, data)
+        if data_config.name in toy.TOYS:
+            return [
+                _evaluate_points(source, data_config.name, n, seed, device, progress) for source in opened
+            ]
+        shapes = [source.header.facts.shape for source in opened if source.header]
+        shape = next((one for one in shapes if len(one) != 1), None)
+        if shape is None and data_config.size is None and data_config.name not in KNOWN:
+            shape = next((one for source in opened if (one := _npz_shape(source.name))), None)
+        size, channels = ((shape[1], shape[2]), shape[0]) if shape else (None, None)
+        reference = open_reference(data_config, size, channels)
     judge = open_judge(extractor, reference, place, progress)
     evaluations = []
-    for source, path in paths.items():
-        samples = _open_samples(source, path, reference, n, seed, device, progress)
-        model = (
-            load(path, device=device, precision="fp32") if path and {"vlb", "ode"} & set(metrics) else None
-        )
+    for source in opened:
+        samples = _open_samples(source, reference, n, seed, device, progress)
+        wants_bits = source.header and {"vlb", "ode"} & set(metrics)
+        model = source.model(device, "fp32") if wants_bits else None
         evaluations.append(judge_samples(samples, judge, reference, metrics, model, progress))
     return evaluations
+
+
+class _Source:
+    """What is to be evaluated. header: of a model, or None where it is pictures alone."""
+
+    def __init__(self, source: str | Model) -> None:
+        self.given = source if isinstance(source, Model) else None
+        self.name = source.source if isinstance(source, Model) else source
+        self.path = None if isinstance(source, Model) else _model_file(source)
+        self.header = source.header if isinstance(source, Model) else None
+        if self.path is not None:
+            self.header = read_header(self.path)
+
+    def model(self, device: str, precision: str | None = None) -> Model:
+        """precision: "fp32", or None as in training."""
+        if self.given is None:
+            assert self.path is not None
+            return load(self.path, device=device, precision=precision)
+        if precision is None:
+            return self.given
+        plain = build.denoiser(self.given.config, self.given.net)
+        return Model(self.given.header, plain, self.given.device, self.given.source)
 
 
 def judge_samples(
@@ -228,18 +266,24 @@ def _model_file(source: str) -> Path | None:
         raise
 
 
-def _data(sources: Sequence[str], configs: Sequence[Config], data: str | None) -> Data:
+def _data(sources: Sequence[_Source], data: str | None) -> Data:
     """Which data set all sources are measured against."""
+    configs = [source.header.config for source in sources if source.header]
     first = configs[0].data if configs else None
     if data is not None:
         if data in KNOWN or data in toy.TOYS:
             return configuration.parse({"data": {"name": data}}).data
-        if first is not None:
+        if first is not None and first.name != UNNAMED:
             return first.model_copy(update={"path": Path(data).expanduser().absolute()})
         return configuration.parse({"data": {"name": "folder", "path": data}}).data
     if first is None:
         raise ConfigError(
-            f"{sources[0]} holds pictures alone: give the real ones to compare with, --data NAME or --data PATH"
+            f"{sources[0].name} holds pictures alone: give the real ones to compare with, --data NAME or --data PATH"
+        )
+    if first.name == UNNAMED:
+        raise ConfigError(
+            f"{sources[0].name} was trained in Python and does not name its data: give real ones to compare with, "
+            "data=NAME or PATH (--data on the command line), or a tensor of pictures"
         )
     for other in configs[1:]:
         for key in ("name", "size", "channels", "only", "limit", "holdout", "split", "column", "path"):
@@ -265,46 +309,45 @@ def _npz_shape(source: str) -> tuple[int, ...] | None:
 
 
 def _open_samples(
-    source: str,
-    path: Path | None,
+    source: _Source,
     reference: Reference,
     n: int,
     seed: int,
     device: str,
     progress: Progress,
 ) -> SampleSet:
-    shape = tuple(reference.images.shape[1:])
-    if path is None:
-        samples = read_samples(source, shape, reference.classes).first(n)
+    shape, path = tuple(reference.images.shape[1:]), source.path
+    if source.header is None:
+        samples = read_samples(source.name, shape, reference.classes).first(n)
     else:
-        model = load(path, device=device)
+        model = source.model(device)
         if model.facts.shape != shape:
             raise ConfigError(
-                f"{source} makes {model.facts.shape} and the reference is {shape}; evaluate models of one size together"
+                f"{source.name} makes {model.facts.shape} and the reference is {shape}; evaluate models of one size together"
             )
-        folder = path.parent if (path.parent / "config.yaml").is_file() else None
+        folder = path.parent if path and (path.parent / "config.yaml").is_file() else None
         samples = replace(sample_set_of(model, n, seed, progress), folder=folder)
         samples = replace(samples, labels=by_name(samples.labels, model.classes, reference.classes))
     if tuple(samples.values.shape[1:]) != shape:
         raise ConfigError(
-            f"the pictures of {source} are {tuple(samples.values.shape[1:])} and the real ones {shape}; resize them alike"
+            f"the pictures of {source.name} are {tuple(samples.values.shape[1:])} and the real ones {shape}; resize them alike"
         )
     return samples
 
 
 def _evaluate_points(
-    source: str, path: Path | None, name: str, n: int, seed: int, device: str, progress: Progress
+    source: _Source, name: str, n: int, seed: int, device: str, progress: Progress
 ) -> Evaluation:
-    if path is None:
-        samples = read_samples(source).first(n)
+    if source.header is None:
+        samples = read_samples(source.name).first(n)
     else:
-        samples = sample_set_of(load(path, device=device), n, seed, progress)
+        samples = sample_set_of(source.model(device), n, seed, progress)
     if samples.values.ndim != 2:
-        raise ConfigError(f"{source} holds pictures, and {name} is a set of points; say another --data")
+        raise ConfigError(f"{source.name} holds pictures, and {name} is a set of points; say another --data")
     began = time.perf_counter()
     numbers = tuple(point_numbers(samples.values, name))
     seconds = samples.seconds + time.perf_counter() - began
     words = f"the density of {name}, and {n:,} fresh points"
     return Evaluation(
-        source, n, "none: points", words, name, numbers, samples.settings, seconds, samples=samples
+        source.name, n, "none: points", words, name, numbers, samples.settings, seconds, samples=samples
     )

@@ -122,6 +122,28 @@ def open_reference(data: Data, size: tuple[int, int] | None = None, channels: in
     )
 
 
+def given_pictures(images: Tensor) -> Reference:
+    """Real pictures uint8 (M, C, H, W) as a reference, without classes or any kept out of training."""
+    if images.ndim != 4 or images.dtype != torch.uint8 or images.shape[1] not in (1, 3) or len(images) < 10:
+        raise ConfigError(
+            f"real pictures are uint8 (M, C, H, W), 10 at least, not {images.dtype} {list(images.shape)}; points are "
+            f"compared with a set whose density is known, such as data={toy.TOYS[0]!r}"
+        )
+    images = images.cpu()
+    return Reference(
+        "the pictures given",
+        f"{len(images):,} pictures given",
+        images,
+        None,
+        images,
+        None,
+        images,
+        images[:0],
+        (),
+        False,
+    )
+
+
 def _first_split(pictures: Callable[[str], Pictures], data: Data) -> tuple[str, Pictures] | None:
     """The split to judge by, and its pictures; None where there is none but the one that was trained on."""
     path = data.path

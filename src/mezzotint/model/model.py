@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,19 @@ from mezzotint.diffusion.schedule import Schedule
 from mezzotint.diffusion.solvers import first_order
 from mezzotint.diffusion.table import SAMPLERS, check_noise
 from mezzotint.disk.checkpoint import last_checkpoint, load_raw
-from mezzotint.disk.model_file import Header, check_network, fill, load_weights, read_header
+from mezzotint.disk.model_file import Header, fill, load_weights, read_header, save_model
 from mezzotint.disk.names import find, spoken
 from mezzotint.disk.snapshots import average_of
 from mezzotint.errors import ConfigError, ModelError
 from mezzotint.model.device import find_device, find_precision, place
+from mezzotint.model.edits import Edits, Picture
+from mezzotint.model.inverted import KEPT, Inverted
+from mezzotint.model.own import described, device_of, network_of
 from mezzotint.model.request import Request
 from mezzotint.model.samples import Preview, Samples
 from mezzotint.tasks.generate import seeds_from
+from mezzotint.tasks.invert import Invert
+from mezzotint.tasks.task import Way
 
 
 class Model:
@@ -46,6 +51,31 @@ class Model:
         self.schedule: Schedule = build.make_schedule(header.config)
         self.process: Process = denoiser.process
         self.guided: Denoise | Guided = cfg(denoiser, c_skip=denoiser.c_skip) if self.classes else denoiser
+
+    @staticmethod
+    def of(
+        denoiser: Denoiser,
+        schedule: Schedule,
+        *,
+        shape: Sequence[int],
+        classes: Sequence[str] = (),
+        step: int = 0,
+    ) -> "Model":
+        """A model of what was trained in Python, with a copy of the network as it is now.
+
+        denoiser: of the network to sample, usually the average, with the process, parameterization and c_noise of the
+        training. schedule: of the training's loss. shape: of one thing, (2,) or (C, H, W), pictures coded to [-1, 1].
+        classes: their names, in the order of the labels; the network must take label K, "none", too. step: of the training,
+        for the file. Raises ConfigError.
+        """
+        header, bound = described(denoiser, schedule, shape, classes, step)
+        return Model(header, bound, device_of(bound), type(bound.net).__name__)
+
+    def save(self, path: str | Path) -> None:
+        """Writes a model file, which `load` and the command line take. Of a network that is none of ours it holds the
+        weights and no code, see `load`."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        save_model(Path(path), self.net, self.header)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -68,17 +98,75 @@ class Model:
         call, by default 64 pictures or 4,096 points.
         settings: sampler, steps, guidance, eta, spacing, clip; the model's own defaults otherwise.
         """
+        return self.answer(self.request(n, label=label, seed=seed, **settings), batch)
+
+    def answer(self, request: Request, batch: int | None = None) -> Samples:
+        """What a request asks for, such as those of `edits`. batch: as of `sample`."""
         batch = self.batch if batch is None else batch
         if batch < 1:
             raise ConfigError(f"batch must be at least 1, not {batch}")
-        request = self.request(n, label=label, seed=seed, **settings)
         return self.finish(request, torch.cat([self.make(part) for part in request.parts(batch)]))
 
     def stream(
-        self, n: int = 16, *, label: Label = None, seed: int = 0, **settings: Any
+        self, n: int | Request = 16, *, label: Label = None, seed: int = 0, **settings: Any
     ) -> Iterator[Preview]:
-        """Like `sample`, in one batch, a preview after every step; stop by leaving the loop. The last belief is the result."""
-        yield from self.previews(self.request(n, label=label, seed=seed, **settings))
+        """Like `sample`, in one batch, a preview after every step; stop by leaving the loop. The last belief is the result.
+
+        n: how many, or a request of `edits`, which is complete: `model.stream(model.edits.edit("seven.png", strength=0.5))`.
+        """
+        if isinstance(n, Request):
+            if label is not None or seed or settings:
+                raise ConfigError("a request is complete; give label, seed and settings to what makes it")
+            yield from self.previews(n)
+        else:
+            yield from self.previews(self.request(n, label=label, seed=seed, **settings))
+
+    # --- with a picture --------------------------------------------------------------------------------------
+
+    @property
+    def edits(self) -> Edits:
+        """Requests that begin from a picture or keep to what is known of one, for `answer` and `stream`."""
+        return Edits(self)
+
+    def edit(self, picture: Picture, mask: Picture | None = None, **arguments: Any) -> Samples:
+        """Changes a picture as a whole, by a strength below 1, or where a mask is white: see `Edits.edit`."""
+        return self.answer(self.edits.edit(picture, mask, **arguments))
+
+    def vary(self, picture: Picture, **arguments: Any) -> Samples:
+        """Makes pictures like this one: see `Edits.vary`."""
+        return self.answer(self.edits.vary(picture, **arguments))
+
+    def enlarge(self, picture: Picture, factor: int = 2, **arguments: Any) -> Samples:
+        """Makes a picture larger: see `Edits.enlarge`."""
+        return self.answer(self.edits.enlarge(picture, factor, **arguments))
+
+    def colour(self, picture: Picture, **arguments: Any) -> Samples:
+        """Makes a grey picture coloured: see `Edits.colour`."""
+        return self.answer(self.edits.colour(picture, **arguments))
+
+    def morph(self, begin: int, end: int, n: int = 9, **arguments: Any) -> Samples:
+        """Makes the things between those of two seeds: see `Edits.morph`."""
+        return self.answer(self.edits.morph(begin, end, n, **arguments))
+
+    def invert(
+        self,
+        picture: Picture | Request,
+        *,
+        watch: Callable[[int], None] = lambda done: None,
+        **arguments: Any,
+    ) -> Inverted:
+        """Finds the noise that a picture is made from: see `Edits.invert`, whose request it takes, too. watch: told the steps
+        done. It is sampled again by `model.answer(model.edits.from_noise(inverted))`, as is done here for its residual."""
+        request = picture if isinstance(picture, Request) else self.edits.invert(picture, **arguments)
+        for preview in self.previews(request):
+            watch(preview.step)
+        settings = {**request.settings.model_dump(), "label": request.label}
+        kept = {name: settings[name] for name in KEPT}
+        found = Inverted(preview.x.float().cpu(), kept, residual=math.nan)
+        (again,) = deque(self.previews(self.edits.from_noise(found)), maxlen=1)
+        assert isinstance(request.task, Invert)
+        off = float((again.x0.float().cpu() - request.task.picture).abs().max())
+        return replace(found, residual=off)
 
     # --- requests --------------------------------------------------------------------------------------------
 
@@ -115,26 +203,29 @@ class Model:
     def walk(self, request: Request) -> Walk:
         """A request on its way, which asks `guided` alone or shares its calls with other walks of this model."""
         settings = request.settings
-        steps = request.task(
+        way = Way(
             self.process,
             self.schedule,
             self.codec.shape(self.facts.shape),
-            seeds_from(request.seed, request.n, self.device),
-            sampler=settings.sampler,
-            steps=settings.steps,
-            spacing=settings.spacing or build.spacing(self.config),
-            eta=settings.eta,
-            churn=settings.churn,
+            settings.sampler,
+            settings.steps,
+            settings.spacing or build.spacing(self.config),
+            settings.eta,
+            settings.churn,
         )
-        cond = request.cond.map(lambda column: column.to(self.device))
+        cond = request.task.cond(request.cond)
         return Walk(
-            steps, cond, self._guidance(request.cond, request.n, settings), self._corrections(settings)
+            request.task.steps(way, seeds_from(request.seed, request.n, self.device)),
+            cond.map(lambda column: column.to(self.device)),
+            self._guidance(cond, settings),
+            [*self._corrections(settings), *request.task.corrections(self.device)],
         )
 
-    def _guidance(self, cond: Cond, n: int, settings: Sample) -> Guidance | None:
-        """How strongly n rows are driven to what they are asked to be; rows that are asked nothing are not."""
+    def _guidance(self, cond: Cond, settings: Sample) -> Guidance | None:
+        """How strongly rows are driven to what they are asked to be; rows that are asked nothing are not."""
         if cond.label is None:
             return None
+        n = len(cond.label)
         low, high = settings.guidance_interval or (0.0, math.inf)
         scale = torch.full((n,), settings.guidance, dtype=torch.float64)
         return Guidance(
@@ -151,7 +242,7 @@ class Model:
     def previews(self, request: Request) -> Iterator[Preview]:
         """Answers a request in one batch, a preview after every step."""
         for _, state in together(self.guided, {0: self.walk(request)}):
-            yield Preview(state.step, request.settings.steps, state.x, state.x0, self.medium, self.codec)
+            yield Preview(state.step, request.steps, state.x, state.x0, self.medium, self.codec)
 
     def make(self, request: Request) -> Tensor:
         """Answers a request in one batch: its things, decoded, on the CPU."""
@@ -159,27 +250,38 @@ class Model:
         return last.belief
 
     def finish(self, request: Request, things: Tensor) -> Samples:
-        """Bundles finished things with what made them."""
+        """Bundles finished things, in their last form, with what made them."""
+        if request.finish is not None:
+            things = request.finish(things)
         used = request.settings.model_dump()
         used |= {"seed": request.seed, "label": request.label, "n": len(things), "model": self.source}
         used |= {"step": self.header.step, "weights": self.header.weights}
-        return Samples(things, request.seeds, request.cond.label, used, self.medium, self.classes)
+        used |= request.details
+        return Samples(
+            things, request.seeds, request.cond.label, used, self.medium, self.classes, request.rows
+        )
 
 
 def load(
-    name: str | Path, *, device: str = "auto", weights: str = "ema", precision: str | None = None
+    name: str | Path,
+    *,
+    device: str = "auto",
+    weights: str = "ema",
+    precision: str | None = None,
+    network: Callable[[], nn.Module] | None = None,
 ) -> Model:
     """A model from a run directory, a run's name, "latest", or a model file.
 
     weights: "ema", the average (the model file's own); "raw", the last weights of the run's newest checkpoint; or a
     length such as "0.07": the average of that length, made from the run's snapshots.
     precision: "fp32" or "bf16"; by default as in training.
+    network: of files that `Model.save` wrote of a network that is none of ours: what makes it, without arguments, such as its
+    class. A file alone never makes code run.
     """
     path = find(name)
     header = read_header(path)
     where = find_device(device)
-    check_network(path, lambda: build.network(header.config, header.facts))
-    net = build.network(header.config, header.facts)
+    net = network_of(header, path, network)
     if weights == "ema":
         load_weights(net, path)
     elif weights == "raw":

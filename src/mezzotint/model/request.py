@@ -1,7 +1,8 @@
 """Who asks for what?  The one thing that command line, Python, REST, page and sheets hand to a model."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,10 +10,8 @@ from torch import Tensor
 from mezzotint.cond import Cond
 from mezzotint.conditions.labels import Label
 from mezzotint.config import Sample
-from mezzotint.diffusion.sampler import Steps
-from mezzotint.tasks.generate import generate, seeds_from
-
-Task = Callable[..., Steps]  # with the signature of `tasks.generate.generate`
+from mezzotint.tasks.generate import seeds_from
+from mezzotint.tasks.task import Kind, Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,8 +19,10 @@ class Request:
     """n things asked of a model (see `Model.request`, which checks and completes what people say).
 
     label: the classes in their words, which go into the PNG; cond: the same for networks, n rows on the CPU. Thing i is
-    made from seed + i and does not depend on the others. settings: all of them, defaults included. task: what turns noise
-    into things.
+    made from seed + i and does not depend on the others. settings: all of them, defaults included.
+
+    task: what is done, by default new things out of noise. details: of the task, which go into the PNG beside the settings; rows: those of
+    each thing alone. finish: what is done with finished things (B, *shape) at last. note: a line for people.
     """
 
     n: int
@@ -29,7 +30,16 @@ class Request:
     cond: Cond
     seed: int
     settings: Sample
-    task: Task = generate
+    task: Kind = field(default_factory=Task)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    rows: Sequence[Mapping[str, Any]] = ()
+    finish: Callable[[Tensor], Tensor] | None = None
+    note: str = ""
+
+    @property
+    def steps(self) -> int:
+        """Steps on the way, which the task may make more than those of the settings."""
+        return self.task.count(self.settings.steps)
 
     @property
     def seeds(self) -> Tensor:
@@ -39,7 +49,14 @@ class Request:
     def part(self, begin: int, end: int) -> "Request":
         """Things begin ... end - 1 of it."""
         rows = self.cond.map(lambda column: column[begin:end])
-        return replace(self, n=min(end, self.n) - begin, cond=rows, seed=self.seed + begin)
+        return replace(
+            self,
+            n=min(end, self.n) - begin,
+            cond=rows,
+            seed=self.seed + begin,
+            task=self.task.part(begin, end),
+            rows=self.rows[begin:end],
+        )
 
     def parts(self, batch: int) -> Iterator["Request"]:
         """The same things in requests of at most `batch`."""

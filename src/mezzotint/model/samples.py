@@ -1,6 +1,6 @@
 """What a model makes: previews on the way, and finished samples with what made them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ class Preview:
 
     step: int
     steps: int
-    x: Tensor  # (N, *D) float32 on the device, as the model computes: the state after the step,
+    x: Tensor  # (N, *D) float32 on the device, as the model computes: the state that the next step starts from,
     x0: Tensor  # and the belief it moved by
     medium: Medium
     codec: Codec
@@ -34,7 +34,7 @@ class Preview:
 
     @property
     def state(self) -> Tensor:
-        """The noisy state, in the same form."""
+        """The noisy state that the next step starts from, fresh noise included, in the same form."""
         return self.codec.decode(self.x).cpu()
 
 
@@ -48,6 +48,7 @@ class Samples:
     settings: dict[str, Any]  # what made them; goes into the PNG
     medium: Medium
     classes: Sequence[str] = ()  # the names of the labels
+    rows: Sequence[Mapping[str, Any]] = ()  # settings of each of them alone, where a task has such
 
     def __len__(self) -> int:
         return len(self.values)
@@ -59,6 +60,8 @@ class Samples:
         """All of them in one picture: a grid, by columns with their names where all classes were wanted, or for points a
         scatter plot."""
         captions = None
+        if columns is None and self.settings.get("task") == "morph" and len(self) <= 12:
+            columns = len(self)
         if columns is None and self.labels is not None and self.settings.get("label") == "all":
             classes = self.labels.unique().tolist()
             if len(classes) <= 12 and len(classes) < len(self):
@@ -67,8 +70,9 @@ class Samples:
         return self.medium.sheet(self.values, self.labels, columns, captions=captions)
 
     def save(self, path: str | Path) -> None:
-        """Writes the sheet as a PNG that carries the settings."""
-        plots.save_png(self.sheet(), Path(path), self.settings)
+        """Writes a PNG that carries the settings: the sheet, or a single edited picture as it is, to the bit."""
+        single = len(self) == 1 and "picture" in self.settings
+        plots.save_png(self[0] if single else self.sheet(), Path(path), self.settings)
 
     def _repr_png_(self) -> bytes | None:
         return self.sheet()._repr_png_()

@@ -1,5 +1,7 @@
 """A residual multilayer perceptron for points."""
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -31,6 +33,7 @@ class MLP(nn.Module):
         self, dim: int = 2, width: int = 128, depth: int = 4, classes: int = 0, span: bool = False
     ) -> None:
         super().__init__()
+        self.options: dict[str, Any] = {"width": width, "depth": depth}  # by a configuration's keys
         self.conditioning = Conditioning(width, classes, span)
         self.enter = nn.Linear(dim, width)
         self.blocks = nn.ModuleList(Block(width) for _ in range(depth))

@@ -4,6 +4,7 @@ Ho et al. 2020 (DDPM) gave its shape, Dhariwal & Nichol 2021 (ADM) its norm and 
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -166,6 +167,16 @@ class UNet(nn.Module):
         span: bool = False,
     ) -> None:
         super().__init__()
+        self.options: dict[str, Any] = {
+            "width": width,
+            "multipliers": list(multipliers),
+            "blocks": blocks,
+            "attention": list(attention),
+            "linear_attention": linear_attention,
+            "head_channels": head_channels,
+            "dropout": dropout,
+            "patch": patch,
+        }
         factors = [patch * 2**i for i in range(len(multipliers))]
         if unknown := sorted(set(attention) - set(factors)):
             raise ValueError(f"attention at {unknown}, but the levels of this network have factors {factors}")

@@ -1,7 +1,7 @@
 """The simple U-Net: convolutions and skips, no attention (Ronneberger et al. 2015), conditioned on the noise level."""
 
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -51,6 +51,7 @@ class UNetSimple(nn.Module):
         span: bool = False,
     ) -> None:
         super().__init__()
+        self.options: dict[str, Any] = {"width": width, "levels": levels, "norm": norm, "down": down}
         if not 2 <= levels <= 5:
             raise ValueError(f"levels must be 2 to 5, not {levels}")
         widths = [width * 2**i for i in range(levels)]

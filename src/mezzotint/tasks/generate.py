@@ -6,12 +6,9 @@ import torch
 from torch import Tensor
 
 from mezzotint.diffusion.process import Process
-from mezzotint.diffusion.routes import ancestral
-from mezzotint.diffusion.routes import churn as churned
-from mezzotint.diffusion.sampler import Steps, start
-from mezzotint.diffusion.schedule import Schedule, grid
-from mezzotint.diffusion.table import SAMPLERS, check_noise
-from mezzotint.randomness import noise
+from mezzotint.diffusion.sampler import Steps
+from mezzotint.diffusion.schedule import Schedule
+from mezzotint.tasks.task import Task, Way
 
 
 def generate(
@@ -31,15 +28,8 @@ def generate(
     seeds: (B,) int64 on the device that computes; thing i is a function of seeds[i] alone, whatever the batch.
     eta: share of fresh noise; churn: EDM's S_churn; ValueError for a sampler that does not take them.
     """
-    check_noise(sampler, eta, churn)
-    row = SAMPLERS[sampler]
-    stops = row.stops(grid(spacing, steps, schedule))
-    if eta:
-        stops = ancestral(stops, eta)
-    elif churn:
-        stops = churned(stops, churn)
-    first = start(process, stops[0], noise(seeds, 0, 0, shape))
-    return row.walk(process, first, stops, lambda interval, draw: noise(seeds, interval + 1, draw, shape))
+    way = Way(process, schedule, shape, sampler, steps, spacing, eta, churn)
+    return Task().steps(way, seeds)
 
 
 def seeds_from(seed: int, count: int, device: torch.device) -> Tensor:

@@ -120,7 +120,7 @@ def _make(model: Model, path: Path, order: Wish) -> LastPictures:
     bar, place = st.progress(0.0, "starting"), st.empty()
     request = model.request(order.n, label=order.label, seed=order.seed, **order.settings)
     rows = max(4, model.medium.least)  # that the strip shows
-    kept, shown = [], spread_steps(request.settings.steps)
+    kept, shown = [], spread_steps(request.steps)
     began = drawn = time.perf_counter()
     pause = 0.0
     for preview in model.previews(request):

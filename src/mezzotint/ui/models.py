@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from mezzotint.config import MLP, UNet, UNetSimple
+from mezzotint.config import MLP, Own, UNet, UNetSimple
 from mezzotint.disk.names import bundled
 from mezzotint.model.model import Model, load
 from mezzotint.ui.start import Desk
@@ -40,6 +40,8 @@ def describe(model: Model) -> str:
             kind = "Plain U-Net"
         case UNet(attention=attention):
             kind = "Attention U-Net" if attention else "Plain U-Net"
+        case Own(name=name):
+            kind = name
     classes = f", {len(facts.classes)} classes" if facts.classes else ""
     count = sum(weight.numel() for weight in model.net.parameters())
     numbers = f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e3:.0f} k"

@@ -97,6 +97,16 @@ def test_a_picture_is_the_one_that_sample_makes(client: TestClient, models: dict
     assert settings_of(answer.content) == json.loads(json.dumps(alone.settings))
 
 
+def test_head_computes_nothing(client: TestClient, gate: Gate) -> None:
+    answer = client.head("/generate?n=4&class=cat")
+    assert (answer.status_code, answer.headers["content-type"], answer.content) == (200, "image/png", b"")
+    for query, status in (("n=65", 422), ("class=dog", 422), ("steps=0", 422), ("model=nothing", 404)):
+        assert client.head(f"/generate?{query}").status_code == status, query
+        assert client.get(f"/generate?{query}").status_code == status, query
+    assert gate.rows == [] and client.get("/").json()["requests"] == 0
+    assert client.get("/generate").status_code == 200 and gate.rows, "the gate sees calls"
+
+
 def test_several_are_a_grid_and_a_seed_drawn_by_chance_is_told(
     client: TestClient, models: dict[str, Model]
 ) -> None:
@@ -224,6 +234,24 @@ def test_cancelling(client: TestClient) -> None:
     assert read_events(client, key)[0][0] == "cancelled"
     problem(client.get(f"/v1/jobs/{key}/result"), 410)
     assert client.post(f"/v1/jobs/{key}/cancel").json()["state"] == "cancelled"
+
+
+def test_nobody_can_guess_whose_job_to_cancel(client: TestClient, gate: Gate) -> None:
+    gate.close()
+    key = client.post("/v1/jobs", json={"steps": 3}).json()["id"]
+    gate.await_call()
+    assert len(key) == 16, "96 bits"
+    for path in ("/", "/healthz", "/metrics", "/v1/models", "/v1/limits", "/openapi.json", "/docs"):
+        assert key not in client.get(path).text, path
+    for path in ("/v1/jobs", "/v1/jobs/"):
+        assert client.get(path, follow_redirects=False).status_code in (404, 405, 307), "none lists them"
+    for wrong in (key[:-1], f"{key}A", key.swapcase(), "*", "%", "..", f"{key}%00"):
+        problem(client.post(f"/v1/jobs/{wrong}/cancel"), 404)
+    gate.open.set()
+    wait(client, key)
+    answer = client.get("/generate")
+    problem(client.post(f"/v1/jobs/{answer.headers['x-request-id']}/cancel"), 404)  # no job of theirs
+    assert client.get(f"/v1/jobs/{key}/result").status_code == 200
 
 
 def test_finished_jobs_are_kept_for_a_while(connect: Connect) -> None:

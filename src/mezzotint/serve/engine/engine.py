@@ -173,7 +173,7 @@ class Engine:
             if ticket.over.is_set():
                 continue
             step = min(part.state.step if part.state else 0 for part in ticket.parts)
-            if step == ticket.request.settings.steps and all(_finished(part) for part in ticket.parts):
+            if step == ticket.request.steps and all(_finished(part) for part in ticket.parts):
                 self._finish(ticket)
             elif step > ticket.step:
                 ticket.step = step
@@ -216,7 +216,7 @@ class Engine:
         belief = ticket.belief()
         assert belief is not None
         ticket.result = belief.float().cpu().clone()  # a view would keep the whole call's tensor
-        ticket.step = ticket.request.settings.steps
+        ticket.step = ticket.request.steps
         if ticket.result.isfinite().all():
             self._end(ticket, "done")
         else:

@@ -53,7 +53,7 @@ class Ticket:
     seconds: float = math.inf  # time from its arrival to its end
     listen: Callable[["Ticket"], None] = lambda ticket: None
     phase: Phase = "queued"
-    step: int = 0  # steps done, of request.settings.steps
+    step: int = 0  # steps done, of request.steps
     result: Tensor | None = None
     error: Exception | None = None
     arrived: float = field(default_factory=time.monotonic)

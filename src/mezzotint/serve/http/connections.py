@@ -10,7 +10,8 @@ from typing import Any
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS = 10.0  # for the head of a request to arrive
-READ_SECONDS = 30.0  # for a reader to take anything of a response
+READ_SECONDS = 30.0  # for a reader to take MIN_READ_BYTES of a response
+MIN_READ_BYTES = 2**14
 WAITING_PER_ADDRESS = 64  # connections without a whole request
 WAITING = 512
 
@@ -69,7 +70,19 @@ class Connection(H11Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._reader = self.loop.call_later(READ_SECONDS, self.transport.abort)
+        self._await_reader()
+
+    def _await_reader(self) -> None:
+        self._reader = self.loop.call_later(
+            READ_SECONDS, self._check_reader, self.transport.get_write_buffer_size()
+        )
+
+    def _check_reader(self, unread: int) -> None:
+        """A long answer may take a slow reader long; who takes next to nothing is let go."""
+        if unread - self.transport.get_write_buffer_size() < MIN_READ_BYTES:
+            self.transport.abort()
+        else:
+            self._await_reader()
 
     def resume_writing(self) -> None:
         super().resume_writing()

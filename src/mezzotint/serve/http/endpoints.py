@@ -12,6 +12,7 @@ from mezzotint.conditions.labels import split
 from mezzotint.diffusion.table import SAMPLERS
 from mezzotint.serve.engine.tickets import Diverged, TooLong
 from mezzotint.serve.http import schemas
+from mezzotint.serve.http.guard import HEAD
 from mezzotint.serve.http.jobs import Job
 from mezzotint.serve.http.problems import RESPONSES, Problem
 from mezzotint.serve.http.results import MEDIA, encode
@@ -82,6 +83,9 @@ async def generate_png(
     named = query.model or service.default
     classes = service.models[named].classes if named in service.models else ()
     body = schemas.Body(**query.model_dump(exclude={"label"}), label=_classes(query.label, classes))
+    if request.scope.get(HEAD):
+        service.request_of(body)
+        return Response(media_type=MEDIA["png"])
     return await _generate(request, service, body, "png")
 
 

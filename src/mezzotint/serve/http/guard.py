@@ -27,6 +27,7 @@ OPEN = {
 }  # without a token; they tell nothing of the models
 PATIENCE = 10.0  # seconds for a body to arrive
 MAX_HEAD_BYTES = 16_384  # of a path, its query and all headers
+HEAD = "mezzotint.head"  # the key of a scope whose client wants no body: what would compute one need not
 HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?", re.IGNORECASE)
 
 
@@ -75,7 +76,7 @@ class Guard:
                     return {"type": "http.disconnect"}
                 return whole.pop() if whole else await receive()
 
-            await self.app({**scope, "method": "GET"} if head else scope, replay, sealed)
+            await self.app({**scope, "method": "GET", HEAD: True} if head else scope, replay, sealed)
         finally:
             if client is not None:
                 self.open[client] -= 1

@@ -52,6 +52,7 @@ class Job:
         self.over_at = 0.0
         self._turned = asyncio.Event()
         self._decoding: asyncio.Task[None] | None = None
+        self._preview: tuple[Now, asyncio.Task[str]] | None = None
         self._loop = asyncio.get_running_loop()
         ticket.listen = self._listen
 
@@ -109,7 +110,7 @@ class Job:
             id=self.id,
             state=now.phase,
             step=now.step,
-            steps=ticket.request.settings.steps,
+            steps=ticket.request.steps,
             n=ticket.request.n,
             seed=ticket.request.seed,
             model=ticket.model.source,
@@ -140,9 +141,18 @@ class Job:
         content = self.status(now).model_dump(mode="json")
         name = "progress" if now.phase == "started" and now.step else now.phase
         if now.preview is not None:
-            png = await run_in_threadpool(lambda codes: encode(self._samples(codes), "png"), now.preview)
-            content["preview"] = base64.b64encode(png).decode()
+            content["preview"] = await self._encoded(now, now.preview)
         return f"event: {name}\ndata: {json.dumps(content)}\n\n"
+
+    async def _encoded(self, now: Now, codes: Tensor) -> str:
+        """The preview of a state, made once for however many readers: a PNG in base64."""
+
+        def make() -> str:
+            return base64.b64encode(encode(self._samples(codes), "png")).decode()
+
+        if self._preview is None or self._preview[0] is not now:
+            self._preview = now, self._loop.create_task(run_in_threadpool(make))
+        return await asyncio.shield(self._preview[1])  # of readers that go, others may stay
 
 
 def explain(error: Exception | None) -> str | None:

@@ -25,7 +25,18 @@ def serve(settings: Settings, host: str, port: int, proxies: str | None = None) 
     bound = _bind(host, port)
     models = load_models(settings)
     service = Service(models, settings)
-    config = uvicorn.Config(
+    shown = f"[{host}]" if ":" in host else host
+    address = f"http://{shown}:{bound.getsockname()[1]}"
+    if settings.token == "none" and not is_loopback(host):
+        print("mezzotint: no token: whoever reaches this address may use it", flush=True)
+    devices = ", ".join(sorted({str(model.device) for model in models.values()}))
+    hello = f"mezzotint: {', '.join(models)} on {devices} at {address}; how to ask: {address}/docs"
+    Server(configured(settings, service, proxies), service, hello).run(sockets=[bound])
+
+
+def configured(settings: Settings, service: Service, proxies: str | None = None) -> uvicorn.Config:
+    """How uvicorn serves the models of a service. proxies: as of `serve`."""
+    return uvicorn.Config(
         create_app(settings, service),
         log_level="warning",
         access_log=False,
@@ -38,13 +49,6 @@ def serve(settings: Settings, host: str, port: int, proxies: str | None = None) 
         timeout_keep_alive=10,
         timeout_graceful_shutdown=3,
     )
-    shown = f"[{host}]" if ":" in host else host
-    address = f"http://{shown}:{bound.getsockname()[1]}"
-    if settings.token == "none" and not is_loopback(host):
-        print("mezzotint: no token: whoever reaches this address may use it", flush=True)
-    devices = ", ".join(sorted({str(model.device) for model in models.values()}))
-    hello = f"mezzotint: {', '.join(models)} on {devices} at {address}; how to ask: {address}/docs"
-    Server(config, service, hello).run(sockets=[bound])
 
 
 def _bind(host: str, port: int) -> socket.socket:

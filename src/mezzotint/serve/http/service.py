@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from mezzotint.disk.names import usual
 from mezzotint.errors import ConfigError
 from mezzotint.model.model import Model, load
+from mezzotint.model.request import Request
 from mezzotint.serve.engine.engine import Engine
 from mezzotint.serve.engine.tickets import Busy, Closed, Ticket
 from mezzotint.serve.http.jobs import Job, Jobs, Now
@@ -54,8 +55,8 @@ class Service:
     def ready(self) -> bool:
         return all(engine.alive for engine in self.engines.values())
 
-    def open(self, body: Body, client: str, preview_every: int | None = None) -> Job:
-        """Takes a request in. Raises Problem: 404, 422, 429 or 503."""
+    def request_of(self, body: Body) -> tuple[Model, Request]:
+        """What is asked of which model, checked. Raises Problem: 404 or 422."""
         try:
             model = self.models[self.default if body.model is None else body.model]
         except KeyError:
@@ -75,8 +76,13 @@ class Service:
             if not model.classes:
                 words = "this model was trained without classes; leave the class out"
             raise Problem(422, words) from None
+        return model, asked
+
+    def open(self, body: Body, client: str, preview_every: int | None = None) -> Job:
+        """Takes a request in. Raises Problem: 404, 422, 429 or 503."""
+        model, asked = self.request_of(body)
         ticket = Ticket(model, asked, client=client, seconds=self.limits.max_seconds)
-        job = Job(ticket, preview_every or max(settings.steps // 10, 1), self._ended)
+        job = Job(ticket, preview_every or max(asked.settings.steps // 10, 1), self._ended)
         try:
             self.engines[model.device].submit(ticket)
         except Busy as busy:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mezzotint import build
 from mezzotint.cond import Batch, Cond
-from mezzotint.config import Config, UNet
+from mezzotint.config import Config, Own, UNet
 from mezzotint.data.open import PictureSource, Points, Source
 from mezzotint.diffusion.loss import stratified
 from mezzotint.media.facts import Facts
@@ -247,8 +247,8 @@ def by_heart(config: Config, source: Source, device: torch.device) -> Finding:
     began = time.perf_counter()
     learner.step(batch, 0.0)
     if (time.perf_counter() - began) * STEPS / 2 > SECONDS:
-        config, batch = _narrow(config), _first(batch, ROWS // 2)
-        note = f" with network.width={config.network.width}"
+        width, config = _narrow(config)
+        batch, note = _first(batch, ROWS // 2), f" with network.width={width}"
     learner, lr = Learner(config, source.facts, device), config.train.lr
     losses = learner.learn(batch, lr)
     text = f"one batch of {len(batch.x0)} pictures, {_story(losses)}{note}"
@@ -287,13 +287,14 @@ def by_heart(config: Config, source: Source, device: torch.device) -> Finding:
     return Finding("error", "learning", text, remedy, anchor="the-loss-does-not-fall")
 
 
-def _narrow(config: Config) -> Config:
-    """The same with a network of width 16 at most, for what would take too long to try."""
+def _narrow(config: Config) -> tuple[int, Config]:
+    """The same with a network of width 16 at most, for what would take too long to try, and its width."""
     network = config.network
+    assert not isinstance(network, Own)  # `build.network` has refused it
     changes = {"width": min(network.width, 16)}
     if isinstance(network, UNet):
         changes["head_channels"] = min(network.head_channels, 16)  # divides every multiple of the width
-    return config.model_copy(update={"network": network.model_copy(update=changes)})
+    return changes["width"], config.model_copy(update={"network": network.model_copy(update=changes)})
 
 
 def _learned(losses: list[float]) -> bool:

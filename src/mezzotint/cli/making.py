@@ -1,0 +1,277 @@
+"""What all commands that make pictures share: the options, the progress, and the files that are written."""
+
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from mezzotint.cli import options
+from mezzotint.cli.bar import Bar
+from mezzotint.cli.output import reserve, say, writing
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from mezzotint.model.model import Model
+    from mezzotint.model.request import Request
+    from mezzotint.model.samples import Samples
+
+KINDS = ("png", "folder", "npz", "gif")
+
+
+@dataclass
+class Making:
+    """How pictures are made and where they go: the options of every command that makes some."""
+
+    n: Annotated[int, typer.Option("-n", help="number of pictures", min=1)] = 1
+    sampler: options.Sampler = None
+    steps: options.Steps = None
+    label: options.Class = None
+    guidance: options.Guidance = None
+    eta: Annotated[float | None, typer.Option("--eta", help="share of fresh noise, 0 to 1, for ddim")] = None
+    churn: Annotated[
+        float | None, typer.Option("--churn", help="amount of fresh noise (S_churn), for heun, euler, dpm2")
+    ] = None
+    spacing: Annotated[
+        str | None,
+        typer.Option(
+            "--spacing", help="spacing of the steps: karras, logsnr, time, trailing, leading, linspace"
+        ),
+    ] = None
+    seed: options.Seed = 0
+    weights: Annotated[
+        str,
+        typer.Option(
+            "--weights", help="weights: ema (their average), raw (the last), or an EMA length such as 0.1"
+        ),
+    ] = "ema"
+    output: options.Output = None
+    format: Annotated[
+        str | None, typer.Option("--format", help="file format: png (a grid), folder, npz or gif")
+    ] = None
+    trajectory: Annotated[bool, typer.Option("--trajectory", help="pictures of every step, too")] = False
+    batch: Annotated[
+        int | None, typer.Option("--batch", help="number of pictures in a network call", min=1)
+    ] = None
+    device: options.Device = None
+    network: Annotated[
+        str | None,
+        typer.Option(
+            "--network",
+            help="class of a network from Python whose weights the file holds, as MODULE:NAME; imports MODULE, here or installed",
+        ),
+    ] = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Those of `Model.sample` by their names there."""
+        names = ("sampler", "steps", "guidance", "eta", "churn", "spacing")
+        return {name: getattr(self, name) for name in names}
+
+    def load(self, run: str, precision: str | None = None) -> "Model":
+        from mezzotint.model.model import load
+
+        make = None if self.network is None else functools.partial(_network, self.network)
+        where = self.device or "auto"
+        return load(run, device=where, weights=self.weights, precision=precision, network=make)
+
+    def classes(self, model: "Model") -> Any:
+        from mezzotint.conditions.labels import split
+
+        return split(self.label, model.classes)
+
+
+def _network(place: str) -> "nn.Module":
+    """What MODULE:NAME makes. Runs code that the user named, as `python -m` would: from the current folder, or installed."""
+    from importlib import import_module
+
+    from mezzotint.errors import ConfigError
+
+    module, _, name = place.partition(":")
+    if not module or not name:
+        raise ConfigError(
+            f"--network {place}: name a module and what is in it, such as small:Small for the class Small of small.py"
+        )
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        make: Callable[[], nn.Module] = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"--network {place}: {error}") from error
+    return make()
+
+
+def making(
+    *, n: int, without: Sequence[str] = (), label: Any = options.Class
+) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Gives a command the options of `Making`, but for some, beside its own; it takes them as `how`. n: the usual number; label: the option of the class."""
+    hints = get_type_hints(Making, include_extras=True) | {"label": label}
+
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        own = [p for p in inspect.signature(command).parameters.values() if p.name != "how"]
+        shared = [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=n if field.name == "n" else field.default,
+                annotation=hints[field.name],
+            )
+            for field in fields(Making)
+            if field.name not in without
+        ]
+
+        @functools.wraps(command)
+        def wrapped(**words: Any) -> int:
+            how = {parameter.name: words.pop(parameter.name) for parameter in shared}
+            return command(**words, how=Making(**how))
+
+        signature = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + shared
+        wrapped.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
+        wrapped.__annotations__ = {p.name: p.annotation for p in signature}
+        return wrapped
+
+    return decorate
+
+
+def make(model: "Model", request: "Request", how: Making, name: str) -> int:
+    """Answers a request with a bar, and writes what came of it. name: of the file, without ending, where none is given."""
+    import time
+
+    kind = _kind(how.format, how.output)
+    path = how.output or Path(f"{name}{'' if kind == 'folder' else '.' + kind}")
+    if request.note:
+        say(request.note)
+    batch = how.batch or model.batch
+    total = -(-request.n // batch) * request.steps
+    reserve(path, folder=kind == "folder")
+    names = _names(path, request, model) if kind == "folder" else []
+    _tell_kept(path, names)
+    began = time.perf_counter()
+    done = 0
+    parts: list[list[Tensor]] = []  # of every batch: the states after every step if wanted, and the result
+    with Bar() as bar:
+        for part in request.parts(batch):
+            frames = []
+            for preview in model.previews(part):
+                done += 1
+                bar.show("sampling", done, total)
+                if how.trajectory or kind == "gif":
+                    frames.append(preview.state)
+            parts.append([*frames, preview.belief])
+    *states, values = (_join(frames) for frames in zip(*parts))
+    samples = model.finish(request, values)
+    with writing(path):
+        _write(path, kind, samples, states, model, names)
+        if how.trajectory:
+            _trajectory(path.with_name(f"{path.stem}-trajectory"), samples, states)
+    say(f"{path}: {request.n} samples of {model.source} in {time.perf_counter() - began:.1f} s")
+    return 0
+
+
+def _names(path: Path, request: "Request", model: "Model") -> list[str]:
+    """Of the files of a folder that is there: the seed, and as much of the class's name as the file system takes."""
+    if model.medium.table is not None:
+        return ["points.csv"]
+    most = os.pathconf(path, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255  # bytes
+    names, labels = [], request.cond.label
+    for i in range(request.n):
+        name = f"{request.seed + i:06d}"
+        if labels is not None and int(labels[i]) < len(model.classes):
+            kept = "".join(c if c.isalnum() else "_" for c in model.classes[int(labels[i])])
+            room = most - len(f".{name}-.png.tmp")  # the name while it is written
+            name += f"-{kept.encode()[:room].decode(errors='ignore')}"
+        names.append(f"{name}.png")
+    return names
+
+
+def _tell_kept(path: Path, names: Sequence[str]) -> None:
+    """Says what an earlier call left in a folder, and what becomes of it."""
+    there = {entry.name for entry in path.iterdir()} if names and path.is_dir() else set()
+    replaced = len(there.intersection(names))
+    if there:
+        say(f"{path} is not empty: {replaced} files are replaced, {len(there) - replaced} others are kept")
+
+
+def _join(parts: "tuple[Tensor, ...]") -> "Tensor":
+    import torch
+
+    return torch.cat(parts)
+
+
+def _kind(format: str | None, output: Path | None) -> str:
+    """What to write: as --format says, or else as the name after -o ends; a name without an ending is a folder's."""
+    from mezzotint.errors import ConfigError
+
+    if format is not None and format not in KINDS:
+        raise ConfigError(f"--format must be png, folder, npz or gif, not {format!r}")
+    ending = "" if output is None or output.is_dir() else output.suffix.lower()
+    if format is None and ending and ending[1:] not in KINDS:
+        raise ConfigError(f"-o {output}: end it in .png, .npz or .gif, or add --format folder")
+    if format is not None and ending[1:] in KINDS and ending[1:] != format:
+        raise ConfigError(f"-o {output} is no name for --format {format}; leave one of them out")
+    return format or ending[1:] or ("png" if output is None else "folder")
+
+
+def _write(
+    path: Path, kind: str, samples: "Samples", states: "list[Tensor]", model: "Model", names: Sequence[str]
+) -> None:
+    import io
+
+    import numpy as np
+
+    from mezzotint import plots
+    from mezzotint.disk.files import write
+
+    match kind:
+        case "png":
+            samples.save(path)
+        case "gif" if samples.settings.get("task") == "morph":  # the things themselves are the frames
+            plots.gif([_sheet(samples, value[None]) for value in samples.values], path, hold=500)
+        case "gif":
+            frames = [_sheet(samples, values) for values in [*states[:-1], samples.values]]
+            plots.gif(frames, path)
+        case "npz":
+            images = samples.medium.arrays(samples.values)
+            labels = {} if samples.labels is None else {"labels": samples.labels.numpy()}
+            if labels:
+                labels["classes"] = np.array(model.classes)
+            buffer = io.BytesIO()
+            np.savez(buffer, images=images, seeds=samples.seeds.numpy(), **labels)  # type: ignore[arg-type]
+            write(path, buffer.getvalue())
+        case "folder":
+            path.mkdir(exist_ok=True)
+            if samples.medium.table is not None:
+                write(path / names[0], samples.medium.table(samples.values).encode())
+                return
+            for i in range(len(samples)):
+                settings = {**samples.settings, "seed": int(samples.seeds[i]), "n": 1}
+                settings |= samples.rows[i] if samples.rows else {}
+                if samples.labels is not None and int(samples.labels[i]) < len(model.classes):
+                    settings["label"] = model.classes[int(samples.labels[i])]
+                plots.save_png(samples[i], path / names[i], settings)
+
+
+def _sheet(samples: "Samples", values: "Tensor") -> Any:
+    from dataclasses import replace
+
+    return replace(samples, values=values).sheet()
+
+
+def _trajectory(folder: Path, samples: "Samples", states: "list[Tensor]") -> None:
+    from mezzotint import plots
+
+    folder.mkdir(exist_ok=True)
+    _tell_kept(folder, [f"step-{step:04d}.png" for step in range(1, len(states) + 1)])
+    for step, values in enumerate(states, 1):
+        plots.save_png(
+            _sheet(samples, values),
+            folder / f"step-{step:04d}.png",
+            {**samples.settings, "step_of_sampling": step},
+        )
+    say(f"{folder}: the state after each of {len(states)} steps")

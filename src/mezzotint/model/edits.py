@@ -1,0 +1,247 @@
+"""What a model does with a picture, or between two: the requests of `Model.edit`, `enlarge`, `colour`, `morph`, `vary`, `invert`.
+
+Each is a `Request` as that of `Model.sample` is, and shares network calls with any other of the same model.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mezzotint.cond import Cond
+from mezzotint.conditions.labels import Label, conditions
+from mezzotint.data import given
+from mezzotint.errors import ConfigError
+from mezzotint.model.inverted import Inverted
+from mezzotint.model.request import Request
+from mezzotint.tasks import colour as colours
+from mezzotint.tasks import edit as edits
+from mezzotint.tasks import enlarge as sizes
+from mezzotint.tasks.invert import Invert
+from mezzotint.tasks.morph import Morph
+from mezzotint.tasks.task import Kind, Task
+
+if TYPE_CHECKING:
+    from mezzotint.model.model import Model
+
+STRENGTH = 0.6  # of an edit as a whole: enough to change strokes, not what is there
+MAX_FEATHER = 1000  # pixels
+Picture = Any  # a path, the bytes of a file, a PIL picture, an array or a tensor: see `data.given.picture`
+
+
+class Edits:
+    """Makes requests of a model of pictures. All raise ConfigError or DataError in one line.
+
+    n, label, seed and settings are those of `Model.sample`, but for label None, which here asks for no class.
+    """
+
+    def __init__(self, model: "Model", max_pixels: int = given.MAX_PIXELS) -> None:
+        self.model, self.max_pixels = model, max_pixels
+
+    def edit(
+        self,
+        picture: Picture,
+        mask: Picture | None = None,
+        *,
+        strength: float | None = None,
+        returns: int | None = None,
+        feather: float = 0.0,
+        n: int = 1,
+        label: Label = None,
+        seed: int = 0,
+        **settings: Any,
+    ) -> Request:
+        """The picture changed as a whole (strength below 1), or where the mask is white, or without a mask transparent.
+
+        strength: in [0, 1], the share of the way to noise that it is sent back, by default 1 where a part is repainted and
+        0.6 elsewhere; 0 gives it back to the bit, at no call, and 1 is a
+        plain sample of the seed, but for what is known. returns: times that each stretch of the way is walked where a part is known;
+        more let the parts agree better, and cost as much more. feather: pixels inside the mask over which the picture passes into what is made.
+        """
+        seen = self._picture(picture)
+        details: dict[str, Any] = {"task": "edit", "picture": seen.digest}
+        repainted = seen.holes
+        if mask is not None:
+            repainted, details["mask"] = given.mask(mask, seen, max_pixels=self.max_pixels)
+        if repainted is None and (returns is not None or feather):
+            raise ConfigError(
+                "returns and feather are for a picture with a mask; give one, or leave them out"
+            )
+        if not 0 <= feather <= MAX_FEATHER:
+            raise ConfigError(f"feather must be from 0 to {MAX_FEATHER:,} pixels, not {feather:g}")
+        if strength is None:
+            strength = STRENGTH if repainted is None else 1.0
+        if strength != 1 and mask is None and repainted is not None:
+            raise ConfigError(
+                "under transparent parts there is nothing to keep a share of; leave strength out"
+            )
+        details["strength"] = strength = float(strength)
+        times, finish = edits.RETURNS if returns is None else returns, None
+        if repainted is not None:
+            details |= {"returns": times, "feather": float(feather)}
+            finish = partial(edits.composite, picture=seen.pixels, repainted=repainted, feather=feather)
+        task = self._task(edits.edit, self._codes(seen.pixels), repainted, strength=strength, returns=times)
+        return self._request(task, details, finish, n, label, seed, settings, seen.note)
+
+    def vary(self, picture: Picture, *, strength: float = 0.5, **arguments: Any) -> Request:
+        """Pictures like this one: `edit` without a mask."""
+        return self.edit(picture, strength=strength, **arguments)
+
+    def enlarge(
+        self,
+        picture: Picture,
+        factor: int = 2,
+        *,
+        returns: int | None = None,
+        n: int = 1,
+        label: Label = None,
+        seed: int = 0,
+        **settings: Any,
+    ) -> Request:
+        """The picture `factor` times as large, in the model's size; its blocks have the means of the picture."""
+        self._check_pictures("enlarge")
+        channels, height, width = self.model.facts.shape
+        if factor < 2 or height % factor or width % factor:
+            factors = [k for k in range(2, 9) if height % k == 0 == width % k]
+            fitting = ", ".join(map(str, factors)) or "none"
+            raise ConfigError(
+                f"factor {factor} does not fit pictures of {width}x{height}; those that do: {fitting}"
+            )
+        small = given.picture(
+            picture, (channels, height // factor, width // factor), max_pixels=self.max_pixels
+        )
+        times = edits.RETURNS if returns is None else returns
+        details = {"task": "enlarge", "factor": factor, "returns": times, "picture": small.digest}
+        task = self._task(sizes.enlarge, self._codes(small.pixels), factor, times)
+        finish = partial(sizes.with_means, small=small.pixels, factor=factor)
+        return self._request(task, details, finish, n, label, seed, settings, small.note)
+
+    def colour(
+        self,
+        picture: Picture,
+        *,
+        returns: int | None = None,
+        n: int = 1,
+        label: Label = None,
+        seed: int = 0,
+        **settings: Any,
+    ) -> Request:
+        """The picture in colours; of a picture in colours, only its brightness is looked at."""
+        self._check_pictures("colour")
+        channels, height, width = self.model.facts.shape
+        if channels != 3:
+            raise ConfigError("colour needs a model of RGB pictures; this one makes grey ones")
+        seen = given.picture(picture, (1, height, width), max_pixels=self.max_pixels)
+        times = edits.RETURNS if returns is None else returns
+        details = {"task": "colour", "returns": times, "picture": seen.digest}
+        task = self._task(colours.colour, self._codes(seen.pixels), times)
+        finish = partial(colours.with_brightness, brightness=seen.pixels)
+        return self._request(task, details, finish, n, label, seed, settings, seen.note)
+
+    def morph(self, begin: int, end: int, n: int = 9, *, label: Label = None, **settings: Any) -> Request:
+        """n things on the way from what one seed makes to what another one makes; both ends are those samples to the bit.
+
+        label: one class, or two in a list, of the beginning and of the end; None: those that the seeds draw. Samplers that add fresh noise take
+        that of the beginning.
+        """
+        model, ends = self.model, torch.tensor([begin, end], dtype=torch.int64)
+        if n < 2:
+            raise ConfigError(f"n must be at least 2, the beginning and the end, not {n}")
+        cond = conditions(label, model.classes, ends, model.facts.empty)
+        request = model.request(n, label=label, seed=begin, **settings)
+        share = torch.linspace(0, 1, n, dtype=torch.float64)
+        first, last = _repeated(cond, 0, n), _repeated(cond, 1, n)
+        same = cond.label is None or bool(cond.label[0] == cond.label[1])
+        task = Morph(share, begin, end, None if same else last)
+        details = {"task": "morph", "seeds": [begin, end]}
+        rows = [{"share": w} for w in share.tolist()]
+        return replace(request, cond=first, task=task, details=details, rows=rows)
+
+    def invert(
+        self, picture: Picture, *, rounds: int | None = None, label: Label = None, **settings: Any
+    ) -> Request:
+        """The noise that ddim makes the picture from. Refused are guidance above 1, clipping, other samplers, and models in
+        bfloat16. rounds: network calls that each step is solved by."""
+        if self.model.denoiser.dtype != torch.float32:
+            raise ConfigError('a picture is inverted in float32; load the model with precision="fp32"')
+        for name, allowed in (
+            ("sampler", "ddim"),
+            ("guidance", 1.0),
+            ("clip", False),
+            ("eta", 0.0),
+            ("churn", 0.0),
+        ):
+            if settings.setdefault(name, allowed) not in (allowed, None):
+                raise ConfigError(
+                    f"a picture cannot be inverted with {name} {settings[name]}, whose steps have no inverse; leave it out"
+                )
+            settings[name] = allowed
+        settings["spacing"] = settings.get("spacing") or "karras"
+        seen = self._picture(picture)
+        task = Invert(self._codes(seen.pixels), **({} if rounds is None else {"rounds": rounds}))
+        return self._request(
+            task, {"task": "invert", "picture": seen.digest}, None, 1, label, 0, settings, seen.note
+        )
+
+    def from_noise(
+        self, noise: Inverted | str | Path, n: int = 1, *, label: Label = None, seed: int = 0, **settings: Any
+    ) -> Request:
+        """n things from noise that was found by `invert`, or its file; with the settings and the class found with it,
+        where none are given. seed: of the fresh noise that other samplers add.
+        """
+        found = noise if isinstance(noise, Inverted) else Inverted.load(noise)
+        shape = self.model.codec.shape(self.model.facts.shape)
+        if found.noise.shape[1:] != shape:
+            wanted, there = ("x".join(map(str, size)) for size in (shape, found.noise.shape[1:]))
+            raise ConfigError(
+                f"the noise is of shape {there}, and this model starts from {wanted}; take its own model"
+            )
+        given_settings = {name: value for name, value in settings.items() if value is not None}
+        kept = {name: value for name, value in found.settings.items() if name != "label"}
+        label = found.settings.get("label") if label is None else label
+        request = self.model.request(n, label=label, seed=seed, **(kept | given_settings))
+        task = Task(noise=found.noise.expand(n, *shape))
+        return replace(request, task=task, details={"task": "sample", "noise": found.digest})
+
+    # --- inside ----------------------------------------------------------------------------------------------
+
+    def _check_pictures(self, task: str) -> None:
+        if self.model.facts.kind != "pictures":
+            raise ConfigError(f"{task} needs a model of pictures; this one makes {self.model.facts}")
+
+    def _picture(self, picture: Picture) -> given.Given:
+        self._check_pictures("an edit")
+        return given.picture(picture, self.model.facts.shape, max_pixels=self.max_pixels)
+
+    def _codes(self, pixels: Tensor) -> Tensor:
+        return self.model.codec.encode(pixels[None])
+
+    def _task(self, make: Any, *arguments: Any, **named: Any) -> Task:
+        try:
+            return make(*arguments, **named)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+
+    def _request(
+        self,
+        task: Kind,
+        details: dict[str, Any],
+        finish: Callable[[Tensor], Tensor] | None,
+        n: int,
+        label: Label,
+        seed: int,
+        settings: dict[str, Any],
+        note: str,
+    ) -> Request:
+        asked = "none" if label is None and self.model.classes else label
+        request = self.model.request(n, label=asked, seed=seed, **settings)
+        return replace(request, task=task, details=details, finish=finish, note=note)
+
+
+def _repeated(cond: Cond, row: int, n: int) -> Cond:
+    """One row of it, for n rows."""
+    return cond.map(lambda column: column[row : row + 1]).expand(n)
