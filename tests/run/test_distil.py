@@ -155,6 +155,7 @@ def test_guidance_is_baked_in(teacher: Path, tmp_path: Path) -> None:
         (("teacher.sample.steps=6",), "power of two, not 6"),
         (("sample.spacing=karras",), "karras do not nest"),
         (("teacher.sample.sampler=ddpm",), "without fresh noise"),
+        (("diffusion.process=ve", "sample.spacing=time"), "no pure noise"),
         (("train.precision=bf16",), "learned in float32"),
         (("objective=denoise",), "has no teacher"),
         (("objective=mape",), "objective"),
