@@ -90,12 +90,12 @@ plots.schedule_plot(
 
 # %% [markdown]
 # With one's own eyes: the last column of the first strip looks like noise alone. But half close them, or let a filter
-# blur it, and what is random cancels out while the picture stays: the flowers are still there at t = 999. In the last
-# strip, with the schedule of the recipe, they are not. (Here are the four pictures with the strongest contrast; times
-# are given in thousandths of the way.)
+# blur it, and what is random cancels out while the picture stays: the flowers are still there at u = 1. In the last
+# strip, with the schedule of the recipe, they are not. (Here are the four pictures with the strongest contrast; u is
+# the share of the way.)
 
 # %%
-times = (0, 200, 400, 600, 800, 999)
+times = (0, 0.2, 0.4, 0.6, 0.8, 1)
 strong = x0[x0.std(dim=(1, 2, 3)).topk(4).indices]
 strip = noising(original, source.facts, Batch(strong), times)
 strip

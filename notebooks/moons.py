@@ -56,7 +56,7 @@ TINY = ["sample.steps=3", "train.sample_every=100%", "train.checkpoint_every=50%
 # ## The data, and how it dissolves
 #
 # Two half circles with a little scatter; which of them a point belongs to is its class. After the data themselves, at
-# t = 0, comes the same with more and more noise: each point moves on a straight line towards a place of its own, drawn
+# u = 0, comes the same with more and more noise: each point moves on a straight line towards a place of its own, drawn
 # from a normal distribution. At the end nothing of the moons is left, and that is what we want: this end can be made
 # without any data.
 

@@ -71,6 +71,9 @@ def odd_data(store: Path) -> None:
         pixels = np.random.default_rng(k).integers(0, 256, (10, 12, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(store / "few" / f"{k}.png")
     (store / "few" / "bad.png").write_text("not a picture")
+    for name in ("photo.jpg", "photo.BMP"):
+        Image.fromarray(pixels).save(store / name)
+    (store / "half.jpg").write_bytes((store / "photo.jpg").read_bytes()[:-100])
     (store / "bad.parquet").write_bytes(b"PAR1 rubbish PAR1")
     (store / "a-file").write_text("in the way")
     (store / "tabs.yaml").write_text("train:\n\tlr: 3")

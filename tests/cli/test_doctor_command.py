@@ -90,7 +90,7 @@ def test_what_training_would_refuse(
 
 def test_skipped_files_are_counted(mezzotint: Call, desk: Path) -> None:
     answer = mezzotint("doctor", "folder", "--data", "few", "--quick")
-    assert "warning files: 1 file cannot be read and will be left out; the first is " in answer.out
+    assert "warning pictures: 1 picture cannot be read and will be left out; the first is " in answer.out
     assert f"{Path('few').absolute() / 'bad.png'}" in answer.out
 
 

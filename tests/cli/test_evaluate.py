@@ -9,8 +9,10 @@ import pytest
 from helpers_workshop import Call, contents
 
 from mezzotint import config as configuration
+from mezzotint.cli.evaluate import format_number
 from mezzotint.evaluate.evaluation import quality
 from mezzotint.evaluate.judges import classifier
+from mezzotint.evaluate.metrics.numbers import Number
 from mezzotint.evaluate.reference import open_judge, open_reference
 from mezzotint.model.device import find_device
 from mezzotint.model.model import load
@@ -62,6 +64,7 @@ def test_several_sources_make_one_table(mezzotint: Call, desk: Path) -> None:
     assert first == second  # the same pictures by another way, the same number
     assert found["class agreement"][-1] == "-"  # of a model without classes
     html = Path("page.html").read_text()
+    assert "page.html: numbers, samples, and the training pictures nearest to them" in answer.err
     assert html.count("<h2>") == 4 and html.count("data:image/png;base64,") == 6 and "<svg" in html
 
 
@@ -74,7 +77,13 @@ def test_json_stands_for_its_source_later(mezzotint: Call, desk: Path) -> None:
     Path("then.json").write_text(answer.out)
     answer = mezzotint("evaluate", "plain", "then.json", "-n", 60, "--metrics", "frechet")
     assert answer.code == 0, answer.err
-    assert f"{content['numbers']['frechet distance']['value']:.2f}"[:3] in answer.out
+    distance = Number("frechet distance", **content["numbers"]["frechet distance"])
+    assert format_number(distance) in answer.out
+    words = ("evaluate", "plain", "then.json", "-n", 60, "--metrics", "frechet", "--report", "page.html")
+    answer = mezzotint(*words)
+    assert "page.html: numbers and samples\n" in answer.err and "nearest" not in answer.err
+    assert "nearest" not in Path("page.html").read_text()
+    assert "page.html: numbers\n" in mezzotint("evaluate", "then.json", "--report", "page.html").err
     answer = mezzotint("evaluate", "plain", "then.json", "-n", 50, "--metrics", "frechet")
     assert answer.code == 2 and "do not compare: n is 60 and 50" in answer.err
 

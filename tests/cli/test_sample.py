@@ -52,14 +52,14 @@ def test_npz_holds_the_documented_arrays(mezzotint: Call, desk: Path) -> None:
         mezzotint("sample", "digits", "-n", 5, "--class", "3,0", "--seed", 7, "-o", "deep/some.npz").code == 0
     )
     with np.load("deep/some.npz", allow_pickle=False) as file:
-        assert sorted(file.files) == ["classes", "images", "labels", "seeds"]
+        assert sorted(file.files) == ["classes", "images", "labels", "seeds", "settings"]
         assert file["classes"].tolist() == [str(digit) for digit in range(10)]
         assert file["images"].dtype == np.uint8 and file["images"].shape == (5, 8, 8, 1)
         assert file["labels"].dtype == np.int64 and file["labels"].tolist() == [3, 0, 3, 0, 3]
         assert file["seeds"].dtype == np.int64 and file["seeds"].tolist() == [7, 8, 9, 10, 11]
     assert mezzotint("sample", "plain", "-n", 2, "--format", "npz", "-o", "no-ending").code == 0
     with np.load("no-ending", allow_pickle=False) as file:
-        assert sorted(file.files) == ["images", "seeds"]
+        assert sorted(file.files) == ["images", "seeds", "settings"]
     assert mezzotint("sample", "moons", "-n", 3, "-o", "points.npz").code == 0
     with np.load("points.npz", allow_pickle=False) as file:
         assert file["images"].dtype == np.float32 and file["images"].shape == (3, 2)

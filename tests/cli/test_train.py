@@ -23,6 +23,12 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def ample(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time for sheets and checks, whatever else this machine does."""
+    monkeypatch.setattr("mezzotint.run.allowance.FREE_SECONDS", 1e6)
+
+
 def steps(run: Path) -> list[int]:
     return [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
 
@@ -32,6 +38,7 @@ def half_files(folder: Path) -> list[Path]:
     return dotted + list(folder.rglob("*.tmp"))
 
 
+@pytest.mark.usefixtures("ample")
 def test_leaves_a_run_directory(mezzotint: Call, bench: Path) -> None:
     answer = mezzotint("train", "digits", *DIGITS, "--steps", 4)
     assert (answer.code, answer.err) == (0, "")
@@ -50,6 +57,26 @@ def test_leaves_a_run_directory(mezzotint: Call, bench: Path) -> None:
     assert config["train"]["images"] is None, "the recipe's budget gave way"
     assert "step 4/4  loss" in (run / "log.txt").read_text()
     assert half_files(bench) == []
+
+
+def test_a_run_without_time_for_extras_says_what_it_left_out(
+    mezzotint: Call, bench: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mezzotint.run.allowance.FREE_SECONDS", -1e6)
+    monkeypatch.setattr("mezzotint.run.allowance.SHARE", 0.0)
+    words = ("train", "digits", *DIGITS, "--steps", 4, "train.sample_every=2 steps", "sample.steps=9")
+    answer = mezzotint(*words)
+    assert (answer.code, answer.err) == (0, "")
+    assert "sheets take a tenth of the time at most: of 2, 1 left out and 1 smaller\n" in answer.out
+    said = "not checked for copies of the training pictures, to save time; check: mezzotint report digits --copies\n"
+    assert said in answer.out and said in (bench / "runs/digits/log.txt").read_text()
+    run = bench / "runs/digits"
+    assert [path.name for path in (run / "samples").iterdir()] == ["step-0000004.png"], "the last is there"
+    assert (run / "report.html").is_file() and (run / "loss.png").is_file()
+    assert not (run / "memorization.json").exists()
+    assert mezzotint("report", "digits", "--copies").out == "runs/digits/report.html\n"
+    assert (run / "memorization.json").is_file()
+    assert "copies" not in mezzotint(*words).out, "a run that was checked is not checked again"
 
 
 def test_metrics_are_sent_on(mezzotint: Call, bench: Path) -> None:
@@ -161,6 +188,7 @@ def test_dry_run_writes_nothing(mezzotint: Call, bench: Path) -> None:
     assert mezzotint("train", "digits", "sample.spacing=trailing", "--dry-run").code == 2
 
 
+@pytest.mark.usefixtures("ample")
 def test_watch_refreshes_a_picture_and_makes_a_film(mezzotint: Call, bench: Path) -> None:
     assert mezzotint("train", "digits", *DIGITS, "--steps", 10, "--watch").code == 0
     folder = bench / "runs/digits/samples"

@@ -37,7 +37,7 @@ def test_a_run_of_points(mezzotint: Call, own: Path) -> None:
     answer = mezzotint("tune", "own", "--quick", "-n", 100, "--calls", 8)
     assert answer.code == 0, answer.err
     trials = [line for line in answer.out.splitlines() if re.match(r" *\d+/\d+  ", line)]
-    assert len(trials) > 8 and all("calls, distance" in line and "left" in line for line in trials)
+    assert len(trials) > 8 and all("calls (NFE), distance" in line and "left" in line for line in trials)
     assert "EMA 0.05" in answer.out and "best so far" in trials[0]
     assert "against 200 fresh points of moons" in answer.out
     found = dict(re.findall(r"^(sampler|steps|energy distance|EMA length) +(.+)$", answer.out, re.MULTILINE))

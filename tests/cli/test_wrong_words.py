@@ -25,6 +25,17 @@ WRONG: list[tuple[tuple[object, ...], int, str]] = [
     (("train", "digits", "--steps"), USAGE, "requires an argument"),
     (("list",), USAGE, "models|samplers|datasets|recipes"),
     (("list", "foo"), USAGE, "models, samplers, datasets or recipes"),
+    # what other programs have
+    (("sample", "digits", "--prompt", "a seven"), USAGE, "--prompt is not there (yet): models know classes"),
+    (("sample", "digits", "--prompt=seven"), USAGE, "see mezzotint sample --help"),
+    (("export", "web", "digits"), USAGE, "export is not there (yet): a model is one file"),
+    (("import", "diffusers", "few"), USAGE, "import is not there (yet)"),
+    (
+        ("train", "digits", "--from", "plain"),
+        USAGE,
+        "--from is not there (yet): a run starts from fresh weights",
+    ),
+    (("sample", "google/ddpm-cifar10-32"), MODEL_OR_DATA, "models of the hub cannot be read (yet)"),
     (("sample", "digits", "digits"), USAGE, "see mezzotint sample --help"),
     # configurations
     (("train", "mnits"), USAGE, "did you mean 'mnist'"),
@@ -105,8 +116,11 @@ WRONG: list[tuple[tuple[object, ...], int, str]] = [
     (("show", "loss", "whole.safetensors"), MODEL_OR_DATA, "give a run"),
     (("info", "missing"), MODEL_OR_DATA, "runs here: digits"),
     (("info", "missing.png"), MODEL_OR_DATA, "check the name"),
-    (("info", "texts/a.png"), MODEL_OR_DATA, "not a PNG"),
-    (("info", "few/0.png"), MODEL_OR_DATA, "no settings"),
+    (("info", "texts/a.png"), MODEL_OR_DATA, "cannot be read as a picture"),
+    (("info", "few/0.png"), MODEL_OR_DATA, "a PNG picture, 12 pixels wide and 10 high, without settings"),
+    (("info", "photo.jpg"), MODEL_OR_DATA, "a JPEG picture, 12 pixels wide and 10 high, without settings"),
+    (("info", "photo.BMP"), MODEL_OR_DATA, "a BMP picture, 12 pixels wide and 10 high, without settings"),
+    (("info", "half.jpg"), MODEL_OR_DATA, "cannot be read as a picture"),
     # what is asked of a model
     (("sample", "digits", "-n", 0), USAGE, "'-n': "),
     (("sample", "digits", "--batch", 0), USAGE, "'--batch': "),
@@ -133,13 +147,20 @@ WRONG: list[tuple[tuple[object, ...], int, str]] = [
     (("sample", "digits", "--device", "foo"), USAGE, "leave it out"),
     (("show", "reverse", "digits", "--class", 12), USAGE, "below 10"),
     (("show", "reverse", "digits", "--steps", 0), USAGE, "greater than or equal to 1"),
-    (("show", "forward", "digits", "--times", "1000"), USAGE, "from 0 to 999"),
-    (("show", "forward", "digits", "--times", "5,,6"), USAGE, "from 0 to 999"),
+    (("show", "forward", "digits", "--times", "250"), USAGE, "from 0 to 1 with commas"),
+    (("show", "forward", "digits", "--times", "0.5,,1"), USAGE, "from 0 to 1 with commas"),
+    (("show", "forward", "digits", "--times", "nan"), USAGE, "from 0 to 1 with commas"),
     (("show", "schedule", "foo"), USAGE, "recipes: airplanes"),
     # where pictures go
     (("sample", "digits", "--format", "jpg"), USAGE, "png, folder, npz or gif"),
     (("sample", "digits", "-o", "x.jpg"), USAGE, "end it in .png, .npz or .gif"),
-    (("sample", "digits", "-o", "x.gif", "--format", "png"), USAGE, "leave one of them out"),
+    (("sample", "digits", "-o", "x.gif", "--format", "png"), USAGE, "end it in .png"),
+    (("sample", "digits", "-o", "x.jpg", "--format", "png"), USAGE, "end it in .png"),
+    (("sample", "digits", "-o", "x.png", "--format", "folder"), USAGE, "name of a folder"),
+    (("sample", "digits", "-o", "x.tar", "--format", "npz"), USAGE, "end it in .npz"),
+    (("show", "data", "digits", "-o", "x.jpg"), USAGE, "end it in .png"),
+    (("show", "forward", "digits", "-o", "x.gif"), USAGE, "end it in .png"),
+    (("show", "reverse", "digits", "-o", "x.npz"), USAGE, "end it in .png"),
     (("sample", "digits", "-o", "few", "--format", "png"), USAGE, "name of a file"),
     (("sample", "digits", "-o", "a-file/x.png"), USAGE, "another place with -o"),
     (("sample", "digits", "-o", "a-file", "--format", "folder"), USAGE, "another place with -o"),
@@ -190,6 +211,18 @@ def test_an_unreachable_hub_is_told_soon(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr and done.stderr.count("\n") == 1
     assert time.monotonic() - began < 40
     assert not (tmp_path / "runs").exists()
+
+
+def test_what_is_not_there_leads_to_no_wrong_neighbour(mezzotint: Call, desk: Path) -> None:
+    for words in (
+        ("export",),
+        ("sample", "digits", "--prompt", "x"),
+        ("train", "digits", "--from", "x"),
+    ):
+        answer = mezzotint(*words)
+        assert "Did you mean" not in answer.err and "Possible options" not in answer.err
+    for name in ("runs/digit", "few/x.safetensors", "nowhere/deep/x", "few/digits"):
+        assert "hub" not in mezzotint("sample", name).err, "a place on this disk"
 
 
 def test_there_is_no_latest_without_runs(

@@ -19,7 +19,7 @@ from PIL import Image, ImageCms
 from mezzotint import config
 from mezzotint.conditions.labels import conditions
 from mezzotint.data import DataError, Pictures, load_pictures
-from mezzotint.data.classes import renumbered, told_apart
+from mezzotint.data.classes import FileLabels, code_labels, renumbered
 from mezzotint.data.decode import decode
 from mezzotint.data.open import open_source
 
@@ -156,7 +156,10 @@ class TestLabels:
             read(tmp_path)
 
     def test_names_are_told_apart_and_of_one_form(self, tmp_path: Path) -> None:
-        assert told_apart(["crane", "kite", "crane"]) == ["crane", "kite", "crane (2)"]
+        for names in (["crane", "kite", "crane"], ["e\u0301", "b", "\u00e9"]):
+            coding = code_labels([FileLabels("a", [0, 1, 2], names)], keep_negative=False)
+            first = "crane" if names[0] == "crane" else "\u00e9"
+            assert coding.classes == [first, names[1], f"{first} (2)"] and "told apart" in coding.notes[0]
         for form in ("NFC", "NFD"):
             tree(tmp_path, f"{unicodedata.normalize(form, 'é')}/{form}.png", "b/1.png")
         assert sorted(read(tmp_path).classes) == ["b", "é"]
@@ -197,6 +200,34 @@ class TestFiles:
         assert len(found) == 5 and found.skipped == []
         said = "\n".join(found.notes)
         assert "IMG.HEIC" in said and "1 .md" in said and "not used yet: 1 .txt" in said
+
+    def test_captions_are_told_from_other_texts(self, tmp_path: Path) -> None:
+        tree(tmp_path, "1.png", "2.png", "deep/3.png")
+        for name in ("1.txt", "deep/3.caption", "LICENSE.txt", "metadata.jsonl"):
+            (tmp_path / name).write_text("{}")
+        notes = read(tmp_path, labels=False).notes
+        assert "captions are there and not used yet: 1 .caption, 1 .jsonl, 1 .txt" in notes
+        assert "1 other file left out, no pictures: 1 .txt" in notes
+
+    def test_transparency_is_counted(self, tmp_path: Path) -> None:
+        pixels = np.full((4, 4, 4), 255, np.uint8)
+        for k, alpha in enumerate((255, 254, 0)):
+            pixels[0, 0, 3] = alpha
+            Image.fromarray(pixels).save(tmp_path / f"{k}.png")
+        Image.new("RGB", (4, 4)).quantize().save(tmp_path / "p.png", transparency=0)
+        tree(tmp_path, "plain.png")
+        line = "with transparent parts, which are laid over white"
+        assert read(tmp_path).notes == [f"3 of 5 pictures {line}"]
+        assert read(tmp_path, limit=1).notes == []
+        for channels in (None, 3):
+            assert read(tmp_path, channels=channels, memory_limit=1).notes == [
+                f"3 of 5 pictures looked at {line}"
+            ]
+        files = [(tmp_path / name).read_bytes() for name in ("0.png", "1.png", "2.png")]
+        shards = table(tmp_path / "s" / "a.parquet", image=files)
+        tree_of = {"name": "parquet", "path": str(shards), "size": 4, "stream": True, "holdout": 0.4}
+        source = open_source(config.parse({"data": tree_of}).data, torch.device("cpu"))
+        assert source.notes[-1] == f"2 of 3 pictures looked at {line}"
 
     def test_floats_have_one_range(self, tmp_path: Path) -> None:
         ramp = np.linspace(-1, 1, 16).reshape(4, 4).astype(np.float32)

@@ -132,8 +132,12 @@ def test_numbers_say_what_they_depend_on_and_unequal_ones_are_refused(
     one = judge_samples(SampleSet("one", images, labels), judge, real)
     assert (one.n, one.judge, one.data) == (len(images), str(judge), real.version)
     refuse_unequal([one, replace(one, source="two", seconds=3.0)])
-    for what, value in (("n", 10), ("judge", "classifier f00, 96 features, resize none"), ("data", "f00")):
-        with pytest.raises(ConfigError, match=f"one and two do not compare: {what} is"):
+    for what, words, value in (
+        ("n", "n", 10),
+        ("judge", "the network of the features", "classifier f00, 96 features, resize none"),
+        ("data", "the reference's hash", "f00"),
+    ):
+        with pytest.raises(ConfigError, match=f"one and two do not compare: {words} is"):
             refuse_unequal([one, replace(one, source="two", **{what: value})])
     other = judge_samples(SampleSet("two", images[:300], labels[:300]), judge, real)
     with pytest.raises(ConfigError, match="n is"):
@@ -218,7 +222,7 @@ class TestReference:
         path = self.folder(tmp_path / "a", {"train": 60, "test": 25, "val": 30})
         found = open_reference(self.data(path=str(path), size=8))
         assert found.words == "test split of folder, 25 pictures"
-        assert len(found.images) == len(found.unseen) == 25 and len(found.learn) == 60
+        assert len(found.images) == len(found.unseen) == 25 and len(found.learn) == 30
         assert len(found.train) == 57  # 5 % are held out of training
 
     def test_a_test_split_is_labelled_by_the_names_of_training(self, tmp_path: Path) -> None:
@@ -240,7 +244,9 @@ class TestReference:
         found = open_reference(self.data(path=str(path), size=8, holdout=0.5))
         assert "held out of training, 600 pictures" in found.words
         together = torch.cat([found.images, found.train]).flatten(1)
-        assert len(together.unique(dim=0)) == 1200 and torch.equal(found.learn, found.train)
+        assert len(together.unique(dim=0)) == 1200
+        learn, train = (part.flatten(1).unique(dim=0) for part in (found.learn, found.train))
+        assert torch.equal(learn, train), "the same pictures, in an order of their own"
 
     def test_and_else_all_which_is_said(self) -> None:
         found = open_reference(configuration.parse({"data": {"name": "digits"}}).data)

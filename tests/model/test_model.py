@@ -289,18 +289,24 @@ def test_samples_are_a_sequence_that_can_be_saved(model: Model, runs: Path, tmp_
     samples.save(path)
     settings = read_settings(path)
     assert settings is not None
-    wanted = {
+    expected = {
         "sampler": "dpmpp_2m",
         "steps": 3,
         "guidance": 2.0,
         "seed": 7,
         "n": 4,
-        "label": ["cat", 0],
+        "label": ["cat", "0"],
         "model": "vp",
         "step": 9,
         "weights": "ema 0.1",
     }
-    assert wanted.items() <= settings.items()
+    assert {key: settings[key] for key in expected} == expected
+    for name in ("sheet.gif", "sheet.jpg", "sheet.npz"):
+        with pytest.raises(ValueError, match=r"sheet\..+ would be a PNG .* end it in \.png"):
+            samples.save(tmp_path / name)
+        assert not (tmp_path / name).exists()
+    samples.save(tmp_path / "sheet")
+    assert read_settings(tmp_path / "sheet") == settings
     png = samples._repr_png_()
     assert png is not None and png.startswith(b"\x89PNG")
 
@@ -314,8 +320,10 @@ def test_the_settings_of_a_png_make_it_again(model: Model, tmp_path: Path) -> No
     made = model.sample(3, label="cat", seed=11, sampler="ddim", eta=0.7, steps=3)
     made.save(tmp_path / "a.png")
     told = read_settings(tmp_path / "a.png") or {}
-    again = {key: value for key, value in told.items() if key not in ("model", "step", "weights")}
-    assert torch.equal(model.sample(**again).values, made.values)
+    assert torch.equal(model.sample(**told).values, made.values)
+    for other in ({"step": 10}, {"weights": "raw"}):
+        with pytest.raises(ConfigError, match=r"not of these weights, ema 0\.1 at step 9"):
+            model.sample(**{**told, **other})
 
 
 # --- loading ---------------------------------------------------------------------------------------------

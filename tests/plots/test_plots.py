@@ -11,6 +11,7 @@ from PIL import Image, ImageSequence
 from torch import Tensor
 
 from mezzotint import plots
+from mezzotint.plots import charts
 
 
 def pixels(image: Image.Image) -> np.ndarray:
@@ -372,3 +373,25 @@ def test_a_long_history_is_thinned_and_keeps_its_spike() -> None:
     assert drawn is not None and len(drawn) < 60_000
     flat = plots.history([{**row, "loss": 1.0} for row in made], {"training": "loss"}, ylabel="loss")
     assert flat is not None and drawn.count(">1.8</text>") == 1 and ">1.8</text>" not in flat
+
+
+@pytest.mark.parametrize("steps", [[5.0], [5.0, 6.0], [1.0, 2.0, 4.0], [5.0, 10.0, 11.0], [1000.0, 90_000.0]])
+def test_whole_numbers_are_ticked_at_whole_numbers(
+    steps: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep of one number of steps has no axis from 4.8 to 5.2."""
+    ticks: list[float] = []
+
+    def look(figure: Any) -> Image.Image:
+        (axis,) = figure.axes
+        low, high = axis.get_xlim()
+        ticks.extend(t for t in axis.get_xticks() if low <= t <= high)
+        return Image.new("RGB", (1, 1))
+
+    monkeypatch.setattr(charts, "render", look)
+    for logx in (False, True):
+        plots.curves({"": (steps, [1.0] * len(steps))}, xlabel="steps", ylabel="distance", logx=logx)
+        assert ticks and all(t == round(t) for t in ticks), ticks
+    ticks.clear()
+    plots.curves({"": ([0.1, 0.2], [1.0, 2.0])}, xlabel="share", ylabel="distance")
+    assert any(t != round(t) for t in ticks), "shares stay shares"

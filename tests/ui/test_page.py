@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers_small import write_run
+from helpers_small import UNET, write_run
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
@@ -38,11 +38,12 @@ Open = Callable[..., AppTest]
 
 @pytest.fixture
 def opened(runs: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
-    """Opens the page in the folder of the runs, as `mezzotint ui` would; no models: all runs."""
+    """Opens the page in the folder of the runs, as `mezzotint ui` would; no models: all runs. Nothing is made unasked."""
     monkeypatch.chdir(runs.parent)
 
-    def go(*models: str, **desk: Any) -> AppTest:
+    def go(*models: str, unasked: float = 0.0, **desk: Any) -> AppTest:
         files = tuple(f"runs/{name}/model.safetensors" for name in models)
+        monkeypatch.setattr("mezzotint.ui.make.UNASKED_SECONDS", unasked)
         monkeypatch.setattr(sys, "argv", ["page", json.dumps(asdict(Desk(files, **desk)))])
         at = AppTest.from_file(SCRIPT, default_timeout=30).run()
         assert not at.exception
@@ -91,7 +92,6 @@ def test_attention_is_told_apart(tmp_path: Path, opened: Open) -> None:
 
 def test_every_control_reaches_the_pictures(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     at = opened("tiny")
-    assert set(control(at, "Sampler").options) == set(SAMPLERS)
     wanted = {"Sampler": "heun", "Steps": 3, "How many": 5, "Class": "cat", "Guidance": 2.5, "Seed": 2**40}
     for label, value in wanted.items():
         control(at, label).set_value(value).run()
@@ -105,7 +105,7 @@ def test_every_control_reaches_the_pictures(opened: Open, monkeypatch: pytest.Mo
         5, label="cat", seed=2**40, sampler="heun", steps=3, guidance=2.5
     )
     assert samples.values.equal(direct.values)
-    assert len(at.image) == 1 and not errors(at)
+    assert len(at.image) == 2 and not errors(at), "all of them, and one to keep"
     # what the page says to type makes the same pictures
     typed = shlex.split(at.code[0].value)
     with pytest.raises(SystemExit) as left:
@@ -119,7 +119,7 @@ def test_pictures_stay_until_others_are_made(opened: Open) -> None:
     at = opened("tiny", "plain")
     first = make(at).session_state["made"]
     control(at, "Seed").set_value(7).run()
-    assert at.session_state["made"] is first and len(at.image) == 1, "touching a control loses nothing"
+    assert at.session_state["made"] is first and len(at.image) == 2, "touching a control loses nothing"
     assert make(at).session_state["made"].samples.settings["seed"] == 7
     control(at, "Model").set_value("plain").run()
     assert not at.image, "another model's pictures are not shown as this one's"
@@ -134,15 +134,110 @@ def test_classes(opened: Open, choice: str, label: str | None) -> None:
     assert make(at).session_state["made"].samples.settings["label"] == label
 
 
-def test_the_download_carries_its_settings(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_classes_that_are_called_as_the_choices_are(
+    tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[bytes] = []
+    monkeypatch.setattr("streamlit.download_button", lambda label, data, *_, **__: given.append(data))
+    write_run(tmp_path / "all" / "odd", Facts((1, 8, 8), ("any", "all", "all, in turn", "")), network=UNET)
+    at = opened(runs=str(tmp_path / "all"))
+    control(at, "Model").set_value("odd").run()
+    choices = {"any": [0] * 8, "all": [1] * 8, "": [3] * 8, "(all, in turn)": [0, 1, 2, 3] * 2, "(any)": None}
+    for choice, labels in choices.items():
+        control(at, "Class").set_value(choice).run()
+        samples = make(at).session_state["made"].samples
+        assert labels is None or samples.labels.tolist() == labels, choice
+        with pytest.raises(SystemExit) as left:  # what the page says to type is what it lets download
+            main([*shlex.split(at.code[0].value)[1:], "-o", "typed.png", "--device", "cpu"])
+        assert left.value.code == 0
+        Path("given.png").write_bytes(given[-1])
+        assert plots.read_settings("typed.png") == plots.read_settings("given.png")
+        assert np.array_equal(np.asarray(Image.open("typed.png")), np.asarray(Image.open("given.png")))
+
+
+def test_the_downloads_carry_their_settings(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them, and one alone, which is made again by its own seed."""
     given: list[tuple[bytes, str]] = []
-    monkeypatch.setattr(
-        "streamlit.download_button", lambda label, data, name, *_, **__: given.append((data, name))
-    )
-    settings = make(opened("tiny")).session_state["made"].samples.settings
-    ((data, name),) = given
-    Path(name).write_bytes(data)
-    assert name == "tiny-0.png" and plots.read_settings(name) == settings
+
+    def take(self: Any, label: str, data: bytes, name: str, *_: Any, **__: Any) -> None:
+        given.append((data, name))
+
+    monkeypatch.setattr("streamlit.delta_generator.DeltaGenerator.download_button", take)
+    monkeypatch.setattr("streamlit.download_button", lambda *words, **more: take(None, *words, **more))
+    at = make(opened("tiny"))
+    samples = at.session_state["made"].samples
+    given.clear()
+    at.number_input(key="number").set_value(3).run()
+    (sheet, name), (one, its_name) = given
+    Path(name).write_bytes(sheet)
+    assert name == "tiny-0.png" and plots.read_settings(name) == samples.settings
+    Path(its_name).write_bytes(one)
+    settings = plots.read_settings(its_name)
+    assert its_name == "tiny-2.png" and (settings["seed"], settings["n"], settings["label"]) == (2, 1, "0")
+    again = load("runs/tiny", device="cpu").sample(1, label=settings["label"], seed=2).values
+    assert again[0].equal(samples.values[2])
+    with Image.open(its_name) as image:
+        assert np.array_equal(np.asarray(image), samples.values[2][0])
+
+
+def test_it_opens_with_pictures_that_are_quickly_made(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = opened("tiny", "plain")
+    assert not at.image and "Press Make" in at.info[0].value, "slow ones are made when asked for"
+    at.run()
+    assert not at.image
+    at = opened("tiny", "plain", unasked=1e6)
+    assert at.image and at.session_state["made"].samples.settings["n"] == 8
+    first = at.session_state["made"]
+    control(at, "Model").set_value("plain").run()
+    assert not at.image, "only when the page opens"
+    control(at, "Model").set_value("tiny").run()
+    assert at.session_state["made"] is first
+
+
+def test_pictures_of_other_settings_are_dimmed(opened: Open) -> None:
+    at = make(opened("tiny"))
+    assert "other settings" not in captions(at)
+    control(at, "Steps").set_value(2).run()
+    assert "Made with other settings; press Make." in captions(at)
+    assert "other settings" not in captions(make(at))
+    control(at, "Class").set_value("cat").run()
+    assert "other settings" in captions(at)
+
+
+def test_the_dice_make_others(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mezzotint.ui.make.random", SimpleNamespace(randrange=lambda most: most - 1))
+    at = opened("tiny")
+    at.session_state["tab"] = "Denoising"
+    at.button(key="dice").click().run()
+    assert not at.exception and at.session_state["tab"] == "Pictures"
+    assert control(at, "Seed").value == 10**6 - 1
+    assert at.session_state["made"].samples.settings["seed"] == 10**6 - 1
+    assert "other settings" not in captions(at)
+
+
+def test_a_few_samplers_stand_before_all(opened: Open) -> None:
+    at = opened("tiny")
+    few = control(at, "Sampler").options
+    assert 3 <= len(few) <= 6 and few[0] == "dpmpp_2m: the best of few steps: 10 to 25"
+    at.checkbox[0].check().run()
+    names = [option.partition(":")[0] for option in control(at, "Sampler").options]
+    assert set(names) == set(SAMPLERS) and names[: len(few)] == [option.partition(":")[0] for option in few]
+    control(at, "Sampler").set_value("lms").run()
+    at.checkbox[0].uncheck().run()
+    assert control(at, "Sampler").value == "lms", "what was chosen stays"
+    assert make(at).session_state["made"].samples.settings["sampler"] == "lms"
+
+
+def test_finished_runs_stand_before_unfinished_ones(opened: Open, tmp_path: Path) -> None:
+    for name, step in (("done", 9), ("young", 4)):
+        run = tmp_path / "all" / name
+        write_run(run, Facts((1, 8, 8)), network={"kind": "unet", "width": 8, "multipliers": [1]})
+        checkpoint = run / "checkpoints" / f"step-{step:07d}"
+        checkpoint.mkdir(parents=True)
+        (run / "checkpoints" / "last.json").write_text(json.dumps({"name": checkpoint.name, "step": step}))
+        (checkpoint / "state.json").write_text(json.dumps({"step": step, "until": 9}))
+    options = control(opened(runs=str(tmp_path / "all")), "Model").options
+    assert options == ["done", "mnist", *sorted(set(bundled()) - {"mnist"}), "young (unfinished)"]
 
 
 def test_pictures_emerge(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,9 +303,21 @@ def test_forward_needs_no_network(opened: Open, tmp_path: Path, monkeypatch: pyt
     at = opened(runs=str(tmp_path / "all"))
     at.session_state["tab"] = "Forward process"
     at.run()
-    assert not asked and "dataset hub" in at.info[0].value
+    assert not asked and "far" not in errors(at) and len(at.image) == 1, "pictures of the model itself"
+    assert "Pictures of the model itself" in captions(at) and "mnist, which it learned from" in captions(at)
     at.button(key="read").click().run()
     assert asked == ["mnist"] and errors(at) == ["the hub cannot be reached"]
+    assert len(at.image) == 1, "and stay where the hub cannot be reached"
+
+
+def test_forward_goes_on_where_a_folder_is_gone(opened: Open, tmp_path: Path) -> None:
+    data = {"name": "folder", "path": str(tmp_path / "gone"), "size": 8}
+    net = {"kind": "unet", "width": 8, "multipliers": [1], "blocks": 1}
+    write_run(tmp_path / "all" / "mine", Facts((3, 8, 8)), network=net, data=data)
+    at = opened(runs=str(tmp_path / "all"))
+    at.session_state["tab"] = "Forward process"
+    assert len(at.run().image) == 1 and not errors(at)
+    assert not [button for button in at.button if button.key == "read"]
 
 
 def test_points_are_scattered(opened: Open) -> None:
@@ -366,5 +473,5 @@ def test_it_lives_and_ends(runs: Path) -> None:
 
 
 def test_what_to_type_for_a_bundled_model() -> None:
-    used = load("moons").settings().model_dump() | {"n": 2, "seed": 5, "label": None}
-    assert command(bundled()["moons"], used).startswith("mezzotint sample moons -n 2 ")
+    used = load("moons").sample(2, seed=5).settings
+    assert (command(bundled()["moons"], used) or "").startswith("mezzotint sample moons -n 2 --seed 5 ")

@@ -65,8 +65,7 @@ def exercise_5_1() -> tuple[int, int]:
     """
     model = load("mnist", precision="fp32")
     settings = model.settings()
-    assert settings.guidance_interval is not None
-    low, high = settings.guidance_interval
+    low, high = settings.guided_between
     sigma = (-grid("time", settings.steps, model.schedule)[:-1] / 2).exp()
     predicted = settings.steps + int(((low < sigma) & (sigma <= high)).sum())
     rows = 0

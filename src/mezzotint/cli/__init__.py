@@ -15,6 +15,7 @@ from mezzotint.cli.doctor import doctor
 from mezzotint.cli.edit import colour, edit, enlarge, invert, morph, vary
 from mezzotint.cli.evaluate import evaluate
 from mezzotint.cli.inspect import info, listing
+from mezzotint.cli.not_there import not_there
 from mezzotint.cli.output import give_up, keep_numbers, say
 from mezzotint.cli.report import report
 from mezzotint.cli.sample import sample
@@ -96,7 +97,8 @@ def explain(error: Exception) -> tuple[int, str]:
     if hasattr(error, "format_message"):  # typer's own, of which it shows us no common class
         context = getattr(error, "ctx", None)
         where = f"; see {context.command_path} --help" if context else ""
-        return 2, " ".join(error.format_message().split()).rstrip(".") + where
+        said = not_there(error) or " ".join(error.format_message().split()).rstrip(".")
+        return 2, said + where
     if isinstance(error, ConfigError):  # answered before torch is imported
         return 2, line
     from mezzotint.data import DataError, MissingExtra

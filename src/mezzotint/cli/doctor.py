@@ -27,12 +27,14 @@ def doctor(
 ) -> int:
     """Checks data and configuration before training, by a trial too.
 
+    Says how long a step and the whole run will take at a size (data.size), and how much memory.
+
     Nothing is written. The exit code is 1 where there is an error, such as a network that cannot learn.
 
     \b
     Examples:
       mezzotint doctor digits
-      mezzotint doctor folder --data my/photos data.size=64 train.minutes=30
+      mezzotint doctor folder --data my/photos data.size=128 train.images=100000
       mezzotint doctor mnist --data pictures/mnist --quick --json
     """
     from rich.console import Console

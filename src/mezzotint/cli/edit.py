@@ -154,7 +154,10 @@ def morph(
 @lasting()
 @making(
     n=1,
-    without=("n", "sampler", "guidance", "eta", "churn", "seed", "format", "trajectory", "batch"),
+    without=(
+        *("n", "sampler", "guidance", "interval", "rescale", "clip", "eta", "churn"),
+        *("seed", "format", "trajectory", "batch"),
+    ),
     label=options.EditClass,
 )
 def invert(

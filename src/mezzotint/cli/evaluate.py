@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,7 +23,7 @@ def evaluate(
         list[str],
         typer.Argument(
             metavar="RUN|MODEL|FOLDER|NPZ...",
-            help="pictures to judge: of runs, models or files; several make one table",
+            help="pictures to measure: of runs, models or files; several make one table",
         ),
     ],
     n: Annotated[
@@ -109,10 +110,7 @@ def evaluate(
 
         with writing(report):
             write(report, printable(page(evaluations)).encode())
-        say(
-            f"{report}: numbers and samples; nearest training pictures where memorization was measured",
-            error=True,
-        )
+        say(f"{report}: {_contents(evaluations)}", error=True)
     if as_json:
         print(
             json.dumps([one.as_json() for one in evaluations], indent=1), flush=True
@@ -121,6 +119,13 @@ def evaluate(
         with lasting():
             say("\n".join(table(evaluations)))
     return 0
+
+
+def _contents(evaluations: "Sequence[Evaluation]") -> str:
+    """What is on a page of evaluations."""
+    if any(one.copies is not None for one in evaluations):
+        return "numbers, samples, and the training pictures nearest to them"
+    return "numbers and samples" if any(one.samples is not None for one in evaluations) else "numbers"
 
 
 def _read(path: Path) -> "list[Evaluation]":

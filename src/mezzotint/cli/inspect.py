@@ -6,22 +6,27 @@ from typing import Annotated, Any
 
 import typer
 
-from mezzotint.errors import printable
+from mezzotint.cli.output import say
+from mezzotint.errors import CONTROL, printable
 
 
 def info(
     file: Annotated[
-        str, typer.Argument(metavar="FILE|RUN", help="PNG made by mezzotint, a model file, or a run")
+        str, typer.Argument(metavar="FILE|RUN", help="PNG or npz made by mezzotint, a model file, or a run")
     ],
 ) -> int:
     """Shows how a PNG was made, or what a model file says of itself.
+
+    Of a PNG, the settings come as JSON, and on stderr the command that makes it again.
 
     \b
     Example:
       mezzotint info digits-0.png
     """
+    from mezzotint.data.endings import SUFFIXES
+
     path = Path(file)
-    if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".gif", ".webp"):
+    if path.suffix.lower() in (*SUFFIXES, ".npz"):
         return _picture(path)
     from mezzotint import config as configuration
     from mezzotint.disk.model_file import read_header
@@ -50,17 +55,66 @@ def _parameters(path: Path) -> int:
 
 
 def _picture(path: Path) -> int:
+    from PIL import Image
+
     from mezzotint import plots
+    from mezzotint.data.endings import FORMATS
+    from mezzotint.errors import ModelError
+    from mezzotint.model.again import command
+
+    kind: str | None
+    try:
+        if path.suffix.lower() == ".npz":
+            kind, settings = "npz", _arrays(path)
+        else:
+            with Image.open(path, formats=FORMATS) as image:
+                image.load()
+                kind, (width, height) = image.format, image.size
+            settings = plots.read_settings(path) if kind == "PNG" else None
+    except Exception as error:  # Pillow raises nearly anything for what is no picture
+        raise ModelError(f"{path} cannot be read as a picture; check the name ({error})") from error
+    if settings is None and kind == "npz":
+        raise ModelError(f"{path} carries no settings; only files written by mezzotint do")
+    if settings is None:
+        raise ModelError(
+            f"{path} is a {kind} picture, {width:,} pixels wide and {height:,} high, without settings; only PNGs written "
+            "by mezzotint carry them"
+        )
+    text = json.dumps(settings, indent=1, ensure_ascii=False)
+    print(CONTROL.sub(lambda match: match[0] if match[0] == "\n" else f"\\u{ord(match[0]):04x}", text))
+    typed = command(settings)
+    if typed is not None and printable(typed, keep="") == typed:
+        say(f"again: {typed}", error=True)  # what is printed stays JSON
+        _tell_other_model(settings)
+    return 0
+
+
+def _arrays(path: Path) -> dict[str, Any] | None:
+    """The settings inside an npz file. Raises OSError or ValueError."""
+    from zipfile import BadZipFile
+
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(json.loads(str(file["settings"]))) if "settings" in file else None
+    except (BadZipFile, TypeError, AttributeError, EOFError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _tell_other_model(settings: dict[str, Any]) -> None:
+    """Says where the model of that name has been trained on since, or is not here."""
+    from mezzotint.disk.model_file import read_header
+    from mezzotint.disk.names import find
     from mezzotint.errors import ModelError
 
     try:
-        settings = plots.read_settings(path)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read as a picture; check the name ({error})") from error
-    if settings is None:
-        raise ModelError(f"{path} carries no settings; only PNGs written by mezzotint do")
-    print(printable(json.dumps(settings, indent=1, ensure_ascii=False)))
-    return 0
+        step = read_header(find(settings["model"])).step
+    except ModelError:
+        say(f"no model {settings['model']!r} is here: name its file instead", error=True)
+        return
+    if step != settings["step"]:
+        say(f"but {settings['model']} is at step {step:,} now, and was at {settings['step']:,}", error=True)
 
 
 def listing(
@@ -91,6 +145,8 @@ def listing(
     widths = [max(len(cell) for cell in column) for column in zip(*lines)]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+    if what == "samplers" and not all:
+        print(f"\n{_rarer()}: mezzotint list samplers --all")
     return 0
 
 
@@ -127,6 +183,14 @@ def _samplers(all: bool) -> Rows:
         if row.shown or all
     ]
     return ["sampler", "order", "calls a step (NFE)", "stochastic", "when", "paper"], rows
+
+
+def _rarer() -> str:
+    """The samplers that are not listed, the first two of them by name."""
+    from mezzotint.diffusion.table import SAMPLERS
+
+    names = [name for name, row in SAMPLERS.items() if not row.shown]
+    return f"{len(names)} rarer ones, such as {' and '.join(names[:2])}"
 
 
 def _datasets() -> Rows:

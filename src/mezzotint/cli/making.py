@@ -34,6 +34,20 @@ class Making:
     steps: options.Steps = None
     label: options.Class = None
     guidance: options.Guidance = None
+    interval: Annotated[
+        str | None,
+        typer.Option(
+            "--interval", help="LOW,HIGH: guidance for sigma / alpha in between alone; 0,inf: always"
+        ),
+    ] = None
+    rescale: Annotated[
+        float | None,
+        typer.Option("--rescale", help="share of CFG rescale, 0 to 1, for the contrast of guidance"),
+    ] = None
+    clip: Annotated[
+        bool | None,
+        typer.Option("--clip/--no-clip", help="beliefs kept in the range of the data; for pictures"),
+    ] = None
     eta: Annotated[float | None, typer.Option("--eta", help="share of fresh noise, 0 to 1, for ddim")] = None
     churn: Annotated[
         float | None, typer.Option("--churn", help="amount of fresh noise (S_churn), for heun, euler, dpm2")
@@ -48,7 +62,8 @@ class Making:
     weights: Annotated[
         str,
         typer.Option(
-            "--weights", help="weights: ema (their average), raw (the last), or an EMA length such as 0.1"
+            "--weights",
+            help="weights: ema (averaged), raw (the last), an EMA length such as 0.1, or what info shows",
         ),
     ] = "ema"
     output: options.Output = None
@@ -57,7 +72,7 @@ class Making:
     ] = None
     trajectory: Annotated[bool, typer.Option("--trajectory", help="pictures of every step, too")] = False
     batch: Annotated[
-        int | None, typer.Option("--batch", help="number of pictures in a network call", min=1)
+        int | None, typer.Option("--batch", help="batch size: pictures in a network call", min=1)
     ] = None
     device: options.Device = None
     network: Annotated[
@@ -71,8 +86,10 @@ class Making:
     @property
     def settings(self) -> dict[str, Any]:
         """Those of `Model.sample` by their names there."""
-        names = ("sampler", "steps", "guidance", "eta", "churn", "spacing")
-        return {name: getattr(self, name) for name in names}
+        names = ("sampler", "steps", "guidance", "eta", "churn", "spacing", "clip")
+        interval = None if self.interval is None else _interval(self.interval)
+        guided = {"guidance_interval": interval, "guidance_rescale": self.rescale}
+        return {name: getattr(self, name) for name in names} | guided
 
     def load(self, run: str, precision: str | None = None) -> "Model":
         from mezzotint.model.model import load
@@ -174,10 +191,22 @@ def make(model: "Model", request: "Request", how: Making, name: str) -> int:
     return 0
 
 
+def _interval(text: str) -> tuple[float, float | None]:
+    from mezzotint.errors import ConfigError
+
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(
+            f"--interval must be two numbers with a comma, such as 0.3,5, not {text!r}"
+        ) from None
+    return low, None if high == float("inf") else high
+
+
 def _names(path: Path, request: "Request", model: "Model") -> list[str]:
     """Of the files of a folder that is there: the seed, and as much of the class's name as the file system takes."""
     if model.medium.table is not None:
-        return ["points.csv"]
+        return ["points.csv", "settings.json"]
     most = os.pathconf(path, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255  # bytes
     names, labels = [], request.cond.label
     for i in range(request.n):
@@ -207,14 +236,17 @@ def _join(parts: "tuple[Tensor, ...]") -> "Tensor":
 def _kind(format: str | None, output: Path | None) -> str:
     """What to write: as --format says, or else as the name after -o ends; a name without an ending is a folder's."""
     from mezzotint.errors import ConfigError
+    from mezzotint.plots import check_ending
 
     if format is not None and format not in KINDS:
         raise ConfigError(f"--format must be png, folder, npz or gif, not {format!r}")
     ending = "" if output is None or output.is_dir() else output.suffix.lower()
     if format is None and ending and ending[1:] not in KINDS:
         raise ConfigError(f"-o {output}: end it in .png, .npz or .gif, or add --format folder")
-    if format is not None and ending[1:] in KINDS and ending[1:] != format:
-        raise ConfigError(f"-o {output} is no name for --format {format}; leave one of them out")
+    if format == "folder" and ending[1:] in KINDS:
+        raise ConfigError(f"-o {output}: give --format folder the name of a folder")
+    if format not in (None, "folder") and ending:
+        check_ending(f"-o {output}", f".{format}")
     return format or ending[1:] or ("png" if output is None else "folder")
 
 
@@ -222,6 +254,8 @@ def _write(
     path: Path, kind: str, samples: "Samples", states: "list[Tensor]", model: "Model", names: Sequence[str]
 ) -> None:
     import io
+    import json
+    from dataclasses import replace
 
     import numpy as np
 
@@ -232,9 +266,10 @@ def _write(
         case "png":
             samples.save(path)
         case "gif" if samples.settings.get("task") == "morph":  # the things themselves are the frames
-            plots.gif([_sheet(samples, value[None]) for value in samples.values], path, hold=500)
+            frames = [replace(samples, values=value[None]).sheet() for value in samples.values]
+            plots.gif(frames, path, hold=500)
         case "gif":
-            frames = [_sheet(samples, values) for values in [*states[:-1], samples.values]]
+            frames = [replace(samples, values=values).sheet() for values in [*states[:-1], samples.values]]
             plots.gif(frames, path)
         case "npz":
             images = samples.medium.arrays(samples.values)
@@ -242,35 +277,29 @@ def _write(
             if labels:
                 labels["classes"] = np.array(model.classes)
             buffer = io.BytesIO()
-            np.savez(buffer, images=images, seeds=samples.seeds.numpy(), **labels)  # type: ignore[arg-type]
+            seeds, settings = samples.seeds.numpy(), np.array(json.dumps(samples.settings))
+            np.savez(buffer, images=images, seeds=seeds, settings=settings, **labels)  # type: ignore[arg-type]
             write(path, buffer.getvalue())
         case "folder":
             path.mkdir(exist_ok=True)
             if samples.medium.table is not None:
                 write(path / names[0], samples.medium.table(samples.values).encode())
+                write(path / names[1], json.dumps(samples.settings, indent=1).encode())
                 return
             for i in range(len(samples)):
-                settings = {**samples.settings, "seed": int(samples.seeds[i]), "n": 1}
-                settings |= samples.rows[i] if samples.rows else {}
-                if samples.labels is not None and int(samples.labels[i]) < len(model.classes):
-                    settings["label"] = model.classes[int(samples.labels[i])]
-                plots.save_png(samples[i], path / names[i], settings)
-
-
-def _sheet(samples: "Samples", values: "Tensor") -> Any:
-    from dataclasses import replace
-
-    return replace(samples, values=values).sheet()
+                samples.alone(i).save(path / names[i])
 
 
 def _trajectory(folder: Path, samples: "Samples", states: "list[Tensor]") -> None:
+    from dataclasses import replace
+
     from mezzotint import plots
 
     folder.mkdir(exist_ok=True)
     _tell_kept(folder, [f"step-{step:04d}.png" for step in range(1, len(states) + 1)])
     for step, values in enumerate(states, 1):
         plots.save_png(
-            _sheet(samples, values),
+            replace(samples, values=values).picture(),
             folder / f"step-{step:04d}.png",
             {**samples.settings, "step_of_sampling": step},
         )

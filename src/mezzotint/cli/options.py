@@ -25,17 +25,19 @@ Steps = Annotated[
     int | None, typer.Option("--steps", help="number of steps; more is slower and more accurate")
 ]
 Class = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
-        "--class", help="class: a name, a number, a list a,b,c, all (in turn), or none; random by default"
+        "--class",
+        help="class: a name, a number, a list a,b,c, all (in turn), or none; random by default; "
+        "repeated: a list of names that have commas",
     ),
 ]
 EditClass = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option("--class", help="class: a name, a number, a list a,b,c, or all (in turn); none by default"),
 ]
 MorphClass = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--class", help="class, or two A,B of the beginning and the end; default: those of the seeds"
     ),

@@ -4,7 +4,8 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -29,6 +30,37 @@ def warn_of_token(token: str | None) -> None:
             "mezzotint: other users see the token in the list of processes; MEZZOTINT_TOKEN hides it",
             error=True,
         )
+
+
+PATIENCE_SECONDS = 2.0  # that people wait without being told what for
+
+
+class Patience:
+    """Says what goes on where it takes over two seconds. `busy` begins one thing, the next one or `done` ends it."""
+
+    def __init__(self, say: Callable[[str], None] = say) -> None:
+        self.say = say
+        self._timer: threading.Timer | None = None
+
+    def busy(self, text: str) -> None:
+        self.done()
+        self._timer = threading.Timer(PATIENCE_SECONDS, self.say, (f"{text} ...",))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def done(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    @contextmanager
+    def during(self, text: str) -> Iterator[None]:
+        """While what is inside goes on."""
+        self.busy(text)
+        try:
+            yield
+        finally:
+            self.done()
 
 
 class Lasting:

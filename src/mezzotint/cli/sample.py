@@ -21,7 +21,7 @@ def sample(
     *,
     how: Making,
 ) -> int:
-    """Makes pictures. The PNG carries its settings; `mezzotint info` reads them back.
+    """Makes pictures. The PNG carries its settings; `mezzotint info` shows them, and what to type for it again.
 
     \b
     Examples:

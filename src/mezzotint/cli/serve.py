@@ -47,7 +47,7 @@ def serve(
     ] = None,
     max_rows: Annotated[
         int | None,
-        typer.Option("--max-rows", help="number of pictures in a network call (default 64)", min=1),
+        typer.Option("--max-rows", help="batch size: pictures in a network call (default 64)", min=1),
     ] = None,
     max_n: Annotated[
         int | None, typer.Option("--max-n", help="number of pictures in a request (default 64)", min=1)
@@ -69,7 +69,7 @@ def serve(
         Path | None, typer.Option("--log", help="file for a line about every request (default: stderr)")
     ] = None,
     weights: Annotated[
-        str, typer.Option("--weights", help="weights: ema (their average) or raw (the last)")
+        str, typer.Option("--weights", help="weights: ema (averaged) or raw (the last)")
     ] = "ema",
     device: options.Device = None,
 ) -> int:

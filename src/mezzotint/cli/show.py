@@ -8,7 +8,7 @@ import typer
 from mezzotint.cli import options
 from mezzotint.cli.output import reserve, writing
 
-DEFAULT_TIMES = "0,50,100,200,400,600,800,999"
+DEFAULT_TIMES = "0,0.05,0.1,0.2,0.4,0.6,0.8,1"
 
 show = typer.Typer(help="Pictures of data, noising, schedule, denoising and loss.", rich_markup_mode=None)
 
@@ -21,6 +21,16 @@ def _open(source: str, overrides: list[str] | None, data: Path | None) -> tuple[
 
     config = configuration.load(source, overrides or [], data__path=None if data is None else str(data))
     return config, build.source(config, torch.device("cpu"))
+
+
+def _place(output: Path | None, name: str) -> Path:
+    """Where a PNG goes. Raises ConfigError where it cannot, before the work."""
+    from mezzotint.plots import check_ending
+
+    path = output or Path(name)
+    check_ending(path, ".png")
+    reserve(path)
+    return path
 
 
 def _save(image: Any, path: Path, settings: dict[str, Any]) -> int:
@@ -47,8 +57,7 @@ def data(
       mezzotint show data folder --data my/photos data.size=64
     """
     config, opened = _open(source, overrides, data)
-    path = output or Path(f"{config.data.name.replace('/', '-')}-data.png")
-    reserve(path)
+    path = _place(output, f"{config.data.name.replace('/', '-')}-data.png")
     medium = opened.facts.medium
     x0, cond = opened.preview(max(n, medium.least))
     print(f"{config.data.name}: {opened.count}; {'x'.join(map(str, opened.facts.shape))}")
@@ -70,7 +79,7 @@ def forward(
         str,
         typer.Option(
             "--times",
-            help="times from 0 to 999: timesteps of a discrete schedule, else thousandths of the time of the flow",
+            help="times with commas, 0 (clean) to 1 (noise): u, as `show schedule` draws it",
         ),
     ] = DEFAULT_TIMES,
     n: Annotated[int, typer.Option("-n", help="number of pictures", min=1)] = 6,
@@ -81,23 +90,22 @@ def forward(
 
     \b
     Example:
-      mezzotint show forward mnist --data pictures/mnist --times 0,250,500,999
+      mezzotint show forward mnist --data pictures/mnist --times 0,0.25,0.5,1
     """
     from mezzotint.errors import ConfigError
     from mezzotint.model.strips import noising
 
     config, opened = _open(source, overrides, data)
     try:
-        timesteps = [int(part) for part in times.split(",")]
+        places = [float(part) for part in times.split(",")]
     except ValueError:
-        timesteps = [-1]
-    if any(not 0 <= t <= 999 for t in timesteps):
-        raise ConfigError(f"--times must be whole numbers from 0 to 999 with commas, not {times!r}")
-    path = output or Path(f"{Path(source).stem}-forward.png")
-    reserve(path)
+        places = [-1.0]
+    if any(not 0 <= u <= 1 for u in places):
+        raise ConfigError(f"--times must be numbers from 0 to 1 with commas, not {times!r}")
+    path = _place(output, f"{Path(source).stem}-forward.png")
     batch = opened.preview(max(n, opened.facts.medium.least))
-    settings = {"data": config.data.name, "times": timesteps, "seed": seed}
-    return _save(noising(config, opened.facts, batch, timesteps, seed), path, settings)
+    settings = {"data": config.data.name, "times": places, "seed": seed}
+    return _save(noising(config, opened.facts, batch, places, seed), path, settings)
 
 
 @show.command("schedule")
@@ -131,8 +139,7 @@ def schedule(
     else:
         kinds = get_args(configuration.Discrete.model_fields["kind"].annotation)
         configs = {k: configuration.parse({"diffusion": {"schedule": {"kind": k}}}) for k in kinds}
-    path = output or Path(f"{Path(source).stem if source else 'all'}-schedule.png")
-    reserve(path)
+    path = _place(output, f"{Path(source).stem if source else 'all'}-schedule.png")
     u = (torch.arange(500, dtype=torch.float64) + 0.5) / 500
     image = plots.schedule_plot(
         {name: (u, build.make_schedule(config)(u)) for name, config in configs.items()}
@@ -162,20 +169,19 @@ def reverse(
     Example:
       mezzotint show reverse mnist --class 3 --steps 50
     """
-    from mezzotint.conditions.labels import split
+    from mezzotint.conditions.labels import ALL, split
     from mezzotint.model.model import load
     from mezzotint.model.strips import denoising, spread_steps
 
     model = load(run)
-    classes = "all" if label is None and model.classes else split(label, model.classes)
+    classes = ALL if not label and model.classes else split(label, model.classes)
     settings = {"sampler": sampler, "steps": steps, "guidance": guidance}
     request = model.request(max(n, model.medium.least), label=classes, seed=seed, **settings)
-    path = output or Path(f"{model.source}-reverse.png")
-    reserve(path)
+    path = _place(output, f"{model.source}-reverse.png")
     shown = spread_steps(request.steps)
     previews = [preview for preview in model.previews(request) if preview.step in shown]
     samples = model.finish(request, previews[-1].belief)
-    return _save(denoising(previews), path, samples.settings)
+    return _save(denoising(previews), path, {**samples.settings, "show": "reverse"})
 
 
 @show.command("loss")
@@ -195,6 +201,5 @@ def loss(run: options.Run, output: options.Output = None) -> int:
     rows = read_metrics(folder)
     if not rows:
         raise ModelError(f"{folder} has no losses in a metrics.jsonl; give a run, not a model file alone")
-    path = output or Path(f"{folder.name}-loss.png")
-    reserve(path)
+    path = _place(output, f"{folder.name}-loss.png")
     return _save(plots.loss_curve(rows), path, {"run": folder.name})

@@ -35,8 +35,8 @@ def sweep(
       mezzotint sweep my_sweep.yaml --dry-run
       mezzotint sweep my_sweep.yaml --out sweeps/second
 
-    One judge (a classifier whose features are compared) and one reference for all. The folder gets table.csv, table.md, quality.png, loss.png, a sheet and an
-    ordinary run of every trained cell.
+    All are scored by the features of one classifier, against the same real pictures. The folder gets table.csv, table.md,
+    quality.png, loss.png, a sheet and an ordinary run of every trained cell.
     """
     from mezzotint.cli.bar import Bar
     from mezzotint.studies.sweep import cells as study

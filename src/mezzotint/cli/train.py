@@ -1,20 +1,24 @@
 """mezzotint train"""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mezzotint.cli import options
-from mezzotint.cli.output import first_process, lasting, say, stopping
+from mezzotint.cli.output import Patience, first_process, lasting, say, stopping
 from mezzotint.errors import printable
 
 if TYPE_CHECKING:
     from mezzotint.config import Config
+    from mezzotint.data.open import Source as Data
     from mezzotint.model.model import Model
+    from mezzotint.run.allowance import Allowance
     from mezzotint.run.events import Done, Event
     from mezzotint.run.track import Tracker
 
@@ -57,6 +61,8 @@ def train(
     ] = False,
 ) -> int:
     """Trains a model; the same command again goes on where it stopped.
+
+    How long a size takes (data.size=128, say) and whether it fits: mezzotint doctor, with the same words.
 
     \b
     Examples:
@@ -108,8 +114,12 @@ def run_of(
     track: Sequence[str] | None = None,
 ) -> int:
     """Trains what a configuration says into out / name, and says on the way how it goes. Returns the exit code."""
-    from mezzotint.run.fit import fit
-    from mezzotint.train.distributed import leave
+    from mezzotint.run.allowance import Allowance
+
+    allowance, patience = Allowance(), Patience(_say)
+    with patience.during("starting PyTorch"):
+        from mezzotint.run.fit import fit
+        from mezzotint.train.distributed import leave
 
     check_name(name)
     folder = out / name
@@ -129,12 +139,14 @@ def run_of(
                 watch=watch,
                 stop=lambda: bool(received),
                 judge=judge,
+                allowance=allowance,
             )
-            done = _follow(events, folder, trackers)
+            done, source_read = _follow(events, folder, trackers, patience)
         except KeyboardInterrupt:
             _say("stopped at once; the same command goes on from the last checkpoint")
             return 128 + received[-1]
         finally:
+            patience.done()
             for tracker in trackers:
                 tracker.close()
             leave()
@@ -142,7 +154,7 @@ def run_of(
         _say(f"saved at step {done.step:,} of {done.until:,}; the same command goes on from there")
         return 128 + received[0]
     _say(f"done: {done.folder}/model.safetensors at step {done.step:,}")
-    _afterwards(folder)
+    _afterwards(folder, source_read, allowance, patience)
     _say(f"look at {done.folder}/report.html;  more: mezzotint sample {_spoken(done.folder)} -n 64")
     return 0
 
@@ -153,31 +165,58 @@ def _judge_of(config: "Config") -> "Callable[[Model], dict[str, float]]":
     from mezzotint.evaluate.reference import open_judge, open_reference
     from mezzotint.model.device import find_device
 
-    _say("preparing the classifier that judges the samples; it is kept for the next time")
+    _say("preparing the classifier that scores the samples; it is kept for the next time")
     reference = open_reference(config.data)
     judge = open_judge("auto", reference, find_device(config.train.device))
     return lambda model: quality(model, judge, reference, n=500)
 
 
-def _afterwards(folder: Path) -> None:
+def _afterwards(folder: Path, data: "Data | None", allowance: "Allowance", patience: Patience) -> None:
     """After the end: are the samples copies? And the report of the run."""
     if not first_process():
         return
     from mezzotint.errors import RunError
-    from mezzotint.evaluate.copies import look_for_copies
     from mezzotint.studies.report.page import report
 
-    _say("comparing samples with the training pictures, and writing the report")
     try:
-        found = look_for_copies(folder)
-        if found and found.flagged:
-            _say(f"careful: {found.copied.value:.0%} of the samples look like copies of training pictures")
-        report(folder)
+        _look_for_copies(folder, data, allowance, patience)
+        with patience.during("writing the report"):
+            report(folder)
     except OSError as error:
         raise RunError(
             f"the model is safe, but {folder}/report.html cannot be written ({error}); make room, then: "
             f"mezzotint report {_spoken(folder)}"
         ) from error
+
+
+def _look_for_copies(folder: Path, data: "Data | None", allowance: "Allowance", patience: Patience) -> None:
+    """Says what was found. Takes what is left of the allowance: with too little for it, it is left out, and said."""
+    from mezzotint.evaluate.copies import MIN_SAMPLES, CopyCheck, is_checked
+
+    if is_checked(folder):  # a run that was finished before
+        return
+    with patience.during("reading the training pictures"):
+        check = CopyCheck.of(folder, data)
+    if check is None:
+        return
+    usual, later = check.usual, f"mezzotint report {_spoken(folder)} --copies"
+    n = min(usual, check.affordable(allowance.left))
+    lines = []
+    if n >= MIN_SAMPLES:
+        with patience.during(f"checking for copies of the training pictures, about {check.seconds(n):.0f} s"):
+            found = check.look(n)
+        if n < usual:
+            lines.append(f"checked for copies with {n} of {usual} samples, to save time; with all: {later}")
+        if found.flagged:
+            lines.append(
+                f"careful: {found.copied.value:.0%} of the samples look like copies of training pictures"
+            )
+    else:
+        check.forget()
+        lines.append(f"not checked for copies of the training pictures, to save time; check: {later}")
+    for line in lines:
+        _log(folder, line)
+        _say(line)
 
 
 def _spoken(folder: Path) -> str:
@@ -188,17 +227,21 @@ def _dry_run(config: "Config") -> int:
     from mezzotint.config import dump
     from mezzotint.run.fit import check
 
-    found = check(config)
+    with Patience(partial(say, error=True)).during(f"reading {config.data.name}"):
+        found = check(config)
     say("\n".join([dump(config).rstrip("\n"), *(f"# {line}" for line in found.splitlines())]))
     return 0
 
 
-def _follow(events: Iterable["Event"], folder: Path, trackers: Sequence["Tracker"]) -> "Done":
-    """Shows what a run says: a bar with rate and time left on a terminal, plain lines elsewhere; log.txt has it too."""
+def _follow(
+    events: Iterable["Event"], folder: Path, trackers: Sequence["Tracker"], patience: Patience
+) -> "tuple[Done, Data | None]":
+    """Shows what a run says: a bar with rate and time left on a terminal, plain lines elsewhere; log.txt has it too.
+    Returns the end and the data of the run."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from mezzotint.run.events import Done, Logged, Note, Sheet, Tick
+    from mezzotint.run.events import Busy, Done, Logged, Note, Opened, Sheet, Tick
 
     console = Console(highlight=False)
     bar = Progress(
@@ -211,11 +254,16 @@ def _follow(events: Iterable["Event"], folder: Path, trackers: Sequence["Tracker
         disable=not console.is_terminal or not first_process(),
         expand=True,
     )
-    task = None
-    shown, began, first = time.monotonic(), time.monotonic(), 0
+    task, data = None, None
+    shown, began, first = -math.inf, time.monotonic(), 0
     with bar:
         for event in events:
+            patience.done()
             match event:
+                case Busy(text):
+                    patience.busy(text)
+                case Opened(source):
+                    data = source
                 case Note(text):
                     _log(folder, text)
                     _say(text)
@@ -241,7 +289,7 @@ def _follow(events: Iterable["Event"], folder: Path, trackers: Sequence["Tracker
                     for tracker in trackers:
                         tracker.picture(step, name, image)
                 case Done():
-                    return event
+                    return event, data
     raise AssertionError("a run ends with Done")
 
 

@@ -105,14 +105,19 @@ def describe(trial: "Trial") -> str:
     ]
     if settings.guidance != 1:
         words.append(f"guidance {settings.guidance:g}{_interval(settings.guidance_interval)}")
-    words += [f"{trial.calls} calls", f"distance {trial.distance:.4g} ± {trial.error:.2g}"]
+    words += [f"{trial.calls} calls (NFE)", f"distance {trial.distance:.4g} ± {trial.error:.2g}"]
     if trial.agreement is not None:
         words.append(f"agreement {trial.agreement:.1%}")
     return ", ".join(words)
 
 
-def _interval(interval: tuple[float, float] | None) -> str:
-    return "" if interval is None else f" for sigma {interval[0]:g} to {interval[1]:g}"
+def _interval(interval: tuple[float, float | None] | None) -> str:
+    return "" if interval is None else f" for sigma {_ends(interval)}"
+
+
+def _ends(interval: tuple[float, float | None]) -> str:
+    low, high = interval
+    return f"{low:g} to {'inf' if high is None else format(high, 'g')}"
 
 
 def table(outcome: "Outcome") -> list[str]:
@@ -128,9 +133,7 @@ def table(outcome: "Outcome") -> list[str]:
                 settings.sampler,
                 str(settings.steps),
                 "off" if settings.guidance == 1 else f"{settings.guidance:g}",
-                "all"
-                if settings.guidance_interval is None
-                else "{:g} to {:g}".format(*settings.guidance_interval),
+                "all" if settings.guidance_interval is None else _ends(settings.guidance_interval),
                 "the model file's" if trial.choice.weights == "ema" else trial.choice.weights,
                 str(trial.calls),
                 f"{seconds:.2f} s",

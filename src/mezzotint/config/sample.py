@@ -1,5 +1,6 @@
 """The group `sample`: how to sample unless told otherwise."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -42,10 +43,16 @@ class Sample(Tree):
     eta: Annotated[float, Field(ge=0, le=1)] = 0.0  # of ddim: 1 is DDPM
     churn: Annotated[float, Field(ge=0)] = 0.0  # of euler, heun, dpm2: EDM's S_churn
     guidance: Annotated[float, Field(ge=0, le=100)] = 1.0  # scale of classifier-free guidance; 1: off
-    guidance_interval: tuple[Annotated[float, Field(ge=0)], float] | None = (
-        None  # only for sigma / alpha in between
+    guidance_interval: tuple[Annotated[float, Field(ge=0)], float | None] | None = (
+        None  # only for sigma / alpha in between; [0.3, null] has no upper end
     )
     guidance_rescale: Annotated[float, Field(ge=0, le=1)] = (
         0.0  # share of CFG rescale, against washed-out contrast
     )
     clip: bool | None = None  # limit of the x0 prediction to the range of the data; None: for pictures
+
+    @property
+    def guided_between(self) -> tuple[float, float]:
+        """The sigma / alpha that guidance is limited to: from 0 to infinity where it is not."""
+        low, high = self.guidance_interval or (0.0, None)
+        return low, math.inf if high is None else high

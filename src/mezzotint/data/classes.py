@@ -9,6 +9,7 @@ import numpy as np
 
 from mezzotint.data.endings import count, few, natural, one_form
 from mezzotint.errors import DataError
+from mezzotint.media.facts import told_apart
 
 MAX_CLASSES = 10_000  # that are known by their values alone
 FEW_VALUES = 20  # of so many, nobody minds that each occurs once or twice
@@ -42,7 +43,7 @@ def code_labels(files: Sequence[FileLabels], *, keep_negative: bool) -> Coding:
     base = next((file for file in files if file.names), None)
     if base is None:
         return _by_value(files, keep_negative)
-    classes = told_apart(base.names)
+    classes = _names(base)
     numbers = {name: k for k, name in enumerate(classes)}
     codes: list[Mapping[Any, int]] = []
     notes = []
@@ -52,7 +53,7 @@ def code_labels(files: Sequence[FileLabels], *, keep_negative: bool) -> Coding:
             f"{count(len(twice), 'class name')} given to several classes, told apart by numbers: {few(twice)}"
         )
     for file in files:
-        names = told_apart(file.names) if file.names else classes
+        names = _names(file) if file.names else classes
         if strangers := [name for name in names if name not in numbers]:
             numbers |= {name: len(numbers) + k for k, name in enumerate(strangers)}
             notes.append(
@@ -72,6 +73,11 @@ def code_labels(files: Sequence[FileLabels], *, keep_negative: bool) -> Coding:
         by_word = {value: numbers[word] for value, word in words.items()}
         codes.append({k: numbers[name] for k, name in enumerate(names)} | by_word)
     return Coding(list(numbers), codes, notes)
+
+
+def _names(file: FileLabels) -> list[str]:
+    """In one Unicode form, each once."""
+    return told_apart([one_form(name) for name in file.names])
 
 
 def _by_value(files: Sequence[FileLabels], keep_negative: bool) -> Coding:
@@ -108,21 +114,6 @@ def refuse_many(classes: int, rows: int, column: str, where: str, *, asked: bool
             f"column {column!r} of {where} has {classes:,} different values in {rows:,} rows: it numbers the pictures; "
             f"{remedy}"
         )
-
-
-def told_apart(names: Sequence[str]) -> list[str]:
-    """Class names in one Unicode form, each once: "crane", "crane (2)"."""
-    result: list[str] = []
-    taken = set(map(one_form, names))
-    used: set[str] = set()
-    for name in map(one_form, names):
-        fresh, times = name, 1
-        while fresh in used or (times > 1 and fresh in taken):
-            times += 1
-            fresh = f"{name} ({times})"
-        used.add(fresh)
-        result.append(fresh)
-    return result
 
 
 def renumbered(labels: np.ndarray, names: Sequence[str], classes: Sequence[str]) -> np.ndarray:

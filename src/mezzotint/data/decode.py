@@ -15,13 +15,17 @@ SLACK = 1e-5  # of a range, that rounding may exceed it by
 SAME = 2  # of 255: profiles whose colours differ by no more from those of sRGB are sRGB
 
 
-def decode(image: Image.Image, range_of: Callable[[str], Range | None] | None = None) -> Image.Image:
+def decode(
+    image: Image.Image,
+    range_of: Callable[[str], Range | None] | None = None,
+    on_transparent: Callable[[], object] = lambda: None,
+) -> Image.Image:
     """An upright picture of mode L (grey) or RGB, in the colours of sRGB, from a picture of any mode.
 
     The camera's orientation (EXIF) is applied; colours are converted from the profile that the file brings;
     transparency is laid over white; 16-bit and floating-point pictures are scaled to bytes, not clipped; of an
     animation it is the first frame. range_of: the range of modes F and I in the set that the picture is of, None where
-    none is known; by default it is told by the picture alone. Raises what Pillow raises for a picture that it cannot
+    none is known; by default it is told by the picture alone. on_transparent: called where anything is transparent. Raises what Pillow raises for a picture that it cannot
     decode, which is nearly anything, and ValueError for values outside of the range.
     """
     image.load()
@@ -33,6 +37,8 @@ def decode(image: Image.Image, range_of: Callable[[str], Range | None] | None = 
         image = _to_srgb(image, profile)
     if image.has_transparency_data:
         image = image.convert("RGBA")
+        if image.getchannel("A").getextrema()[0] < 255:  # type: ignore[operator]  # of one band: two numbers
+            on_transparent()
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     if image.mode not in ("L", "RGB"):
         image = image.convert("L" if image.mode == "1" else "RGB")
@@ -80,11 +86,12 @@ def decode_to(
     size: tuple[int, int],
     channels: int | None = None,
     range_of: Callable[[str], Range | None] | None = None,
+    on_transparent: Callable[[], object] = lambda: None,
 ) -> np.ndarray:
     """`decode`, then `fit`; large JPEGs are decoded at the smallest scale that leaves twice the size."""
     if min(image.size) >= 4 * max(size):
         image.draft(None, (2 * max(size), 2 * max(size)))
-    return fit(decode(image, range_of), size, channels)
+    return fit(decode(image, range_of, on_transparent), size, channels)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -66,7 +66,7 @@ def listing(root: Path) -> Listing:
     unnamed = {file for file in others if file.suffix.lower() not in RAW and _is_picture(file)}
     pictures = [file for file in walk if file.suffix.lower() in SUFFIXES or file in unnamed]
     rest = [file for file in others if file not in unnamed]
-    notes = _notes(unnamed, rest)
+    notes = _notes(pictures, unnamed, rest)
     if hidden := aside.count("hidden"):
         notes.append(f"{count(hidden, 'hidden file or folder', 'hidden files and folders')} left out")
     if links := [name for name in aside if name != "hidden"]:
@@ -116,7 +116,7 @@ def _is_picture(file: Path) -> bool:
         return False
 
 
-def _notes(unnamed: set[Path], rest: Sequence[Path]) -> list[str]:
+def _notes(pictures: Sequence[Path], unnamed: set[Path], rest: Sequence[Path]) -> list[str]:
     """What is said of files whose endings are not those of pictures."""
     notes = []
     if unnamed:
@@ -127,7 +127,8 @@ def _notes(unnamed: set[Path], rest: Sequence[Path]) -> list[str]:
     heic = [file for file in rest if file.suffix.lower() in HEIC or _starts_as_heic(file)]
     raw = [file for file in rest if file.suffix.lower() in RAW]
     known = {*heic, *raw}
-    captions = [file for file in rest if file not in known and _is_caption(file)]
+    stems = {file.with_suffix("") for file in pictures}
+    captions = [file for file in rest if file not in known and _is_caption(file, stems)]
     known |= {*captions}
     if heic:
         notes.append(
@@ -145,8 +146,10 @@ def _notes(unnamed: set[Path], rest: Sequence[Path]) -> list[str]:
     return notes
 
 
-def _is_caption(file: Path) -> bool:
-    return file.suffix.lower() in CAPTIONS or file.name.lower() in TABLE_OF_CAPTIONS
+def _is_caption(file: Path, stems: set[Path]) -> bool:
+    """Whether a file is the text to a picture of its name, or a table of such texts. stems: pictures without endings."""
+    beside = file.suffix.lower() in CAPTIONS and file.with_suffix("") in stems
+    return beside or file.name.lower() in TABLE_OF_CAPTIONS
 
 
 def _starts_as_heic(file: Path) -> bool:

@@ -162,13 +162,21 @@ def load_pictures(
 
     ranges = source.ranges
     images: Tensor | OnDemand
-    found = channels or _probe(source, (height, width))
+    looked_at, transparent = min(source.count, PROBE), list[int]()
+    found = channels or _probe(source, (height, width), transparent)
     if source.count * found * height * width > memory_limit:
         images = OnDemand(source, (height, width), found)
         kept, skipped = np.arange(source.count), images.skipped
+        if channels:
+            _probe(source, (height, width), transparent)
+        whitened = over_white(len(transparent), f"{looked_at:,} pictures looked at")
     else:
-        images, kept, skipped = _decode_all(source, (height, width), 3 if found == 3 else channels)
+        transparent.clear()
+        images, kept, skipped = _decode_all(
+            source, (height, width), 3 if found == 3 else channels, transparent
+        )
         found = images.shape[1]
+        whitened = over_white(len(transparent), f"{len(kept):,} pictures")
     return Pictures(
         images=images,
         labels=None if source.labels is None else torch.from_numpy(source.labels[kept]),
@@ -176,7 +184,16 @@ def load_pictures(
         channels=found,
         size=(height, width),
         skipped=skipped,
-        notes=[*told(source), *ranges.notes],
+        notes=[*told(source), *ranges.notes, *whitened],
+    )
+
+
+def over_white(transparent: int, pictures: str) -> list[str]:
+    """The note that so many of some pictures are not as they were; none where there are none."""
+    return (
+        [f"{transparent:,} of {pictures} with transparent parts, which are laid over white"]
+        if transparent
+        else []
     )
 
 
@@ -217,8 +234,16 @@ def _one_class(source: Undecoded, only: str, name: str) -> np.ndarray:
     return np.flatnonzero(source.labels == number)
 
 
-def try_decode(source: Undecoded, i: int, size: tuple[int, int], channels: int | None) -> np.ndarray | str:
-    """Picture i as uint8 (C, H, W), or a line that says which it is and why it cannot be read."""
+def try_decode(
+    source: Undecoded,
+    i: int,
+    size: tuple[int, int],
+    channels: int | None,
+    transparent: list[int] | None = None,
+) -> np.ndarray | str:
+    """Picture i as uint8 (C, H, W), or a line that says which it is and why it cannot be read. transparent: a list that i
+    is added to if parts of the picture are transparent."""
+    found = [] if transparent is None else transparent
     try:
         image = source.open(i)
         pixels, most = image.width * image.height, Image.MAX_IMAGE_PIXELS
@@ -227,7 +252,7 @@ def try_decode(source: Undecoded, i: int, size: tuple[int, int], channels: int |
                 f"{source.where(i)} has {pixels / 1e6:,.0f} million pixels, and is decoded all the same",
                 stacklevel=2,
             )
-        return decode_to(image, size, channels, source.ranges)
+        return decode_to(image, size, channels, source.ranges, lambda: found.append(i))
     except UnidentifiedImageError:
         return f"{source.where(i)}: not a {', '.join(FORMATS)} picture, or a damaged one"
     except Exception as error:  # Pillow raises nearly anything for a damaged file, SyntaxError included
@@ -235,13 +260,14 @@ def try_decode(source: Undecoded, i: int, size: tuple[int, int], channels: int |
 
 
 def _decode_all(
-    source: Undecoded, size: tuple[int, int], channels: int | None
+    source: Undecoded, size: tuple[int, int], channels: int | None, transparent: list[int]
 ) -> tuple[Tensor, np.ndarray, list[str]]:
-    """All readable pictures, uint8 (N, C, H, W), their indices (N,), and a line about each of the others."""
+    """All readable pictures, uint8 (N, C, H, W), their indices (N,), and a line about each of the others; see
+    `try_decode`."""
 
     def work(start: int) -> list[np.ndarray | str]:
         stop = min(start + SPAN, source.count)
-        return [try_decode(source, i, size, channels) for i in range(start, stop)]
+        return [try_decode(source, i, size, channels, transparent) for i in range(start, stop)]
 
     images = np.empty((source.count, channels or 1, *size), np.uint8)
     kept: list[int] = []
@@ -261,10 +287,10 @@ def _decode_all(
     return torch.from_numpy(images[: len(kept)]), np.array(kept), skipped
 
 
-def _probe(source: Undecoded, size: tuple[int, int]) -> int:
-    """1 if all readable ones of some pictures, evenly spread over the set, are grey, else 3."""
+def _probe(source: Undecoded, size: tuple[int, int], transparent: list[int]) -> int:
+    """1 if all readable ones of some pictures, evenly spread over the set, are grey, else 3; see `try_decode`."""
     index = np.unique(np.linspace(0, source.count - 1, PROBE).astype(int))
-    pictures = [try_decode(source, int(i), size, None) for i in index]
+    pictures = [try_decode(source, int(i), size, None, transparent) for i in index]
     channels = [len(picture) for picture in pictures if not isinstance(picture, str)]
     if not channels:
         raise DataError(f"none of {len(index)} pictures of the set can be read, the first is {pictures[0]}")

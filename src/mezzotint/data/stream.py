@@ -23,7 +23,7 @@ from mezzotint.cond import NO_COND, Batch, Cond
 from mezzotint.config import Data
 from mezzotint.data.batches import Augmentation, ahead, check_ranks, positions
 from mezzotint.data.held_out import held_out_count, shuffled
-from mezzotint.data.images import PROBE, THREADS, WITHOUT, try_decode
+from mezzotint.data.images import PROBE, THREADS, WITHOUT, over_white, try_decode
 from mezzotint.data.known import KNOWN, usual_size
 from mezzotint.data.order import Window, WindowedOrder
 from mezzotint.data.shards import READERS, Shards, find_shards
@@ -215,8 +215,8 @@ def open_stream(data: Data, device: torch.device) -> StreamSource:
         kept[b] = np.setdiff1d(kept.get(b, np.arange(rows[b])), row[:held][block[:held] == b])
 
     size = usual_size(data.name, data.size)
-    looked_at = max(held, 0 if data.channels else PROBE)
-    images, labels = _decode(shards, block[:looked_at], row[:looked_at], size, data.channels)
+    looked_at, transparent = max(held, 0 if data.channels else PROBE), list[int]()
+    images, labels = _decode(shards, block[:looked_at], row[:looked_at], size, data.channels, transparent)
     good = [k for k, image in enumerate(images) if not isinstance(image, str)]
     if images and not good:
         raise DataError(f"none of {len(images)} pictures of the set can be read, the first is {images[0]}")
@@ -240,6 +240,7 @@ def open_stream(data: Data, device: torch.device) -> StreamSource:
             *shards.notes,
             *([f"{WITHOUT}{shards.why}"] if shards.why else []),
             *shards.ranges.notes,
+            *over_white(len(transparent), f"{len(images):,} pictures looked at"),
         ],
     )
 
@@ -255,9 +256,15 @@ def _check_memory(shards: Shards, limit_gb: float) -> None:
 
 
 def _decode(
-    shards: Shards, block: np.ndarray, row: np.ndarray, size: tuple[int, int], channels: int | None
+    shards: Shards,
+    block: np.ndarray,
+    row: np.ndarray,
+    size: tuple[int, int],
+    channels: int | None,
+    transparent: list[int],
 ) -> tuple[list[np.ndarray | str], np.ndarray]:
-    """The pictures at rows of blocks, or what is wrong with them, and the labels, 0 where there are none."""
+    """The pictures at rows of blocks, or what is wrong with them, and the labels, 0 where there are none; see
+    `try_decode`."""
     images: list[np.ndarray | str] = [""] * len(row)
     labels = np.zeros(len(row), np.int64)
     with ThreadPoolExecutor(THREADS) as pool:
@@ -265,7 +272,7 @@ def _decode(
             there = shards.read(shards.blocks[b])
             mine = np.flatnonzero(block == b)
             decoded = pool.map(
-                lambda i, there=there: try_decode(there, i, size, channels), row[mine].tolist()
+                lambda i, there=there: try_decode(there, i, size, channels, transparent), row[mine].tolist()
             )
             for k, image in zip(mine, decoded):
                 images[k] = image

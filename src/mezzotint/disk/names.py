@@ -34,8 +34,9 @@ def find(name: str | Path, runs: Path = Path("runs")) -> Path:
         return path
     if str(name) in bundled():
         return bundled()[str(name)]
+    hub = ", and models of the hub cannot be read (yet)" if _is_of_the_hub(path, runs) else ""
     raise ModelError(
-        f"no run and no model file is called {str(name)!r}; {_what_there_is(runs, MODEL)}; "
+        f"no run and no model file is called {str(name)!r}{hub}; {_what_there_is(runs, MODEL)}; "
         f"bundled: {', '.join(bundled()) or 'none'}"
     )
 
@@ -43,6 +44,12 @@ def find(name: str | Path, runs: Path = Path("runs")) -> Path:
 def spoken(path: Path) -> str:
     """What a model file is called: by its run's name, or its own where it stands alone."""
     return path.absolute().parent.name if path.name == MODEL else path.stem
+
+
+def _is_of_the_hub(path: Path, runs: Path) -> bool:
+    """Whether a path that leads nowhere is written as the hub's names are: owner/name."""
+    parent = path.parent
+    return len(path.parts) == 2 and path.suffix != ".safetensors" and parent != runs and not parent.exists()
 
 
 def find_run(name: str | Path, runs: Path = Path("runs")) -> Path:

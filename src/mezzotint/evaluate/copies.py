@@ -1,54 +1,140 @@
 """After training: are the samples of a run its own, or copies of what it was trained on?"""
 
+import json
 import math
+import time
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from mezzotint import build, plots
-from mezzotint.data.open import PictureSource
+from mezzotint.conditions.labels import ALL
+from mezzotint.data.open import PictureSource, Source
 from mezzotint.disk.files import write_json
-from mezzotint.evaluate.metrics.memorization import Memorization, memorization
+from mezzotint.disk.model_file import read_header
+from mezzotint.evaluate.metrics.memorization import CALIBRATION_PICTURES, Memorization, memorization
+from mezzotint.evaluate.metrics.neighbours import nearest
+from mezzotint.model.cost import network_calls, seconds_a_call
 from mezzotint.model.device import find_device
-from mezzotint.model.model import load
+from mezzotint.model.model import Model, load
 
 MAX_TRAIN_BYTES = 2**29  # of training pictures that are looked through
 MAX_PAIRS = 10
+USUAL_SAMPLES, USUAL_LARGE_SAMPLES = 256, 64  # the latter above LARGE_PIXELS
+LARGE_PIXELS = 32
+MIN_SAMPLES = 64  # fewer tell too little
+TIMED_PICTURES, TIMED_SAMPLES = 512, 8  # that are read and compared, and that are made, for an estimate
 
 
 def look_for_copies(folder: Path, n: int | None = None, device: str = "auto") -> Memorization | None:
     """Compares n samples of a run (256, or 64 above 32 pixels) with the pictures it was trained on and with those held
     out, pixel by pixel. Writes memorization.json and memorization.png, the likeliest copies each above its nearest
     training picture. None, and nothing written, for points, streamed sets, and where too few pictures are held out."""
-    model = load(folder / "model.safetensors", device=device)
-    if model.config.data.stream:
-        return None
-    source = build.source(model.config, find_device("cpu"))
-    if not isinstance(source, PictureSource) or len(source.held) < 20 or len(source.kept) < 4:
-        return None
-    n = n or (64 if max(model.facts.shape[1:]) > 32 else 256)
-    samples = model.sample(n, label="all" if model.classes else None, seed=10**6).values
-    count = min(len(source.kept), max(4, MAX_TRAIN_BYTES // math.prod(model.facts.shape)))
-    subset = source.kept[torch.linspace(0, len(source.kept) - 1, count).round().long()]
-    train, held_out = (_pictures(source, part) for part in (subset, source.held))
-    memory = memorization(samples, train, held_out)
-    likeliest = memory.ratios.argsort()[:MAX_PAIRS]
-    pairs = torch.cat([samples[likeliest], train[memory.nearest[likeliest]]])
-    plots.save_png(plots.sheet(pairs, columns=len(likeliest)), folder / "memorization.png")
-    content = {
-        "flagged": memory.flagged,
-        "copied": memory.copied.value,
-        "ratio": float(memory.ratios.median()),
-        "p_value": memory.p_value,
-        "n": n,
-        "step": model.header.step,
-    }
-    write_json(folder / "memorization.json", content)
-    return memory
+    check = CopyCheck.of(folder, device=device)
+    return None if check is None else check.look(n or check.usual)
+
+
+def is_checked(folder: Path) -> bool:
+    """Whether the model of a run, as it is, was checked before."""
+    try:
+        step = json.loads((folder / "memorization.json").read_text(encoding="utf-8"))["step"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return bool(step == read_header(folder / "model.safetensors").step)
+
+
+@dataclass(frozen=True)
+class CopyCheck:
+    """A look for copies in a run, and what it will cost."""
+
+    folder: Path
+    model: Model
+    source: PictureSource
+    numbers: Tensor  # of the training pictures that are looked through, (N,) int64
+
+    @staticmethod
+    def of(folder: Path, source: Source | None = None, device: str = "auto") -> "CopyCheck | None":
+        """Of a run directory. source: its data where they are open already. None where copies cannot be looked for: of
+        points, streamed sets, and where too few pictures are held out."""
+        model = load(folder / "model.safetensors", device=device)
+        if model.config.data.stream:
+            return None
+        source = source or build.source(model.config, find_device("cpu"))
+        if not isinstance(source, PictureSource) or len(source.held) < 20 or len(source.kept) < 4:
+            return None
+        count = min(len(source.kept), max(4, MAX_TRAIN_BYTES // math.prod(model.facts.shape)))
+        spread = torch.linspace(0, len(source.kept) - 1, count).round().long()
+        return CopyCheck(folder, model, source, source.kept[spread])
+
+    @property
+    def usual(self) -> int:
+        """How many samples are compared, usually."""
+        return USUAL_LARGE_SAMPLES if max(self.model.facts.shape[1:]) > LARGE_PIXELS else USUAL_SAMPLES
+
+    def affordable(self, seconds: float) -> int:
+        """How many samples may be compared in about so many seconds; 0 where it takes more without any."""
+        if seconds <= 0 or seconds <= self._fixed_seconds:  # an estimate takes time, too
+            return 0
+        return int((seconds - self._fixed_seconds) / self._seconds_a_sample)
+
+    def seconds(self, n: int) -> float:
+        """About how long a look at n samples takes."""
+        return self._fixed_seconds + n * self._seconds_a_sample
+
+    @cached_property
+    def _seconds_a_sample(self) -> float:
+        calls = network_calls(self.model, self.model.settings())
+        return calls * seconds_a_call(self.model, TIMED_SAMPLES) + self._trial[1]
+
+    @cached_property
+    def _fixed_seconds(self) -> float:
+        """Of reading pictures, and of comparing real ones among each other, by which the threshold is found."""
+        read, compared = self._trial
+        parts = (len(self.numbers), len(self.source.held))
+        return read * sum(parts) + compared * sum(min(CALIBRATION_PICTURES, part) for part in parts)
+
+    @cached_property
+    def _trial(self) -> tuple[float, float]:
+        """Seconds of reading one picture, and of finding the neighbours of one, by a trial on some."""
+        began = time.perf_counter()
+        some = _pictures(self.source, self.numbers[:TIMED_PICTURES])
+        read = time.perf_counter()
+        nearest(some, some, 1)
+        compared = (time.perf_counter() - read) * len(self.numbers) / len(some)
+        return (read - began) / len(some), compared / len(some)
+
+    def forget(self) -> None:
+        """Removes what an earlier look found, where it is not about the model as it is now."""
+        if not is_checked(self.folder):
+            for name in ("memorization.json", "memorization.png"):
+                (self.folder / name).unlink(missing_ok=True)
+
+    def look(self, n: int) -> Memorization:
+        """Compares n samples; writes memorization.json and memorization.png, see `look_for_copies`."""
+        model, source = self.model, self.source
+        train, held_out = (_pictures(source, part) for part in (self.numbers, source.held))
+        samples = model.sample(n, label=ALL if model.classes else None, seed=10**6).values
+        memory = memorization(samples, train, held_out)
+        likeliest = memory.ratios.argsort()[:MAX_PAIRS]
+        pairs = torch.cat([samples[likeliest], train[memory.nearest[likeliest]]])
+        plots.save_png(plots.sheet(pairs, columns=len(likeliest)), self.folder / "memorization.png")
+        content = {
+            "flagged": memory.flagged,
+            "copied": memory.copied.value,
+            "ratio": float(memory.ratios.median()),
+            "p_value": memory.p_value,
+            "n": n,
+            "step": model.header.step,
+        }
+        write_json(self.folder / "memorization.json", content)
+        return memory
 
 
 def _pictures(source: PictureSource, index: Tensor) -> Tensor:
-    """Pictures as bytes (N, C, H, W)."""
-    parts = [source.pictures.batch(part, part)[0] for part in index.split(1024)]
+    """Pictures as bytes (N, C, H, W), on the CPU."""
+    where = source.pictures.images.device if isinstance(source.pictures.images, Tensor) else index.device
+    parts = [source.pictures.batch(part, part)[0].cpu() for part in index.to(where).split(1024)]
     return torch.cat(parts)

@@ -102,10 +102,14 @@ def refuse_unequal(evaluations: Sequence[Evaluation]) -> None:
     """Raises ConfigError where numbers would stand side by side that do not compare."""
     first = evaluations[0]
     for other in evaluations[1:]:
-        for what in ("n", "judge", "data"):
+        for what, words in (
+            ("n", "n"),
+            ("judge", "the network of the features"),
+            ("data", "the reference's hash"),
+        ):
             if getattr(first, what) != getattr(other, what):
                 raise ConfigError(
-                    f"{first.source} and {other.source} do not compare: {what} is {getattr(first, what)} and "
+                    f"{first.source} and {other.source} do not compare: {words} is {getattr(first, what)} and "
                     f"{getattr(other, what)}; evaluate both anew, in one command"
                 )
 

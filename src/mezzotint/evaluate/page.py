@@ -103,6 +103,7 @@ def keep(one: Evaluation) -> None:
             "n": one.n,
             "copied": round(memory.copied.value * one.n),
             "flagged": memory.flagged,
+            "step": one.settings.get("step"),  # of the model, so that one knows later what was looked at
         }
         content |= {"ratio": float(memory.ratios.median()), "p_value": memory.p_value}
         write_json(folder / "memorization.json", content)

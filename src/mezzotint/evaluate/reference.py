@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from mezzotint.config import Data
 from mezzotint.data import toy
 from mezzotint.data.classes import renumbered
 from mezzotint.data.endings import few
-from mezzotint.data.held_out import split_set
+from mezzotint.data.held_out import held_out_count, shuffled, split_set
 from mezzotint.data.images import Pictures, load_pictures
 from mezzotint.data.known import flips_by_default
 from mezzotint.data.splits import ALL, split_of
@@ -23,6 +24,9 @@ from mezzotint.model.device import find_precision
 Progress = Callable[[str, int, int], None]  # (what, done, of so many)
 SILENT: Progress = lambda what, done, total: None  # noqa: E731
 MIN_REFERENCE_PICTURES = 500  # held-out pictures that make a reference
+MAX_TUNING_PICTURES = (
+    10_000  # training pictures to choose settings by, or half of the set where it is smaller
+)
 MAX_BYTES = 2**30  # of a part of a set that is held in memory; of larger ones, pictures spread over them
 
 
@@ -31,7 +35,8 @@ class Reference:
     """Real pictures, decoded as the model's are.
 
     images: uint8 (M, C, H, W), with labels (M,) int64 where there are classes: what samples are compared with.
-    words: a description for people. learn: uint8 (L, C, H, W), with labels: what a judge of the set is trained on.
+    words: a description for people. learn: uint8 (L, C, H, W), with labels: what a judge of the set is trained on, the
+    same for every reference of a set; see `judge_parts`.
     train: uint8 (N, C, H, W): what the model was trained on. unseen: uint8, pictures that it has never seen.
     """
 
@@ -61,6 +66,26 @@ class Reference:
         )
 
 
+class JudgeParts(NamedTuple):
+    """Numbers of training pictures. choose: to choose settings by, those held out of training first; learn: those that a
+    judge is trained on."""
+
+    choose: Tensor
+    learn: Tensor
+
+
+def judge_parts(total: int, holdout: float, max_pictures: int) -> JudgeParts:
+    """How the pictures of a training split are shared between a judge and whoever chooses settings by it: of pictures
+    that a judge has learned, its features are clearer than of any others. `evaluate` and `tune` have one judge so.
+
+    total: pictures of the split. holdout: the share held out of training. max_pictures: at most, of either part.
+    """
+    order = shuffled(total)  # the held-out pictures come first
+    count = min(MAX_TUNING_PICTURES, max_pictures, total // 2)
+    count = max(count, held_out_count(total, holdout))
+    return JudgeParts(order[:count], order[count:][:max_pictures])
+
+
 def open_reference(data: Data, size: tuple[int, int] | None = None, channels: int | None = None) -> Reference:
     """The reference for a run's data: its test split where there is one, then its validation split, then the part held
     out of training if that has 500 pictures, and else all that there are.
@@ -88,8 +113,8 @@ def open_reference(data: Data, size: tuple[int, int] | None = None, channels: in
     whole = pictures(data.split)
     total = len(whole)
     parts = split_set(total, data.holdout)
-    train, train_labels = _take(whole, parts.train)
-    learn, learn_labels = _take(whole, torch.arange(total))
+    train, _ = _take(whole, parts.train)
+    learn, learn_labels = whole.batch(judge_parts(total, data.holdout, max_pictures(whole)).learn)
     split = _first_split(pictures, data)
     if split is not None:
         others, words = _by_name(split[1], whole, f"{split[0]} split of {data.name}")
@@ -102,10 +127,8 @@ def open_reference(data: Data, size: tuple[int, int] | None = None, channels: in
     else:
         unseen, labels = _take(whole, parts.held)
         images, words = unseen, f"part of {data.name} held out of training, {len(unseen):,} pictures"
-        if len(parts.held) >= MIN_REFERENCE_PICTURES:
-            learn, learn_labels = train, train_labels
-        else:
-            images, labels = learn, learn_labels
+        if len(parts.held) < MIN_REFERENCE_PICTURES:
+            images, labels = _take(whole, torch.arange(total))
             words = f"all {len(images):,} pictures of {data.name}, training pictures included"
             words += ". A model that copies scores well here; only `memorization` shows it"
     return Reference(
@@ -176,10 +199,15 @@ def _by_name(split: Pictures, whole: Pictures, words: str) -> tuple[Tensor, str]
 
 def _take(pictures: Pictures, index: Tensor) -> tuple[Tensor, Tensor | None]:
     """The pictures at `index`, or as many of them, evenly spread, as MAX_BYTES hold."""
-    max_pictures = max(1, MAX_BYTES // (pictures.channels * pictures.size[0] * pictures.size[1]))
-    if len(index) > max_pictures:
-        index = index[torch.arange(max_pictures) * len(index) // max_pictures]
+    most = max_pictures(pictures)
+    if len(index) > most:
+        index = index[torch.arange(most) * len(index) // most]
     return pictures.batch(index)
+
+
+def max_pictures(pictures: Pictures) -> int:
+    """How many of a set MAX_BYTES hold."""
+    return max(1, MAX_BYTES // (pictures.channels * pictures.size[0] * pictures.size[1]))
 
 
 def open_judge(

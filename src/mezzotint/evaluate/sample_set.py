@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mezzotint.conditions.labels import Word
 from mezzotint.data.classes import renumbered
 from mezzotint.data.images import load_pictures
 from mezzotint.data.splits import ALL
@@ -51,7 +52,7 @@ def sample_set_of(
 ) -> SampleSet:
     """n samples of a model, of all classes in turn, by its own sampling defaults or other settings."""
     began = time.perf_counter()
-    request = model.request(n, label="all" if model.classes else None, seed=seed, **settings)
+    request = model.request(n, label=Word.ALL if model.classes else None, seed=seed, **settings)
     parts = []
     progress(f"sampling {model.source}", 0, n)
     for part in request.parts(model.batch):

@@ -1,5 +1,6 @@
 """What the data decided, and every part after it needs to know."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -37,4 +38,19 @@ class Facts:
     @staticmethod
     def from_json(content: dict[str, Any]) -> "Facts":
         empty = tuple(content.get("empty", ()))
-        return Facts(tuple(content["shape"]), tuple(content["classes"]), content.get("kind", ""), empty)
+        classes = tuple(told_apart(content["classes"]))  # files of 0.1 may have two of one name
+        return Facts(tuple(content["shape"]), classes, content.get("kind", ""), empty)
+
+
+def told_apart(names: Sequence[str]) -> list[str]:
+    """Names of classes, each once: "crane", "crane (2)"."""
+    result: list[str] = []
+    taken, used, count = set(names), set[str](), dict[str, int]()
+    for name in names:
+        fresh = name
+        while fresh in used or (fresh != name and fresh in taken):
+            count[name] = count.get(name, 1) + 1
+            fresh = f"{name} ({count[name]})"
+        used.add(fresh)
+        result.append(fresh)
+    return result

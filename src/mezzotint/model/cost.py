@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.cond import Cond
+from mezzotint.conditions.labels import ALL
 from mezzotint.config import Discrete, Sample
 from mezzotint.diffusion.engine import together
 from mezzotint.diffusion.guidance import cfg
@@ -49,7 +50,19 @@ def seconds_of(model: Model, repeats: int = 3) -> float:
 
     def once() -> float:
         began = time.perf_counter()
-        model.sample(TIMED_PICTURES, label="all" if model.classes else None)
+        model.sample(TIMED_PICTURES, label=ALL if model.classes else None)
         return time.perf_counter() - began
 
     return min(once() for _ in range(repeats))
+
+
+@torch.no_grad()
+def seconds_a_call(model: Model, n: int) -> float:
+    """Of one thing in a network call of n: the second of two calls, since the first warms up."""
+    x = torch.zeros(n, *model.codec.shape(model.facts.shape), device=model.device)
+    cond = model.request(n, label=ALL if model.classes else None).cond.map(lambda column: column.to(x.device))
+    level = model.schedule(torch.tensor(0.5, dtype=torch.float64))
+    for _ in range(2):
+        began = time.perf_counter()
+        model.denoiser(x, level, cond).sum().item()  # waits for the device
+    return (time.perf_counter() - began) / n

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.cond import Cond
-from mezzotint.conditions.labels import Label, conditions
+from mezzotint.conditions.labels import NONE, Label, conditions
 from mezzotint.data import given
 from mezzotint.errors import ConfigError
 from mezzotint.model.inverted import Inverted
@@ -237,7 +237,7 @@ class Edits:
         settings: dict[str, Any],
         note: str,
     ) -> Request:
-        asked = "none" if label is None and self.model.classes else label
+        asked = NONE if label is None and self.model.classes else label
         request = self.model.request(n, label=asked, seed=seed, **settings)
         return replace(request, task=task, details=details, finish=finish, note=note)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mezzotint import build
 from mezzotint.cond import Cond
-from mezzotint.conditions.labels import Label, conditions, nothing
+from mezzotint.conditions.labels import Label, conditions, in_words, nothing
 from mezzotint.config import BAKED_IN, Sample, parse
 from mezzotint.diffusion.corrections import Correction, clip
 from mezzotint.diffusion.denoiser import Denoise, Denoiser
@@ -25,17 +25,19 @@ from mezzotint.diffusion.table import SAMPLERS, check_noise
 from mezzotint.disk.checkpoint import last_checkpoint, load_raw
 from mezzotint.disk.model_file import Header, fill, load_weights, read_header, save_model
 from mezzotint.disk.names import find, spoken
-from mezzotint.disk.snapshots import average_of
+from mezzotint.disk.snapshots import average_of, snapshots
 from mezzotint.errors import ConfigError, ModelError
 from mezzotint.model.device import find_device, find_precision, place
 from mezzotint.model.edits import Edits, Picture
 from mezzotint.model.inverted import KEPT, Inverted
 from mezzotint.model.own import described, device_of, network_of
-from mezzotint.model.request import Request
+from mezzotint.model.request import Request, check_seeds
 from mezzotint.model.samples import Preview, Samples
 from mezzotint.tasks.generate import seeds_from
 from mezzotint.tasks.invert import Invert
 from mezzotint.tasks.task import Way
+
+OF_SNAPSHOTS = " of snapshots"  # of an average that was made afterwards
 
 
 class Model:
@@ -93,10 +95,11 @@ class Model:
         """Makes n pictures (or points).
 
         label: a class by name or number, a list of them (cycled), "all" (every class in turn), "none" (no class, and so
-        unguided), or None: a class drawn for each picture from its seed.
+        unguided; "(all)" and "(none)" where classes are called so), or None: a class drawn for each picture from its seed.
         seed: picture i is made from seed + i and does not depend on the others. batch: things a network
         call, by default 64 pictures or 4,096 points.
-        settings: sampler, steps, guidance, eta, spacing, clip; the model's own defaults otherwise.
+        settings: sampler, steps, guidance, eta, spacing, clip; the model's own defaults otherwise. Those inside a picture
+        may be given as they are, `sample(**read_settings("a.png"))`: it is made again.
         """
         return self.answer(self.request(n, label=label, seed=seed, **settings), batch)
 
@@ -174,14 +177,16 @@ class Model:
         """What `sample` is told, checked and completed. Raises ConfigError in one line."""
         if n < 1:
             raise ConfigError(f"n must be at least 1, not {n}")
-        chosen = self.settings(**settings)
+        check_seeds(seed, n)
+        chosen = self._completed(self.settings(**settings))
         seeds = seeds_from(seed, n, torch.device("cpu"))
         cond = conditions(label, self.classes, seeds, self.facts.empty)
-        return Request(n, label, cond, seed, chosen)
+        return Request(int(n), in_words(label, self.classes, n), cond, int(seed), chosen)
 
     def settings(self, **changes: Any) -> Sample:
         """The model's sampling defaults with changes. Raises ConfigError for a value or a name that is not possible."""
         given = {key: value for key, value in changes.items() if value is not None}
+        self._check_origin(given)
         if given.get("sampler", self.config.sample.sampler) != self.config.sample.sampler:
             given = {"eta": 0.0, "churn": 0.0, **given}  # the model's own belong to its own sampler
         settings = parse({"sample": {**self.config.sample.model_dump(), **given}}).sample
@@ -199,6 +204,30 @@ class Model:
         if settings.guidance != 1 and not self.classes and "guidance" in given:
             raise ConfigError("guidance needs classes, and this model has none; leave guidance out")
         return settings
+
+    def _check_origin(self, given: dict[str, Any]) -> None:
+        """Takes out what the settings of a picture say of its model. Its name may have changed; its weights may not."""
+        own = {"step": self.header.step, "weights": self.header.weights}
+        other = [key for key in own if given.pop(key, own[key]) != own[key]]
+        if other:
+            raise ConfigError(
+                f"{other[0]}: the picture is not of these weights, {own['weights']} at step {own['step']} of training; "
+                "name them as they were, or leave step and weights out"
+            )
+        given.pop("model", None)
+
+    def _completed(self, settings: Sample) -> Sample:
+        """Settings with what they leave to the model, so that they mean the same when its defaults are others, and
+        without what has no effect."""
+        changes: dict[str, Any] = {
+            "spacing": settings.spacing or build.spacing(self.config),
+            "clip": self.codec.bounded if settings.clip is None else settings.clip,
+        }
+        if settings.guidance == 1 or not self.classes:
+            changes |= {"guidance": 1.0, "guidance_interval": None, "guidance_rescale": 0.0}
+        elif settings.guidance_interval is None:
+            changes["guidance_interval"] = (0.0, None)
+        return settings.model_copy(update=changes)
 
     def walk(self, request: Request) -> Walk:
         """A request on its way, which asks `guided` alone or shares its calls with other walks of this model."""
@@ -226,12 +255,11 @@ class Model:
         if cond.label is None:
             return None
         n = len(cond.label)
-        low, high = settings.guidance_interval or (0.0, math.inf)
         scale = torch.full((n,), settings.guidance, dtype=torch.float64)
         return Guidance(
             scale.where(cond.label != len(self.classes), 1.0),
             nothing(self.classes).map(lambda column: column.to(self.device)),
-            torch.tensor([[low, high]], dtype=torch.float64).expand(n, 2),
+            torch.tensor([settings.guided_between], dtype=torch.float64).expand(n, 2),
             torch.full((n,), settings.guidance_rescale, dtype=torch.float64),
         )
 
@@ -253,10 +281,7 @@ class Model:
         """Bundles finished things, in their last form, with what made them."""
         if request.finish is not None:
             things = request.finish(things)
-        used = request.settings.model_dump()
-        used |= {"seed": request.seed, "label": request.label, "n": len(things), "model": self.source}
-        used |= {"step": self.header.step, "weights": self.header.weights}
-        used |= request.details
+        used = request.written(self.header, self.source)
         return Samples(
             things, request.seeds, request.cond.label, used, self.medium, self.classes, request.rows
         )
@@ -272,8 +297,8 @@ def load(
 ) -> Model:
     """A model from a run directory, a run's name, "latest", or a model file.
 
-    weights: "ema", the average (the model file's own); "raw", the last weights of the run's newest checkpoint; or a
-    length such as "0.07": the average of that length, made from the run's snapshots.
+    weights: "ema", the average (the model file's own); "raw", the last weights of the run's newest checkpoint; a
+    length such as "0.07": the average of that length, made from the run's snapshots; or what the settings of a picture say.
     precision: "fp32" or "bf16"; by default as in training.
     network: of files that `Model.save` wrote of a network that is none of ours: what makes it, without arguments, such as its
     class. A file alone never makes code run.
@@ -282,7 +307,7 @@ def load(
     header = read_header(path)
     where = find_device(device)
     net = network_of(header, path, network)
-    if weights == "ema":
+    if weights in ("ema", header.weights):
         load_weights(net, path)
     elif weights == "raw":
         newest = last_checkpoint(path.parent)
@@ -291,11 +316,12 @@ def load(
                 f"{path} stands alone, without checkpoints; raw weights are only in a run directory"
             )
         load_raw(newest, net)
-        header = replace(header, weights="raw")
+        header = replace(header, weights="raw", step=int(newest.name.removeprefix("step-")))
     else:
-        length = _length(weights)
+        length = _length(weights, header)
         fill(net, average_of(path.parent, length), path.parent / "ema")
-        header = replace(header, weights=f"ema {length:g}")
+        step = max(snapshots(path.parent))
+        header = replace(header, weights=f"ema {length}{OF_SNAPSHOTS}", step=step)
     net = place(net, where).eval().requires_grad_(False)
     wanted = precision or header.config.train.precision
     dtype = find_precision(wanted, where) if header.facts.medium.half else torch.float32
@@ -307,8 +333,10 @@ def load(
     )
 
 
-def _length(weights: str) -> float:
+def _length(weights: str, header: Header) -> float:
+    if weights.startswith("ema ") and not weights.endswith(OF_SNAPSHOTS):
+        raise ModelError(f"the model file has other weights by now: {header.weights}, not {weights}")
     try:
-        return float(weights)
+        return float(weights.removeprefix("ema ").removesuffix(OF_SNAPSHOTS))
     except ValueError:
         raise ConfigError(f"weights must be ema, raw or a length such as 0.07, not {weights!r}") from None

@@ -10,16 +10,21 @@ from torch import Tensor
 from mezzotint.cond import Cond
 from mezzotint.conditions.labels import Label
 from mezzotint.config import Sample
+from mezzotint.disk.model_file import Header
+from mezzotint.errors import ConfigError
 from mezzotint.tasks.generate import seeds_from
 from mezzotint.tasks.task import Kind, Task
+
+SEEDS = 2**63  # there are so many, from 0
 
 
 @dataclass(frozen=True, eq=False)
 class Request:
     """n things asked of a model (see `Model.request`, which checks and completes what people say).
 
-    label: the classes in their words, which go into the PNG; cond: the same for networks, n rows on the CPU. Thing i is
-    made from seed + i and does not depend on the others. settings: all of them, defaults included.
+    label: the classes in words that ask for them again (`conditions.labels.in_words`); cond: the same for networks, n rows
+    on the CPU. Thing i is made from seed + i and does not depend on the others. settings: all of them, nothing left to
+    defaults.
 
     task: what is done, by default new things out of noise. details: of the task, which go into the PNG beside the settings; rows: those of
     each thing alone. finish: what is done with finished things (B, *shape) at last. note: a line for people.
@@ -62,3 +67,22 @@ class Request:
         """The same things in requests of at most `batch`."""
         for begin in range(0, self.n, batch):
             yield self.part(begin, begin + batch)
+
+    def written(self, header: Header, source: str) -> dict[str, Any]:
+        """What its pictures carry, as JSON can say it: all that asks a model, of that header and name, for them again.
+        `Model.request` takes it as it is, and so does the server; `model.again` has the command line."""
+        asked = {"seed": self.seed, "label": self.label, "n": self.n}
+        return {
+            **self.settings.model_dump(),
+            **asked,
+            "model": source,
+            "step": header.step,
+            "weights": header.weights,
+            **self.details,
+        }
+
+
+def check_seeds(seed: int, n: int) -> None:
+    """Raises ConfigError where things would have seeds that nobody can ask for."""
+    if not 0 <= seed <= SEEDS - n:
+        raise ConfigError(f"the seeds of n = {n} pictures must be from 0 to 2^63 - 1; take another seed")

@@ -1,7 +1,7 @@
 """What a model makes: previews on the way, and finished samples with what made them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from mezzotint import plots
+from mezzotint.conditions.labels import ALL, name_of, word
 from mezzotint.media.codec import Codec
 from mezzotint.media.medium import Medium
 
@@ -45,7 +46,7 @@ class Samples:
     values: Tensor  # pictures (N, C, H, W) uint8, points (N, 2) float32; on the CPU
     seeds: Tensor  # (N,) int64: the seed that makes each again, alone
     labels: Tensor | None  # (N,) int64, where there are classes
-    settings: dict[str, Any]  # what made them; goes into the PNG
+    settings: dict[str, Any]  # what makes them again (`Request.written`); goes into the PNG
     medium: Medium
     classes: Sequence[str] = ()  # the names of the labels
     rows: Sequence[Mapping[str, Any]] = ()  # settings of each of them alone, where a task has such
@@ -56,13 +57,38 @@ class Samples:
     def __getitem__(self, index: int) -> Any:
         return self.medium.item(self.values[index])
 
+    @property
+    def words(self) -> list[str] | None:
+        """What asks for the class of each, by name; None where there are no classes."""
+        return (
+            None if self.labels is None else [name_of(label, self.classes) for label in self.labels.tolist()]
+        )
+
+    def alone(self, index: int) -> "Samples":
+        """One of them, with the settings that make it again, alone."""
+        one = slice(index, index + 1)
+        labels = None if self.labels is None else self.labels[one]
+        part = replace(
+            self, values=self.values[one], seeds=self.seeds[one], labels=labels, rows=self.rows[one]
+        )
+        if part.rows:  # which is one of several: it is not made alone
+            return replace(part, settings={**self.settings, **part.rows[0]})
+        label = part.words[0] if part.words else None
+        return replace(part, settings={**self.settings, "seed": int(part.seeds), "n": 1, "label": label})
+
+    def picture(self) -> Image.Image:
+        """A single picture at its own size, several as a sheet."""
+        single = len(self) == 1 and self.medium.table is None
+        return self[0] if single else self.sheet()
+
     def sheet(self, columns: int | None = None) -> Image.Image:
         """All of them in one picture: a grid, by columns with their names where all classes were wanted, or for points a
         scatter plot."""
         captions = None
         if columns is None and self.settings.get("task") == "morph" and len(self) <= 12:
             columns = len(self)
-        if columns is None and self.labels is not None and self.settings.get("label") == "all":
+        in_turn = self.settings.get("label") == word(ALL, self.classes)
+        if columns is None and self.labels is not None and in_turn:
             classes = self.labels.unique().tolist()
             if len(classes) <= 12 and len(classes) < len(self):
                 columns = len(classes)
@@ -70,9 +96,9 @@ class Samples:
         return self.medium.sheet(self.values, self.labels, columns, captions=captions)
 
     def save(self, path: str | Path) -> None:
-        """Writes a PNG that carries the settings: the sheet, or a single edited picture as it is, to the bit."""
-        single = len(self) == 1 and "picture" in self.settings
-        plots.save_png(self[0] if single else self.sheet(), Path(path), self.settings)
+        """Writes a single picture at its own size, the sheet of several, as a PNG that carries the settings. Raises
+        ConfigError for the ending of another format."""
+        plots.save_png(self.picture(), Path(path), self.settings)
 
     def _repr_png_(self) -> bytes | None:
         return self.sheet()._repr_png_()

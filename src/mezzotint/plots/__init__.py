@@ -5,7 +5,7 @@ drawn.
 """
 
 from mezzotint.plots.charts import curves, scatter, schedule_plot
-from mezzotint.plots.files import KEY, gif, read_png, read_settings, save_png
+from mezzotint.plots.files import KEY, check_ending, gif, png, read_png, read_settings, save_png
 from mezzotint.plots.pictures import picture, sheet, strip
 from mezzotint.plots.style import COLOURS
 from mezzotint.plots.training import column, history, loss_curve
@@ -13,12 +13,14 @@ from mezzotint.plots.training import column, history, loss_curve
 __all__ = [
     "COLOURS",
     "KEY",
+    "check_ending",
     "column",
     "curves",
     "gif",
     "history",
     "loss_curve",
     "picture",
+    "png",
     "read_png",
     "read_settings",
     "save_png",

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mezzotint.plots.style import COLOURS, figure_of, log_axis, render
+from mezzotint.plots.style import COLOURS, figure_of, log_axis, render, whole_axis
 
 
 def scatter(
@@ -59,6 +59,7 @@ def curves(
     for i, (name, (x, y)) in enumerate(series.items()):
         style = "-" if i < len(COLOURS) else "--"
         axis.plot(x, y, style, color=COLOURS[i % len(COLOURS)], marker="o" * (len(x) <= 30), label=name)
+    whole_axis(axis, (v for x, _ in series.values() for v in x))
     if logx:
         log_axis(axis, "x", (v for x, _ in series.values() for v in x))
     if logy:

@@ -1,5 +1,6 @@
 """Pictures on disk: PNGs that carry the settings that made them, and GIFs."""
 
+import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,20 +8,38 @@ from typing import Any
 
 from PIL import Image, PngImagePlugin
 
+from mezzotint.errors import ConfigError
+
 KEY = "mezzotint"  # of the PNG text chunk that holds the settings
 MAX_SETTINGS = 2**20  # characters
 
 
 def save_png(image: Image.Image, path: str | Path, settings: dict[str, Any] | None = None) -> None:
-    """Writes a PNG, with the settings that made it as JSON in a text chunk. Makes the folder where needed."""
-    text = PngImagePlugin.PngInfo()
-    if settings is not None:
-        text.add_text(KEY, json.dumps(settings))
+    """Writes a PNG, with the settings that made it as JSON in a text chunk. Makes the folder where needed. Raises
+    ConfigError for the ending of another format."""
+    check_ending(path, ".png")
+    text = _text(settings)
     _write(Path(path), lambda temporary: image.save(temporary, "PNG", pnginfo=text))
 
 
+def png(image: Image.Image, settings: dict[str, Any] | None = None) -> bytes:
+    """What `save_png` writes."""
+    content = io.BytesIO()
+    image.save(content, "PNG", pnginfo=_text(settings))
+    return content.getvalue()
+
+
+def _text(settings: dict[str, Any] | None) -> PngImagePlugin.PngInfo:
+    text = PngImagePlugin.PngInfo()
+    if settings is not None:
+        text.add_text(KEY, json.dumps(settings))
+    return text
+
+
 def gif(frames: Sequence[Image.Image], path: str | Path, *, ms: int = 80, hold: int = 2000) -> None:
-    """Writes an endless GIF: `ms` milliseconds a frame, `hold` for the last. All frames are of one size."""
+    """Writes an endless GIF: `ms` milliseconds a frame, `hold` for the last. All frames are of one size.
+    Raises ConfigError for the ending of another format."""
+    check_ending(path, ".gif")
     if len({frame.size for frame in frames}) != 1:
         raise ValueError("a GIF needs one frame at least, and all of one size")
     durations = [ms] * (len(frames) - 1) + [hold]
@@ -31,6 +50,14 @@ def gif(frames: Sequence[Image.Image], path: str | Path, *, ms: int = 80, hold: 
             temporary, "GIF", save_all=True, append_images=others, duration=durations, loop=0, disposal=1
         ),
     )
+
+
+def check_ending(path: str | Path, ending: str) -> None:
+    """Raises ConfigError for a name that ends otherwise; one without an ending may stay so."""
+    if Path(path).suffix.lower() not in ("", ending):
+        raise ConfigError(
+            f"{path} would be a {ending[1:].upper()} by the name of something else; end it in {ending}"
+        )
 
 
 def read_png(path: str | Path) -> Image.Image:

@@ -36,10 +36,23 @@ def log_axis(axes: Any, which: str, values: Iterable[float]) -> None:
     getattr(axes, f"set_{which}scale")("log", nonpositive="mask")
     scale = getattr(axes, f"{which}axis")
     decades = math.log10(max(positive) / min(positive))
-    ticks = (1, 1.5, 2, 3, 5, 7) if decades < 1 else (1, 2, 5) if decades < 2.5 else (1,)
+    whole = all(v.is_integer() for v in finite)
+    ticks: tuple[float, ...] = (1, 2, 5) if decades < 2.5 else (1,)
+    if decades < 1:
+        ticks = (1, 2, 3, 5, 7) if whole else (1, 1.5, 2, 3, 5, 7)
     scale.set_major_locator(LogLocator(subs=ticks))
     scale.set_major_formatter(lambda value, _: f"{value:g}")
     scale.set_minor_formatter(NullFormatter())
+
+
+def whole_axis(axes: Any, values: Iterable[float]) -> None:
+    """Ticks the x axis at whole numbers if all values are whole."""
+    from matplotlib.ticker import MaxNLocator
+
+    if all(float(v).is_integer() for v in values):
+        axes.xaxis.set_major_locator(
+            MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True, min_n_ticks=1)
+        )
 
 
 def render(figure: Any) -> Image.Image:

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
+from mezzotint.data.open import Source
+
 
 class Note(NamedTuple):
     """Something to tell the user, one line."""
@@ -12,8 +14,21 @@ class Note(NamedTuple):
     text: str
 
 
+class Busy(NamedTuple):
+    """What begins now, up to the next event: worth a line where it takes long."""
+
+    text: str
+
+
+class Opened(NamedTuple):
+    """The data that is trained on, for what comes after: it need not be read again."""
+
+    source: Source
+
+
 class Tick(NamedTuple):
-    """After a step. At logged steps also the mean loss since the last one, and the speed in pictures a second."""
+    """After a step. At logged steps, and now and then between slow ones, also the mean loss since the last that was
+    logged, and the speed in pictures a second."""
 
     step: int
     until: int
@@ -44,4 +59,4 @@ class Done(NamedTuple):
     finished: bool
 
 
-Event = Note | Tick | Logged | Sheet | Done
+Event = Note | Busy | Opened | Tick | Logged | Sheet | Done

@@ -19,9 +19,10 @@ from mezzotint.disk.model_file import Header, save_model
 from mezzotint.disk.snapshots import cut_snapshots, save_snapshot
 from mezzotint.errors import ConfigError, RunError
 from mezzotint.model.model import Model
-from mezzotint.run import sheets
-from mezzotint.run.events import Done, Event, Logged, Note, Sheet, Tick
+from mezzotint.run.allowance import SHARE, Allowance
+from mezzotint.run.events import Busy, Done, Event, Logged, Note, Opened, Sheet, Tick
 from mezzotint.run.parts import Parts
+from mezzotint.run.sheets import WATCH_AT, Sheets
 from mezzotint.train import distributed
 from mezzotint.train.diagnose import blame, gradient_noise_scale
 from mezzotint.train.loop import Progress, held_out_loss
@@ -31,6 +32,7 @@ from mezzotint.train.objectives import Timed
 LOST = 20  # steps in a row that were not finite: more of them will not help
 ROLLBACKS = 5
 CURVE_SECONDS = 5  # between drawings of the loss curve, which take longer than small checkpoints
+QUIET_SECONDS = 2  # after which the loss so far is told though it is not logged yet
 
 
 def fit(
@@ -42,17 +44,20 @@ def fit(
     watch: bool = False,
     stop: Callable[[], bool] = lambda: False,
     judge: Callable[[Model], dict[str, float]] | None = None,
+    allowance: Allowance | None = None,
 ) -> Iterator[Event]:
     """Trains one model into a run directory, and goes on by itself where an earlier call stopped.
 
     overwrite: start anew in a used directory. resume: go on although the budget has changed. watch: refresh
     samples/watch.png at 1, 2, 5, 10, 20 ... % from the same seeds, and make a GIF of it at the end. stop: asked after
-    every step; True saves and ends. judge: at every train.evaluate_every, numbers about the model for metrics.jsonl. In
-    processes started by torchrun, all of them call this. Raises ConfigError,
-    DataError, ModelError or RunError; a run that cannot begin leaves the directory as it was.
+    every step; True saves and ends. judge: at every train.evaluate_every, numbers about the model for metrics.jsonl.
+    allowance: of time for sheets and curves, by default a tenth from now on. In processes started by torchrun, all of
+    them call this. Raises ConfigError, DataError, ModelError or RunError; a run that cannot begin leaves the directory as
+    it was.
     """
     began = time.perf_counter()
-    folder = Path(folder)
+    folder, allowance = Path(folder), allowance or Allowance()
+    yield Busy(f"reading {config.data.name}")
     ranks = distributed.start()
     if ranks.first:
         check_free(folder, config, overwrite=overwrite, resume=resume)
@@ -74,6 +79,7 @@ def fit(
         if ranks.first:
             claim(folder, config)
         yield Note(run.describe())
+        yield Opened(run.source)
         for note in run.source.notes:
             yield Note(note)
         if line:
@@ -95,9 +101,8 @@ def fit(
         else:
             yield Note("measuring the speed of a step, to turn minutes into steps")
             until = run.state.step + run.measured_budget(began)
-        yield from _Training(run, until, {"budget": budget, "data": data}, stored or {}).follow(
-            watch, stop, judge
-        )
+        training = _Training(run, until, {"budget": budget, "data": data}, stored or {}, allowance)
+        yield from training.follow(watch, stop, judge)
 
 
 def check(config: Config) -> str:
@@ -111,19 +116,26 @@ def check(config: Config) -> str:
 class _Training:
     """The course of a run to step `until`, and what it writes on the way."""
 
-    def __init__(self, run: Parts, until: int, fixed: dict[str, Any], stored: dict[str, Any]) -> None:
+    def __init__(
+        self, run: Parts, until: int, fixed: dict[str, Any], stored: dict[str, Any], allowance: Allowance
+    ) -> None:
         self.run, self.until, self.fixed = run, until, fixed  # fixed: what a checkpoint keeps of the start
         self.meter = Meter(stored.get("losses", []))
         self.rollbacks: int = stored.get("rollbacks", 0)
-        self.drawn = time.perf_counter()  # the loss curve
+        self.allowance, self.sheets = allowance, Sheets(run.model, run.folder, run.ranks, allowance)
+        self.drawn, self.seconds_a_curve = time.perf_counter(), 1.0  # the loss curve
         train = run.config.train
 
         def every(text: str) -> Every:
             return Every.parse(text, until, run.steps_an_epoch)
 
-        self.log, self.validate, self.sheet = map(
-            every, (train.log_every, train.validate_every, train.sample_every)
-        )
+        self.log, self.sheet = every(train.log_every), every(train.sample_every)
+        asked, sizes = every(train.validate_every).steps, [len(x0) for x0, _ in run.validation]
+        # A pass forward, and of the first batch two more and one with its way back (see `validated`), where a picture in
+        # training takes one with its way back, thrice as long. Counted and not timed: a run that goes on has the same rows.
+        pictures = (sum(sizes) + 5 * sum(sizes[:1])) / 3
+        self.validate = Every(max(asked, math.ceil(pictures / SHARE / train.batch_size)))
+        self.rarer = self.validate.steps > asked and asked < until
         self.checkpoint, self.snapshot = every(train.checkpoint_every), every(train.snapshot_every)
         self.evaluate = every(train.evaluate_every) if train.evaluate_every else None
         self.keep_every = every(train.keep_every).steps if train.keep_every else None
@@ -147,21 +159,31 @@ class _Training:
             )
             yield Done(folder, state.step, until, True)
             return
-        watching = {max(1, math.ceil(share * until)) for share in sheets.WATCH_AT} if watch else set()
-        stopped = False
+        if self.rarer:
+            often = f"every {self.validate.steps:,} steps and " if self.validate.steps < until else "only "
+            yield Note(f"the held-out loss is computed {often}at the end, to save time")
+        watching = {max(1, math.ceil(share * until)) for share in WATCH_AT} if watch else set()
+        stopped, told = False, time.perf_counter()  # told: when the loss was
+        yield Busy("computing the first step")
         while state.step < until and not stopped:
             for progress in run.steps(until, slower=0.5**self.rollbacks):
                 step = progress.step
                 self.meter.add(progress)
                 row: dict[str, Any] = {"step": step, "images": step * run.config.train.batch_size}
-                lost = False
+                lost, news = False, row
                 if self.log(step, until):
                     reading = self.meter.read(step)
                     row |= self.logged(progress, reading)
                     lost = self.meter.skipped_in_a_row() >= LOST
                     if reading.skipped and not lost:
                         yield Note(f"{self.explain(reading.skipped)}; left out")
-                yield Tick(step, until, row.get("loss"), row.get("images_per_second"))
+                elif time.perf_counter() - told > QUIET_SECONDS:
+                    news = self.logged(progress, self.meter.peek(step))  # told, and not kept
+                if "loss" in news:
+                    told = time.perf_counter()
+                yield Tick(step, until, news.get("loss"), news.get("images_per_second"))
+                if due := self.due(step, watching):
+                    yield Busy(f"step {step:,}: {', '.join(due)}")
                 with self.meter.paused(), self.writing():
                     if run.validation and self.validate(step, until):
                         row |= self.validated()
@@ -183,6 +205,8 @@ class _Training:
                     break
                 if stopped:
                     break
+        if line := self.sheets.words():
+            yield Note(line)
         yield Done(folder, state.step, until, state.step == until)
 
     def forget_what_lies_ahead(self) -> None:
@@ -191,6 +215,16 @@ class _Training:
         if self.run.ranks.first:
             cut_metrics(self.run.folder, self.run.state.step)
             cut_snapshots(self.run.folder, self.run.state.step)
+
+    def due(self, step: int, watching: set[int]) -> list[str]:
+        """What comes before the next step and may take a while."""
+        whether = {
+            "held-out loss": bool(self.run.validation) and self.validate(step, self.until),
+            "evaluation": self.evaluate is not None and self.evaluate(step, self.until),
+            "pictures": self.sheet(step, self.until) or step in watching,
+            "checkpoint": self.checkpoint(step, self.until) or self.snapshot(step, self.until),
+        }
+        return [name for name, is_due in whether.items() if is_due]
 
     # --- what is measured -----------------------------------------------------------------------------------
 
@@ -224,10 +258,10 @@ class _Training:
 
     def pictures(self, step: int, watching: set[int]) -> Image.Image | None:
         """Writes what is due of sheet and watch; returns the sheet."""
-        run = self.run
+        last = step == self.until
         if step in watching:
-            sheets.watch(run.model, run.folder, step, run.ranks, last=step == self.until)
-        return sheets.sheet(run.model, run.folder, step, run.ranks) if self.sheet(step, self.until) else None
+            self.sheets.watch(step, last=last)
+        return self.sheets.sheet(step, last=last) if self.sheet(step, self.until) else None
 
     # --- values that are not finite --------------------------------------------------------------------------
 
@@ -290,10 +324,13 @@ class _Training:
         if run.ranks.first:
             header = Header(run.config, run.facts, run.state.step, run.model.header.weights)
             save_model(run.folder / "model.safetensors", run.state.ema.net, header)
-            now = time.perf_counter()
-            if stopped or run.state.step >= self.until or now - self.drawn > CURVE_SECONDS:
-                plots.save_png(plots.loss_curve(read_metrics(run.folder)), run.folder / "loss.png")
-                self.drawn = now
+            began = time.perf_counter()
+            rested = began - self.drawn > CURVE_SECONDS and self.seconds_a_curve < self.allowance.for_one
+            if stopped or run.state.step >= self.until or rested:
+                with self.allowance.spending():
+                    plots.save_png(plots.loss_curve(read_metrics(run.folder)), run.folder / "loss.png")
+                self.drawn = time.perf_counter()
+                self.seconds_a_curve = self.drawn - began
 
     @contextmanager
     def writing(self) -> Iterator[None]:

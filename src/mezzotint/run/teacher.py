@@ -1,7 +1,6 @@
 """A student's teacher: its configuration made from the teacher's, its first weights, and the belief that it learns from."""
 
 import hashlib
-import math
 from pathlib import Path
 
 import torch
@@ -89,7 +88,7 @@ def belief(teacher: Model, config: Config) -> Denoise:
     """What the teacher says, guided and corrected as it samples: (x (B, *D), logsnr (B,), cond) -> x0, without a gradient."""
     assert config.teacher is not None
     settings = teacher.settings(**config.teacher.sample.model_dump())
-    ends = torch.tensor([settings.guidance_interval or (0.0, math.inf)], dtype=torch.float64)
+    ends = torch.tensor([settings.guided_between], dtype=torch.float64)
     guidance = Guidance(
         torch.tensor([settings.guidance if teacher.classes else 1.0], dtype=torch.float64),
         nothing(teacher.classes).map(lambda column: column.to(teacher.device)),

@@ -64,21 +64,24 @@ class Meter:
             count = count + 1 if row[0] else 0
         return count
 
-    def read(self, step: int) -> Reading:
-        """Reads and starts anew, after step `step`. Waits for the device."""
+    def peek(self, step: int) -> Reading:
+        """Reads after step `step`. Waits for the device."""
         rows = torch.tensor(self.pending_rows(), dtype=torch.float64)
         good = rows[:, 0] == 0
         sums, numbers = rows[good, 1:].sum(0).view(2, -1)
         levels = [a / b if b else None for a, b in zip(sums.tolist(), numbers.tolist())]
-        now = time.perf_counter()
-        reading = Reading(
+        return Reading(
             loss=float(sums.sum() / numbers.sum()),
             levels=levels,
             skipped=[step - len(rows) + 1 + i for i in (~good).nonzero().flatten().tolist()],
-            speed=self._steps / (now - self._began),
+            speed=self._steps / (time.perf_counter() - self._began),
         )
+
+    def read(self, step: int) -> Reading:
+        """Reads after step `step`, and starts anew. Waits for the device."""
+        reading = self.peek(step)
         self._lost = self.skipped_in_a_row()
-        self._rows, self._steps, self._began = [], 0, now
+        self._rows, self._steps, self._began = [], 0, time.perf_counter()
         return reading
 
     @contextmanager

@@ -1,7 +1,8 @@
 """Making pictures on the page: what is asked for, the pictures emerging, and what is kept of them."""
 
-import shlex
+import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,18 @@ from typing import Any
 import streamlit as st
 from PIL import Image
 
+from mezzotint.conditions.labels import ALL, Label, apart
 from mezzotint.diffusion.table import SAMPLERS
 from mezzotint.disk.names import bundled
+from mezzotint.model import again
+from mezzotint.model.cost import network_calls, seconds_a_call
 from mezzotint.model.model import Model, Preview, Samples
 from mezzotint.model.strips import spread_steps
 from mezzotint.serve.http.results import encode
 
-ANY, ALL = "any", "all, in turn"
+RECOMMENDED = ("dpmpp_2m", "ddim", "euler_a", "heun", "ddpm")
+MAX_ROLL = 10**6  # of the dice: seeds that can be told on
+UNASKED_SECONDS = 10.0  # of work at most, without being asked for it
 WIDE = 720  # pixels that a sheet of small pictures is enlarged to
 SHARE = 0.25  # of the time, at most, goes into drawing what emerges
 
@@ -25,7 +31,7 @@ class Wish:
     """What somebody asks for; `settings` are sampler, steps and guidance."""
 
     n: int
-    label: str | None
+    label: Label
     seed: int
     settings: dict[str, Any]
 
@@ -36,48 +42,83 @@ class LastPictures:
 
     path: Path
     samples: Samples
+    wish: Wish
     seconds: float
     moments: list[Preview]
 
 
-def controls(model: Model) -> Wish:
-    """Sampler, steps, class, guidance, seed and how many; each model has its own, from its defaults on."""
+def controls(model: Model, pressed: Callable[[], None]) -> Wish:
+    """Class, Make and dice, and behind "Settings" sampler, steps, how many, guidance and seed; each model has its own, from
+    its defaults on. pressed: called where pictures are asked for."""
     usual = model.settings()
 
     def key(name: str) -> str:
         return f"{name} of {model.source}"
 
-    names = [name for name, row in SAMPLERS.items() if row.shown or name == usual.sampler]
-    names += [name for name in SAMPLERS if name not in names]
-    sampler = st.selectbox("Sampler", names, index=names.index(usual.sampler), key=key("sampler"))
-    st.caption(f"{SAMPLERS[sampler].when} ({SAMPLERS[sampler].paper})")
-    a, b = st.columns(2, wrap=False)
-    steps = a.number_input("Steps", 1, 1000, min(usual.steps, 1000), key=key("steps"))
-    few = 16 if model.device.type == "cuda" else 8
-    n = b.number_input("How many", 1, model.batch, max(few, model.medium.least), key=key("n"))
-    label, guidance = None, None
+    def roll() -> None:
+        st.session_state[key("seed")] = random.randrange(MAX_ROLL)
+        pressed()
+
+    label: Label = None
+    guidance = None
     if model.classes:
+        words: dict[str, Label] = {
+            apart("all, in turn", model.classes): ALL,
+            apart("any", model.classes): None,
+        }
+        choice = st.selectbox("Class", [*words, *model.classes], key=key("class"))
+        label = words.get(choice, choice)
+    a, b = st.columns([3, 1], wrap=False)
+    a.button("Make", type="primary", width="stretch", key="make", on_click=pressed)
+    b.button(":material/casino:", width="stretch", key="dice", on_click=roll, help="others: another seed")
+    with st.expander("Settings"):
+        sampler = _sampler(usual.sampler, key)
         a, b = st.columns(2, wrap=False)
-        label = a.selectbox("Class", [ALL, ANY, *model.classes], key=key("class"))
-        guidance = b.number_input(
-            "Guidance",
-            0.0,
-            100.0,
-            usual.guidance,
-            0.5,
-            key=key("guidance"),
-            help="1 is off; 2 to 4 is clearer, less varied",
+        steps = a.number_input("Steps", 1, 1000, min(usual.steps, 1000), key=key("steps"))
+        few = 16 if model.device.type == "cuda" else 8
+        n = b.number_input("How many", 1, model.batch, max(few, model.medium.least), key=key("n"))
+        if model.classes:
+            guidance = st.number_input(
+                "Guidance",
+                0.0,
+                100.0,
+                usual.guidance,
+                0.5,
+                key=key("guidance"),
+                help="1 is off; 2 to 4 is clearer, less varied",
+            )
+        st.session_state.setdefault(key("seed"), 0)  # the dice set it, too
+        seed = st.number_input(
+            "Seed",
+            0,
+            2**53 - 1,
+            key=key("seed"),
+            help="picture i is made from seed + i; the same seed, the same picture",
         )
-    seed = st.number_input(
-        "Seed",
-        0,
-        2**53 - 1,
-        0,
-        key=key("seed"),
-        help="picture i is made from seed + i; the same seed, the same picture",
-    )
-    label = {ANY: None, ALL: "all"}.get(label, label) if label else None
     return Wish(n, label, seed, {"sampler": sampler, "steps": steps, "guidance": guidance})
+
+
+def _sampler(usual: str, key: Callable[[str], str]) -> str:
+    """A few that are recommended, the model's own first, or all of them; below it, what it is good for."""
+    place = st.container()
+    names = [usual, *(name for name in RECOMMENDED if name != usual)]
+    chosen = st.session_state.get(key("sampler"), usual)
+    every = st.checkbox(f"All {len(SAMPLERS)} samplers", key=key("all samplers"))
+    names += [name for name in SAMPLERS if name not in names and (every or name == chosen)]
+    sampler: str = place.selectbox(
+        "Sampler", names, key=key("sampler"), format_func=lambda name: f"{name}: {SAMPLERS[name].when}"
+    )
+    place.caption(SAMPLERS[sampler].paper)
+    return sampler
+
+
+def is_first(model: Model, wish: Wish) -> bool:
+    """Whether a page that was just opened makes pictures unasked: where that takes no longer than people like to wait."""
+    if st.session_state.get("opened"):
+        return False
+    st.session_state["opened"] = True
+    calls = wish.n * network_calls(model, model.settings())
+    return seconds_a_call(model, wish.n) * calls < UNASKED_SECONDS
 
 
 def made(path: Path) -> LastPictures | None:
@@ -86,8 +127,9 @@ def made(path: Path) -> LastPictures | None:
     return last if last and last.path == path else None
 
 
-def pictures(model: Model, path: Path, order: Wish | None) -> None:
-    """Makes what is ordered, and shows it, or else what was made before."""
+def pictures(model: Model, path: Path, wish: Wish, order: Wish | None) -> None:
+    """Makes what is ordered, and shows it, or else what was made before, dimmed where by now something else is wished
+    for."""
     if order is not None:
         st.session_state.pop("made", None)
         st.session_state["made"] = _make(model, path, order)
@@ -95,14 +137,27 @@ def pictures(model: Model, path: Path, order: Wish | None) -> None:
     if last is None:
         st.info("Press Make: the pictures come out of noise here.")
         return
-    samples = last.samples
+    samples, old = last.samples, last.wish != wish
     used = samples.settings
-    st.image(screen(samples), width="stretch")
+    if old:
+        st.caption("**Made with other settings; press Make.**")
+    with st.container(key="old" if old else "new"):
+        st.image(screen(samples), width="stretch")
     seeds = f"seed {used['seed']}" + (f" to {used['seed'] + used['n'] - 1}" if used["n"] > 1 else "")
     guided = f", guidance {used['guidance']:g}" if model.classes else ""
     st.caption(f"{used['sampler']}, {used['steps']} steps{guided}, {seeds} · {last.seconds:.1f} s")
-    st.download_button(
-        "Download PNG",
+    _downloads(model, samples)
+    if typed := command(path, used):
+        st.caption("The same on the command line:")
+        st.code(typed, language="bash", wrap_lines=True)
+
+
+def _downloads(model: Model, samples: Samples) -> None:
+    """All of them in one PNG, and one alone."""
+    used, single = samples.settings, len(samples) > 1 and samples.medium.table is None
+    a, b = st.columns(2, wrap=False)
+    a.download_button(
+        "Download all" if single else "Download PNG",
         encode(samples, "png"),
         f"{model.source}-{used['seed']}.png",
         "image/png",
@@ -111,8 +166,21 @@ def pictures(model: Model, path: Path, order: Wish | None) -> None:
         icon=":material/download:",
         help="its settings are inside: mezzotint info reads them",
     )
-    st.caption("The same on the command line:")
-    st.code(command(path, used), language="bash", wrap_lines=True)
+    if not single:
+        return
+    with b.popover("Download one"):
+        number = st.number_input("Picture", 1, len(samples), key="number", help="counted row by row")
+        one = samples.alone(number - 1)
+        st.image(screen(one), width=200)
+        st.download_button(
+            "Download it",
+            encode(one, "png"),
+            f"{model.source}-{one.settings['seed']}.png",
+            "image/png",
+            key="download one",
+            on_click="ignore",
+            icon=":material/download:",
+        )
 
 
 def _make(model: Model, path: Path, order: Wish) -> LastPictures:
@@ -137,7 +205,7 @@ def _make(model: Model, path: Path, order: Wish) -> LastPictures:
     samples = model.finish(request, preview.belief)
     bar.empty()
     place.empty()
-    return LastPictures(path, samples, time.perf_counter() - began, kept)
+    return LastPictures(path, samples, order, time.perf_counter() - began, kept)
 
 
 def screen(samples: Samples) -> Image.Image:
@@ -147,15 +215,9 @@ def screen(samples: Samples) -> Image.Image:
     return samples.medium.sheet(samples.values, samples.labels, columns, scale)
 
 
-def command(path: Path, used: dict[str, Any]) -> str:
-    """What to type for the same pictures."""
+def command(path: Path, used: dict[str, Any]) -> str | None:
+    """What to type for the same pictures of a model file."""
     run = path.parent.name if path.parent.parent == Path("runs") else str(path)
     if path == bundled().get(path.stem) and not Path("runs", path.stem).is_dir():
         run = path.stem
-    words = ["mezzotint", "sample", run, "-n", used["n"]]
-    words += ["--sampler", used["sampler"], "--steps", used["steps"], "--seed", used["seed"]]
-    if used["label"] is not None:
-        words += ["--class", used["label"]]
-    if used["guidance"] != 1 or used["label"] is not None:
-        words += ["--guidance", f"{used['guidance']:g}"]
-    return shlex.join(map(str, words))
+    return again.command(used, run)

@@ -1,5 +1,6 @@
 """The models that the page offers, and how it says what goes wrong."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,21 +8,36 @@ from pathlib import Path
 import streamlit as st
 
 from mezzotint.config import MLP, Own, UNet, UNetSimple
+from mezzotint.disk.checkpoint import last_checkpoint
 from mezzotint.disk.names import bundled
 from mezzotint.model.model import Model, load
 from mezzotint.ui.start import Desk
 
 
 def found(desk: Desk) -> dict[str, Path]:
-    """Model files by name: those that were given, else of all runs, the newest first, then those that come with the
-    package."""
+    """Model files by name: those that were given, else of all runs, finished ones first, of these the newest, and before
+    runs in training those that come with the package, digits that are easy to read first."""
     files = [Path(file) for file in desk.models]
     if not files:
-        files = list(Path(desk.runs).glob("*/model.safetensors"))
-        files.sort(key=lambda file: file.stat().st_mtime, reverse=True)
-        files += bundled().values()
+        runs = sorted(Path(desk.runs).glob("*/model.safetensors"), key=lambda file: -file.stat().st_mtime)
+        own = sorted(bundled().values(), key=lambda file: file.stem != "mnist")
+        files = [file for file in runs if is_finished(file)] + own
+        files += [file for file in runs if file not in files]
     names = [file.absolute().parent.name if file.name == "model.safetensors" else file.stem for file in files]
+    names = [name if is_finished(file) else f"{name} (unfinished)" for name, file in zip(names, files)]
     return {name if names.count(name) == 1 else f"{name} ({file})": file for name, file in zip(names, files)}
+
+
+def is_finished(file: Path) -> bool:
+    """Whether the run that a model file lies in has used up its budget; true of files elsewhere."""
+    newest = last_checkpoint(file.parent)
+    if newest is None:
+        return True
+    try:
+        state = json.loads((newest / "state.json").read_text(encoding="utf-8"))
+        return bool(state["step"] >= state["until"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the model")

@@ -35,9 +35,9 @@ def page(desk: Desk) -> None:
         path = files[st.selectbox("Model", list(files), key="model")]
         model = opened(str(path), path.stat().st_mtime_ns, desk.device)
         st.caption(describe(model))
-        order = page_make.controls(model)
-        if st.button("Make", type="primary", width="stretch", key="make", on_click=_to_pictures):
-            st.session_state["order"] = order
+        wish = page_make.controls(model, _to_pictures)
+        if st.session_state.pop("pressed", False) or page_make.is_first(model, wish):
+            st.session_state["order"] = wish
     if model is None:  # and the page says why
         return
     with right:
@@ -46,17 +46,17 @@ def page(desk: Desk) -> None:
         with tabs[shown], errors_shown():
             match shown:
                 case "Pictures":
-                    page_make.pictures(model, path, st.session_state.pop("order", None))
+                    page_make.pictures(model, path, wish, st.session_state.pop("order", None))
                 case "Denoising":
                     page_views.denoising(page_make.made(path))
                 case "Forward process":
-                    page_views.forward(model)
+                    page_views.forward(model, path)
                 case "Training":
                     page_views.training(Path(desk.runs), path.parent.name)
 
 
 def _to_pictures() -> None:
-    st.session_state["tab"] = "Pictures"
+    st.session_state["tab"], st.session_state["pressed"] = "Pictures", True
 
 
 def _welcome(desk: Desk) -> None:
@@ -86,8 +86,12 @@ def _admitted(token: str | None) -> bool:
 
 
 ICON = Image.linear_gradient("L").resize((32, 32))  # a name of one would be fetched from the internet
-# Streamlit's own margins are made for text.
-STYLE = "<style>.stMainBlockContainer{padding:1.5rem 1.5rem 3rem;max-width:1500px}</style>"
+# Streamlit's own margins are made for text, and on a phone would push the pictures off the screen.
+STYLE = """<style>
+.stMainBlockContainer{padding:1.5rem 1.5rem 3rem;max-width:1500px}
+.st-key-old img{opacity:.3}
+@media (max-width:640px){.stMainBlockContainer{padding:.5rem 1rem 2rem} .stMainBlockContainer [data-testid=stVerticalBlock]{gap:.6rem}}
+</style>"""
 
 if __name__ == "__main__":
     desk = json.loads(sys.argv[1])

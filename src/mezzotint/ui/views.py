@@ -9,6 +9,8 @@ from PIL import Image
 
 from mezzotint import build, plots
 from mezzotint import config as configuration
+from mezzotint.cond import Batch, Cond
+from mezzotint.conditions.labels import ALL
 from mezzotint.data import KNOWN, TOYS
 from mezzotint.disk.folder import read_metrics
 from mezzotint.model.device import find_device
@@ -18,6 +20,7 @@ from mezzotint.model.strips import noising
 from mezzotint.ui.make import LastPictures
 from mezzotint.ui.models import errors_shown
 
+ROWS = 6  # pictures of the forward process
 EVERY = 5  # seconds between looks at a run in training
 
 
@@ -32,26 +35,42 @@ def denoising(made: LastPictures | None) -> None:
     st.image(denoising_strip(made.moments), width="stretch")
 
 
-def forward(model: Model) -> None:
-    """Examples of the data, with more and more noise. Data that would have to be fetched are only read when told to."""
+def forward(model: Model, path: Path) -> None:
+    """Examples of the data, with more and more noise; pictures of the model itself where the data is not at hand.
+    Data that would have to be fetched are only read when told to."""
     data = model.config.data
     bundled = data.name in TOYS or (data.name in KNOWN and not KNOWN[data.name].hub)
     agreed = f"read {data.name}"
-    if not bundled and data.path is None and not st.session_state.get(agreed):
-        st.info(
-            f"{data.name} comes from the dataset hub, and is fetched from there if it is not on this disk yet."
-        )
-        if not st.button(f"Read {data.name}", key="read"):
+    if bundled or (data.path is not None and data.path.exists()) or st.session_state.get(agreed):
+        with errors_shown():
+            strip = _noised(configuration.dump(model.config), model.config)
+            st.caption(
+                "What the network learns from: examples with more and more noise, at places u of its schedule."
+            )
+            st.image(strip, width="stretch")
             return
+    st.caption(
+        f"Pictures of the model itself, with more and more noise, at places u of its schedule: {data.name}, which it learned from, is not "
+        "at hand."
+    )
+    st.image(_own(str(path), path.stat().st_mtime_ns, model), width="stretch")
+    if data.path is None and st.button(f"Read {data.name} from the dataset hub", key="read"):
         st.session_state[agreed] = True
-    st.caption("What the network learns from: examples with the noise of time t, of 1000.")
-    st.image(_noised(configuration.dump(model.config), model.config), width="stretch")
+        st.rerun()
 
 
 @st.cache_data(max_entries=16, show_spinner="Reading the data")
 def _noised(key: str, _config: configuration.Config) -> Image.Image:
     source = build.source(_config, find_device("cpu"))
-    return noising(_config, source.facts, source.preview(max(6, source.facts.medium.least)))
+    return noising(_config, source.facts, source.preview(max(ROWS, source.facts.medium.least)))
+
+
+@st.cache_data(max_entries=16, show_spinner="Making pictures")
+def _own(path: str, mtime: int, _model: Model) -> Image.Image:
+    n = max(ROWS, _model.medium.least)
+    samples = _model.sample(n, label=ALL if _model.classes else None)
+    batch = Batch(_model.codec.encode(samples.values), Cond(label=samples.labels))
+    return noising(_model.config, _model.facts, batch)
 
 
 def training(runs: Path, preferred: str | None) -> None:

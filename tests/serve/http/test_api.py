@@ -124,11 +124,11 @@ def test_json_and_zip(client: TestClient, models: dict[str, Model]) -> None:
     wish = {"n": 3, "class": ["cat", 0], "seed": 11, "guidance": 1.5, "eta": 0.5, "sampler": "ddim"}
     alone = models["tiny"].sample(3, label=["cat", 0], seed=11, guidance=1.5, eta=0.5, sampler="ddim")
     made = client.post("/v1/generate", json={**wish, "format": "json"}).json()
-    assert made["seeds"] == [11, 12, 13] and made["labels"] == [1, 2, 1]
+    assert made["seeds"] == [11, 12, 13] and made["labels"] == ["cat", "0", "cat"]
     images = [base64.b64decode(one) for one in made["images"]]
     assert all(close(pixels(a), b) for a, b in zip(images, alone.values))
     again = settings_of(images[2])
-    assert (again["seed"], again["label"], again["n"]) == (13, 1, 1)
+    assert (again["seed"], again["label"], again["n"]) == (13, "cat", 1)
     answer = client.post("/v1/generate", json={**wish, "format": "zip"})
     assert answer.headers["content-type"] == "application/zip"
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
@@ -180,6 +180,27 @@ def test_the_manual_needs_no_network(client: TestClient) -> None:
         assert f"</b>{path}</h2>" in page
     assert "<script" not in page and "src=" not in page and "http" not in page.replace("http-", "")
     assert "dpmpp_2m" in page and "a tenth of all" in page
+
+
+def test_the_manual_shows_the_address_that_it_was_asked_at(connect: Connect) -> None:
+    open_to_all, closed = connect(), connect(token="0123456789abcdef")
+    page = open_to_all.get("http://127.0.0.1:8123/docs").text
+    assert 'curl -s "127.0.0.1:8123/generate"' in page and "8000" not in page and "Bearer" not in page
+    page = closed.get("http://[::1]:81/docs").text
+    assert page.count('curl -s -H "Authorization: Bearer $MEZZOTINT_TOKEN" "[::1]:81/') == 3
+    assert 'curl -s "https://localhost/generate"' in open_to_all.get("https://localhost/docs").text
+
+
+def test_an_unknown_field_is_answered_with_those_that_are_known(client: TestClient) -> None:
+    for answer in (
+        client.post("/v1/generate", json={"prompt": "a cat"}),
+        client.post("/v1/jobs", json={"prompt": "a cat"}),
+        client.get("/generate?prompt=cat"),
+    ):
+        detail = answer.json()["detail"]
+        assert answer.status_code == 422 and "prompt" not in detail
+        assert "unknown field; known: " in detail and "n, " in detail and "class, " in detail
+        assert ("preview_every" in detail) == ("/jobs" in str(answer.url))
 
 
 # --- jobs ------------------------------------------------------------------------------------------------

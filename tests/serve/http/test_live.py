@@ -4,6 +4,7 @@ import http.client
 import itertools
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from mezzotint.serve.http.settings import reached_at
 
 Start = Callable[..., "Live"]
 
@@ -40,10 +43,10 @@ class Live:
     def ready(self) -> "Live":
         """Waits until it says hello, and where."""
         assert self.process.stdout
-        hello = self.process.stdout.readline()
-        if not hello:
+        self.hello = self.process.stdout.readline()
+        if not self.hello:
             raise AssertionError(self.process.communicate())
-        self.port = int(hello.split("at http://127.0.0.1:")[1].split(";")[0])
+        self.port = int(self.hello.split("at http://127.0.0.1:")[1].split(";")[0])
         return self
 
     def ask(self, path: str, body: dict[str, Any] | None = None, **headers: str) -> tuple[int, bytes]:
@@ -94,6 +97,17 @@ def live(runs: Path) -> Iterator[Live]:
     if live.process.poll() is None:
         live.process.kill()
     live.process.communicate()
+
+
+def test_an_address_of_all_is_told_as_addresses_that_open(start: Start) -> None:
+    live = start(0, "--host", "0.0.0.0", "--token", "0123456789abcdef").ready()
+    assert ask(live.port, "/healthz")[0] == 200
+    outside = reached_at("0.0.0.0")[1]  # None on a machine without a network
+    assert (f"; from other machines: http://{outside}:" in live.hello) == (outside is not None)
+    assert "0.0.0.0" not in live.hello
+    assert f"how to ask: http://127.0.0.1:{live.port}/docs" in live.hello
+    for address in re.findall(r"http://([\d.]+):", live.hello):
+        socket.create_connection((address, live.port), timeout=5).close()
 
 
 def test_who_vanishes_or_does_not_read_holds_up_nobody(live: Live) -> None:

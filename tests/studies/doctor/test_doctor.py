@@ -1,5 +1,6 @@
 """Every finding is there where its fault was planted, and absent from a set and a configuration without it."""
 
+import io
 import re
 import time
 from collections.abc import Callable
@@ -70,7 +71,7 @@ class TestGood:
         began = time.monotonic()
         found = list(diagnose(config.load("digits")))
         assert worries(found) == set() and time.monotonic() - began < 30
-        assert {"range", "files", "classes", "budget", "time", "memory", "learning"} <= {
+        assert {"range", "pictures", "classes", "budget", "time", "memory", "learning"} <= {
             f.title for f in found
         }
         assert all(f.remedy == f.anchor == "" for f in found)
@@ -84,7 +85,7 @@ class TestGood:
 
     def test_points(self) -> None:
         found = list(diagnose(config.load("moons"), quick=True))
-        assert worries(found) == set() and "files" not in {f.title for f in found}
+        assert worries(found) == set() and "pictures" not in {f.title for f in found}
 
     def test_sets_of_the_recipes(self) -> None:
         """MNIST passes whole, and decoded on demand or streamed as well as from memory."""
@@ -154,7 +155,7 @@ def beside(folder: Path) -> None:
 COPIES, CLASS = "copies-of-the-training-set", "samples-ignore-the-class"
 # what is done to the set, overrides, and all findings that follow
 DATA: list[tuple[Callable[[Path], None], tuple[str, ...], set[tuple[str, str]]]] = [
-    (bad_file, (), {("files", "pictures-are-skipped")}),
+    (bad_file, (), {("pictures", "pictures-are-skipped")}),
     (all_colour, ("data.channels=1",), {("channels", "wrong-colours")}),
     (one_colour, (), {("channels", "wrong-colours")}),
     (panoramas, (), {("sizes", "wrong-crops")}),
@@ -176,6 +177,17 @@ def test_faults_of_data(
     found = of_folder(folder, *overrides)
     assert worries(found) == {("warning", title, anchor) for title, anchor in expected}
     assert all(f.remedy for f in found if f.level != "ok")
+    say_something_new(found, config.load("folder", [*GOOD, f"data.path={folder}", *overrides]))
+
+
+def say_something_new(found: list[Finding], chosen: Config) -> None:
+    """No remedy sets a key to the value that it has."""
+    for finding in found:
+        for key, value in re.findall(r"([a-z]+(?:\.[a-z_]+)+)=(\[.*?\]|[\w.+-]+)", finding.remedy):
+            now: Any = chosen
+            for part in key.split("."):
+                now = getattr(now, part, None)
+            assert str(now) != value or re.search(rf"(lower|raise) {key}", finding.remedy), finding
 
 
 VP = "diffusion.process=vp"
@@ -235,9 +247,9 @@ CHOICES: list[tuple[tuple[str, ...], tuple[str, ...], tuple[str, str]]] = [
     ),
     (("train.steps=400",), ("train.steps=600",), ("budget", "blurry-samples")),
     (("train.epochs=500",), ("train.epochs=50",), ("memorization", "copies-of-the-training-set")),
-    (("train.ema=0.25",), ("train.ema=0.05",), ("average", "blurry-samples")),
-    (("train.ema=0.01",), ("train.ema=0.05",), ("average", "noise-remains")),
-    (("train.ema_decay=0.8",), ("train.ema_decay=0.999",), ("average", "noise-remains")),
+    (("train.ema=0.25",), ("train.ema=0.05",), ("EMA", "blurry-samples")),
+    (("train.ema=0.01",), ("train.ema=0.05",), ("EMA", "noise-remains")),
+    (("train.ema_decay=0.8",), ("train.ema_decay=0.999",), ("EMA", "noise-remains")),
     (("data.channels=3",), ("data.channels=1",), ("channels", "wrong-colours")),
     (("data.size=16",), ("data.size=10",), ("sizes", "blurry-samples")),
 ]
@@ -249,7 +261,9 @@ CHOICES: list[tuple[tuple[str, ...], tuple[str, ...], tuple[str, str]]] = [
 def test_faults_of_configuration(
     wrong: tuple[str, ...], right: tuple[str, ...], expected: tuple[str, str]
 ) -> None:
-    assert ("warning", *expected) in worries(of_digits(*wrong))
+    found = of_digits(*wrong)
+    assert ("warning", *expected) in worries(found)
+    say_something_new(found, config.load("digits", wrong))
     assert ("warning", *expected) not in worries(of_digits(*right))
 
 
@@ -272,18 +286,50 @@ class TestSingleChecks:
         survey: Survey = doctor_data.gather(source, chosen.data)  # type: ignore[arg-type]
         assert len(survey.originals) == doctor_data.FILES and survey.counts == [38, 38]
         (empty,) = doctor_data.classes(replace(survey, counts=[0, 76]))
-        assert (empty.level, empty.text) == ("warning", "1 of 2 have no picture to train on: cats")
+        assert (empty.level, empty.text) == ("warning", "1 of 2 classes has no picture to train on: cats")
         pictures = survey.pictures.clone()
         trained, held = (int(which.nonzero()[0]) for which in (~survey.held, survey.held))
         pictures[held] = pictures[trained]
         copied = next(doctor_data.repeated(replace(survey, pictures=pictures, label=None)))
-        assert "1 of 80 are exact copies" in copied.text and "1 held-out ones are trained on" in copied.text
+        assert "1 of 80 are exact copies" in copied.text
+        assert "1 held-out picture is trained on, too" in copied.text
+
+    def test_few_pictures_of_a_class_are_not_called_numbers(self, folder: Path) -> None:
+        for k in range(8, 80):
+            (folder / ("cats" if k % 2 else "dogs") / f"{k}.png").unlink()
+        save(folder, "eels/a.png", picture(100))
+        found = [f for f in of_folder(folder, "train.batch_size=1") if "classes" in (f.title, f.text)]
+        (few,) = [f for f in found if f.level != "ok"]
+        assert few.text == "3, of 1 to 4 pictures each: too few to learn what a class looks like"
+        assert "number" not in few.text + few.remedy
+
+    def test_remedies_do_not_contradict(self, folder: Path) -> None:
+        """Too few steps of too few pictures: more steps and fewer steps are not both the remedy."""
+        found = {f.title: f for f in of_folder(folder, "train.steps=400", "train.batch_size=16")}
+        assert "too few" in found["budget"].text and found["memorization"].level == "warning"
+        assert found["budget"].remedy.startswith("add pictures")
+        assert "fewer steps" not in found["memorization"].remedy
+        alone = {f.title: f for f in of_digits("train.steps=20", "train.batch_size=8")}["budget"]
+        assert "train.steps=1000" in alone.remedy and "batch_size" not in alone.remedy, "steps stay steps"
+        by_images = {f.title: f for f in of_digits("train.images=2000", "train.batch_size=8")}["budget"]
+        assert "smaller train.batch_size" in by_images.remedy
+
+    def test_pictures_of_a_table_are_not_called_files(self, tmp_path: Path) -> None:
+        pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        cells = [io.BytesIO() for _ in range(80)]
+        for k, cell in enumerate(cells):
+            picture(k, 10, 40, channels=3).save(cell, "PNG")
+        pq.write_table(pa.table({"image": [cell.getvalue() for cell in cells]}), tmp_path / "a.parquet")
+        for more in ((), ("data.channels=1",)):
+            found = of_folder(tmp_path, *more)
+            assert {"channels", "sizes"} <= {f.title for f in found}
+            assert not [f for f in found if "files" in f.text + f.remedy]
 
     def test_most_files_bad_is_an_error(self, folder: Path) -> None:
         for k in range(100):
             (folder / "cats" / f"bad-{k}.png").write_text("not a picture")
-        (found,) = (f for f in of_folder(folder) if f.title == "files")
-        assert found.level == "error" and found.text.startswith("100 files cannot be read")
+        (found,) = (f for f in of_folder(folder) if f.title == "pictures")
+        assert found.level == "error" and found.text.startswith("100 pictures cannot be read")
 
     def test_bfloat16_without_hardware(self, monkeypatch: pytest.MonkeyPatch) -> None:
         chosen = config.load("digits", ["train.precision=bf16"])
@@ -316,12 +362,19 @@ class TestTrial:
         )
 
     def test_time(self) -> None:
-        (plain,) = speed(self.trial(), 1000)
+        (plain,) = speed(self.trial(), 1000, Config())
         assert (plain.level, plain.text) == ("ok", "a step takes 120 ms; 1,000 steps about 2.0 min")
         assert self.trial(beside=True).a_step == 0.1
-        assert worries(list(speed(self.trial(), 10**6))) == {("warning", "time", "slow")}
-        (decoding,) = speed(self.trial(beside=True, loading=0.3), None)
+        assert worries(list(speed(self.trial(), 10**6, Config()))) == {("warning", "time", "slow")}
+        (decoding,) = speed(self.trial(beside=True, loading=0.3), None, Config())
         assert decoding.level == "warning" and "data.memory_gb" in decoding.remedy
+        streamed = config.parse({"data": {"name": "mnist", "stream": True}})
+        (decoding,) = speed(self.trial(beside=True, loading=0.3), None, streamed)
+        assert "memory_gb" not in decoding.remedy, "of a stream nothing is kept"
+        for patch, wanted in ((1, "network.patch=2"), (4, "network.patch=8")):
+            chosen = config.load("folder", ["data.path=x", f"network.patch={patch}", "network.attention=[]"])
+            (long,) = speed(self.trial(), 10**6, chosen)
+            assert wanted in long.remedy
 
     def test_memory(self) -> None:
         for limit, level in (
@@ -330,9 +383,9 @@ class TestTrial:
             (10 * 10**6, "error"),
             (None, "ok"),
         ):
-            (found,) = memory(self.trial(), limit)
+            (found,) = memory(self.trial(), limit, Config())
             assert found.level == level and "about 11.0 MB" in found.text
-        (found,) = memory(self.trial(data=10**8), 10**7)
+        (found,) = memory(self.trial(data=10**8), 10**7, Config())
         assert "data.memory_gb" in found.remedy
         assert (doctor_trial.memory_of(CPU) or 10**9) > 10**8
 

@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from mezzotint import config as configuration
@@ -24,8 +26,10 @@ from mezzotint.disk.folder import locked
 from mezzotint.disk.model_file import Header, read_header, save_model
 from mezzotint.disk.snapshots import average_of
 from mezzotint.errors import ConfigError, RunError
+from mezzotint.evaluate.judges import classifier, clusters
 from mezzotint.evaluate.judges.features import Features
 from mezzotint.evaluate.metrics.energy import energy_distance
+from mezzotint.evaluate.reference import open_judge, open_reference
 from mezzotint.media.facts import Facts
 from mezzotint.model.cost import fit_steps, network_calls
 from mezzotint.model.model import Model, load
@@ -373,6 +377,51 @@ def test_the_reference_is_of_training_pictures_that_the_judge_has_not_learned(
     assert keys(held) <= keys(reference.images) and keys(reference.unseen) == keys(held)
     assert len(reference.images) == 898 and len(reference.learn) == 1797 - 898
     assert not keys(reference.images) & keys(reference.learn)
+
+
+@pytest.mark.parametrize(
+    ("classes", "splits", "holdout"),
+    [(("a", "b"), ("",), 0.6), (("a", "b"), ("train", "test"), 0.05), ((), ("",), 0.05)],
+    ids=["held out", "test split", "without classes"],
+)
+def test_evaluate_and_tune_have_one_judge(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    classes: tuple[str, ...],
+    splits: tuple[str, ...],
+    holdout: float,
+) -> None:
+    """What the first of them has trained, the second finds; and it has learned no picture of either reference."""
+    trainings: list[Tensor] = []
+    plain = classifier.train_classifier
+
+    def recorded(images: Tensor, *words: Any, **settings: Any) -> Any:
+        trainings.append(images)
+        return plain(images, *words, **{**settings, "pictures_seen": 128})
+
+    monkeypatch.setenv("MEZZOTINT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(classifier, "train_classifier", recorded)
+    monkeypatch.setattr(clusters, "train_classifier", recorded)
+    monkeypatch.setattr("mezzotint.evaluate.reference.MIN_REFERENCE_PICTURES", 50)
+    random = np.random.default_rng(0)
+    for split in splits:
+        for k in range(240 if split != "test" else 40):
+            place = tmp_path / "data" / split / ("" if not classes else classes[k % 2])
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(random.integers(0, 256, (8, 8), np.uint8)).save(place / f"{k}.png")
+    data = {"name": "folder", "path": str(tmp_path / "data"), "size": 8, "holdout": holdout}
+    model = load(random_model(tmp_path, classes=classes, data=data))
+    reference = open_reference(model.config.data, (8, 8), 1)
+    one = open_judge("auto", reference, CPU)
+    count = len(trainings)
+    other = tuning_judge.open_tuning_judge(model)
+    assert count > 0 and len(trainings) == count, "trained once"
+    images = torch.from_numpy(random.integers(0, 256, (4, 1, 8, 8), np.uint8))
+    assert torch.equal(one(images).pool, other.see(images).pool)
+    learned = {image.numpy().tobytes() for image in trainings[0]}
+    choices = training_reference(model.config.data, (1, 8, 8)).images
+    for images in (choices, reference.unseen):
+        assert not learned & {image.numpy().tobytes() for image in images}
 
 
 def test_wrong_words_are_refused(trained: Path) -> None:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Security
+from fastapi import FastAPI, Request, Security
 from fastapi.responses import HTMLResponse
 from fastapi.security import HTTPBearer
 
@@ -51,7 +51,8 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     problems.install(app)
 
     @app.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:
-        return HTMLResponse(manual.page(app.openapi()))
+    async def docs(request: Request) -> HTMLResponse:
+        token = settings.secret is not None
+        return HTMLResponse(manual.page(app.openapi(), str(request.base_url), token=token))
 
     return app

@@ -15,13 +15,16 @@ td:last-child { width: 45% }
   td:last-child { width: auto } }
 pre { background: #f6f8fa; padding: .7rem; overflow-x: auto; font-size: .85rem }
 """
-EXAMPLES = """curl -s localhost:8000/generate --output generated.png
-curl -s "localhost:8000/generate?n=16&amp;steps=30&amp;seed=7" --output grid.png
-curl -s localhost:8000/v1/generate --json '{"n": 4, "format": "zip"}' --output pictures.zip"""
+EXAMPLES = """{curl} "{address}/generate" --output generated.png
+{curl} "{address}/generate?n=16&steps=30&seed=7" --output grid.png
+{curl} "{address}/v1/generate" --json '{{"n": 4, "format": "zip"}}' --output pictures.zip"""
 
 
-def page(document: dict[str, Any]) -> str:
-    """HTML for an OpenAPI document."""
+def page(document: dict[str, Any], address: str, *, token: bool) -> str:
+    """HTML for an OpenAPI document. address: of the server, as whoever asks for the page reaches it; token: whether
+    requests must bring one."""
+    curl = 'curl -s -H "Authorization: Bearer $MEZZOTINT_TOKEN"' if token else "curl -s"
+    examples = EXAMPLES.format(curl=curl, address=address.removeprefix("http://").rstrip("/"))
     operations = [
         _operation(path, method, operation, document["components"]["schemas"])
         for path, methods in document["paths"].items()
@@ -32,7 +35,7 @@ def page(document: dict[str, Any]) -> str:
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style><h1>{title}</h1>'
         f"<p>{escape(document['info']['description'])}</p>"
-        f"<pre>{EXAMPLES}</pre>"
+        f"<pre>{escape(examples, quote=False)}</pre>"
         f'<p>For programs: <a href="openapi.json">openapi.json</a></p>{"".join(operations)}</html>'
     )
 

@@ -45,7 +45,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 def install(app: FastAPI) -> None:
     """Every error of the app leaves it as a problem."""
     app.add_exception_handler(Problem, lambda _, error: _as_problem(error).response())
-    app.add_exception_handler(RequestValidationError, lambda _, error: _invalid(error))
+    app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, lambda _, error: _plain(error))
     app.add_exception_handler(Exception, _unexpected)
 
@@ -67,9 +67,9 @@ def _plain(error: Exception) -> JSONResponse:
     return Problem(error.status_code, words.get(error.status_code, "see /docs"), headers).response()
 
 
-def _invalid(error: Exception) -> JSONResponse:
+def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    lines = {f"{_place(found)}: {_reason(found)}" for found in error.errors()[:8]}
+    lines = {f"{_place(found)}: {_reason(found, request)}" for found in error.errors()[:8]}
     return Problem(422, "; ".join(sorted(lines))).response()
 
 
@@ -81,14 +81,25 @@ def _place(found: Any) -> str:
     return names[0]
 
 
-def _reason(found: Any) -> str:
+def _reason(found: Any, request: Request) -> str:
     match found["type"]:
         case "extra_forbidden":
-            return "unknown field; /docs lists the known ones"
+            return f"unknown field; known: {', '.join(_known_fields(request))}; see /docs"
         case "json_invalid":
             return "no JSON"
         case _:
             return str(found["msg"])
+
+
+def _known_fields(request: Request) -> list[str]:
+    """What may stand in a request of this kind, by the OpenAPI document."""
+    document = request.app.openapi()
+    operation = document["paths"][request.scope["route"].path][request.method.lower()]
+    names = [parameter["name"] for parameter in operation.get("parameters", ()) if parameter["in"] == "query"]
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json")
+    if body:
+        names += document["components"]["schemas"][body["schema"]["$ref"].rsplit("/", 1)[1]]["properties"]
+    return names
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

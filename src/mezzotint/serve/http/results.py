@@ -6,8 +6,6 @@ import json
 import zipfile
 from collections.abc import Iterator
 
-from PIL import Image, PngImagePlugin
-
 from mezzotint import plots
 from mezzotint.model.model import Samples
 from mezzotint.serve.http.schemas import Format, Pictures
@@ -19,35 +17,21 @@ def encode(samples: Samples, form: Format) -> bytes:
     """png: one picture at its own size, or a grid of several; json: `Pictures`; zip: single PNGs, or points.csv."""
     match form:
         case "png":
-            single = len(samples) == 1 and samples.medium.table is None
-            return png(samples[0] if single else samples.sheet(), samples.settings)
+            return plots.png(samples.picture(), samples.settings)
         case "json":
             return _json(samples).model_dump_json().encode()
         case "zip":
             return _zip(samples)
 
 
-def png(image: Image.Image, settings: dict[str, object]) -> bytes:
-    """A PNG with its settings inside, as `plots.read_settings` reads them."""
-    text = PngImagePlugin.PngInfo()
-    text.add_text(plots.KEY, json.dumps(settings))
-    content = io.BytesIO()
-    image.save(content, "PNG", pnginfo=text)
-    return content.getvalue()
-
-
 def _singles(samples: Samples) -> Iterator[tuple[int, bytes]]:
     """Seed and PNG of every picture; its settings are those that make it again, alone."""
     for i, seed in enumerate(samples.seeds.tolist()):
-        settings = {**samples.settings, "seed": seed, "n": 1}
-        if samples.labels is not None:
-            settings["label"] = int(samples.labels[i])
-        yield seed, png(samples[i], settings)
+        yield seed, encode(samples.alone(i), "png")
 
 
 def _json(samples: Samples) -> Pictures:
-    labels = None if samples.labels is None else samples.labels.tolist()
-    made = Pictures(settings=samples.settings, seeds=samples.seeds.tolist(), labels=labels)
+    made = Pictures(settings=samples.settings, seeds=samples.seeds.tolist(), labels=samples.words)
     if samples.medium.table is not None:
         return made.model_copy(update={"points": samples.values.tolist()})
     return made.model_copy(

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mezzotint.config import Sample, SamplerName, SpacingName
 
 MAX_CLASSES = 256  # of one request's list
-Name = Annotated[str, Field(max_length=200)]
+Name = Annotated[str, Field(max_length=2000)]
 ClassNumber = Annotated[int, Field(ge=0, lt=2**31)]
 Class = ClassNumber | Name | Annotated[list[ClassNumber | Name], Field(min_length=1, max_length=MAX_CLASSES)]
 N = Annotated[int, Field(ge=1, lt=2**31, description="how many pictures")]
@@ -41,7 +41,7 @@ class Query(BaseModel):
 
 
 class Body(BaseModel):
-    """Pictures to make; what is left out is as the model's own defaults say."""
+    """Pictures to make; what is left out is as the model's own defaults say. The settings inside a PNG are such a body."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True)
 
@@ -61,7 +61,29 @@ class Body(BaseModel):
     eta: Annotated[float, Field(ge=0, le=1, description="fresh noise of ddim")] | None = None
     churn: Annotated[float, Field(ge=0, le=1e6, description="fresh noise of heun, euler, dpm2")] | None = None
     spacing: SpacingName | None = None
-    clip: Annotated[bool, Field(description="keep beliefs in the range of the data")] | None = None
+    clip: (
+        Annotated[
+            bool,
+            Field(
+                description="keep the network's guess at the clean picture (x0 prediction) in the range of the data"
+            ),
+        ]
+        | None
+    ) = None
+    guidance_interval: (
+        Annotated[
+            tuple[Annotated[float, Field(ge=0)], float | None],
+            Field(strict=False, description="guide for sigma / alpha in between alone; null: no upper end"),
+        ]
+        | None
+    ) = None
+    guidance_rescale: (
+        Annotated[float, Field(ge=0, le=1, description="share of CFG rescale, for contrast")] | None
+    ) = None
+    step: (
+        Annotated[int, Field(description="refused where the model is of another step of training")] | None
+    ) = None
+    weights: Annotated[Name, Field(description="refused where the model has others")] | None = None
 
 
 Format = Literal["png", "json", "zip"]
@@ -94,11 +116,12 @@ class JobStatus(BaseModel):
 
 
 class Pictures(BaseModel):
-    """What was made: PNGs in base64, or points of models of points. Picture i is made again by seeds[i] alone."""
+    """What was made: PNGs in base64, or points of models of points. Picture i is made again, alone, by seeds[i] and the
+    class labels[i]."""
 
     settings: dict[str, object]
     seeds: list[int]
-    labels: list[int] | None
+    labels: list[str] | None  # names
     images: list[str] | None = None
     points: list[list[float]] | None = None  # (n, 2)
 

@@ -10,7 +10,7 @@ from mezzotint.serve.http.api import create_app
 from mezzotint.serve.http.connections import Connection
 from mezzotint.serve.http.guard import MAX_HEAD_BYTES
 from mezzotint.serve.http.service import Service, load_models
-from mezzotint.serve.http.settings import Settings, is_loopback
+from mezzotint.serve.http.settings import Settings, is_loopback, reached_at
 
 
 def serve(settings: Settings, host: str, port: int, proxies: str | None = None) -> None:
@@ -25,12 +25,15 @@ def serve(settings: Settings, host: str, port: int, proxies: str | None = None) 
     bound = _bind(host, port)
     models = load_models(settings)
     service = Service(models, settings)
-    shown = f"[{host}]" if ":" in host else host
-    address = f"http://{shown}:{bound.getsockname()[1]}"
+    here, outside = reached_at(host)
+    port = bound.getsockname()[1]
+    address = f"http://{here}:{port}"
     if settings.token == "none" and not is_loopback(host):
         print("mezzotint: no token: whoever reaches this address may use it", flush=True)
     devices = ", ".join(sorted({str(model.device) for model in models.values()}))
-    hello = f"mezzotint: {', '.join(models)} on {devices} at {address}; how to ask: {address}/docs"
+    hello = f"mezzotint: {', '.join(models)} on {devices} at {address}"
+    hello += f"; from other machines: http://{outside}:{port}" if outside else ""
+    hello += f"; how to ask: {address}/docs"
     Server(configured(settings, service, proxies), service, hello).run(sockets=[bound])
 
 

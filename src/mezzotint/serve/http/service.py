@@ -6,10 +6,12 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
+from mezzotint.conditions.labels import name_of
+from mezzotint.config import Sample
 from mezzotint.disk.names import usual
 from mezzotint.errors import ConfigError
 from mezzotint.model.model import Model, load
-from mezzotint.model.request import Request
+from mezzotint.model.request import Request, check_seeds
 from mezzotint.serve.engine.engine import Engine
 from mezzotint.serve.engine.tickets import Busy, Closed, Ticket
 from mezzotint.serve.http.jobs import Job, Jobs, Now
@@ -61,14 +63,14 @@ class Service:
             model = self.models[self.default if body.model is None else body.model]
         except KeyError:
             raise Problem(404, "there is no such model; /v1/models lists them") from None
-        names = ("sampler", "steps", "guidance", "eta", "churn", "spacing", "clip")
-        given = {name: getattr(body, name) for name in names}
+        given = {name: getattr(body, name) for name in (*Sample.model_fields, "step", "weights")}
+        seed = secrets.randbelow(2**31) if body.seed is None else body.seed
         try:
             settings = model.settings(**given)
+            check_seeds(seed, body.n)
         except ConfigError as error:  # about values of known kinds: it repeats nothing that was made up
             raise Problem(422, str(error)) from error
         self._check(body.n, settings.steps, model)
-        seed = secrets.randbelow(2**31) if body.seed is None else body.seed
         try:
             asked = model.request(body.n, label=body.label, seed=seed, **given)
         except ConfigError:
@@ -123,7 +125,7 @@ class Service:
                 name=name,
                 default=name == self.default,
                 shape=list(model.facts.shape),
-                classes=list(model.classes),
+                classes=[name_of(k, model.classes) for k in range(len(model.classes))],
                 parameters=sum(p.numel() for p in model.net.parameters()),
                 step=model.header.step,
                 weights=model.header.weights,

@@ -2,7 +2,9 @@
 
 import ipaddress
 import os
+import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -98,3 +100,25 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def reached_at(host: str) -> tuple[str, str | None]:
+    """The address to open on this machine, and on others that of the same network, for a server that listens at `host`;
+    None where there is no other, or it is not known. As they stand in a URL."""
+    try:
+        everywhere = ipaddress.ip_address(host).is_unspecified  # 0.0.0.0 and :: are no addresses to go to
+    except ValueError:
+        return host, None
+    v6 = ":" in host
+    if not everywhere:
+        return f"[{host}]" if v6 else host, None
+    outside = None
+    with (
+        suppress(OSError),
+        socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM) as probe,
+    ):
+        probe.connect(
+            ("2001:db8::1" if v6 else "192.0.2.1", 9)
+        )  # by which address would it go?  Nothing is sent
+        outside = probe.getsockname()[0]
+    return ("[::1]", outside and f"[{outside}]") if v6 else ("127.0.0.1", outside)

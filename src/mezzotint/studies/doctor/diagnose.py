@@ -3,7 +3,7 @@
     for finding in diagnose(config):
         print(finding.level, finding.title, finding.text)
 
-Nothing is written. Pictures are judged in `doctor_data`, what is measured in `doctor_trial`; here are the scale of the
+Nothing is written. Pictures are looked at in `pictures`, what is measured in `trial`; here are the scale of the
 data, the noise levels, the network and the budget.
 """
 
@@ -48,8 +48,8 @@ def diagnose(config: Config, *, quick: bool = False) -> Iterator[Finding]:
     trial = measure(config, source, device)
     steps = planned_steps(config, source.total, trial.a_step)
     yield from budget(config, source, steps)
-    yield from speed(trial, steps)
-    yield from memory(trial, memory_of(device))
+    yield from speed(trial, steps, config)
+    yield from memory(trial, memory_of(device), config)
     yield by_heart(config, source, device)
 
 
@@ -115,7 +115,7 @@ def levels(config: Config) -> Iterator[Finding]:
         betas = 1 - kept[1:] / kept[:-1]
         share = float((betas > 0.5).double().mean())
         if share > 0.05:
-            text = f"{share:.0%} of the {len(schedule)} timesteps drown more than half of what the one before kept"
+            text = f"{share:.0%} of the {len(schedule)} timesteps lose more than half of the signal (alpha^2) that the one before had"
             remedy = "raise diffusion.schedule.timesteps (sample.steps sets the cost of sampling, not this)"
             yield Finding("warning", "timesteps", text, remedy, anchor="noise-remains")
 
@@ -147,7 +147,9 @@ def network(config: Config, facts: Facts) -> Iterator[Finding]:
     if (waste := 1 - height * width / (high * wide)) > 0.25:
         fine = False
         text = f"{height}x{width} is padded to {high}x{wide}, a multiple of {multiple}: {waste:.0%} is computed in vain"
-        remedy = "fewer levels or a smaller network.patch, or set data.size to a multiple"
+        key = "network.levels" if isinstance(chosen, UNetSimple) else "network.multipliers"
+        remedy = f"set data.size to a multiple, or fewer levels ({key})"
+        remedy += " or a smaller network.patch" if getattr(chosen, "patch", 1) > 1 else ""
         yield Finding("warning", "network", text, remedy, anchor="slow")
     if isinstance(chosen, UNet):
         for factor in sorted(chosen.attention):
@@ -155,7 +157,8 @@ def network(config: Config, facts: Facts) -> Iterator[Finding]:
             if positions > 4096 and not chosen.linear_attention:
                 fine = False
                 text = f"attention at factor {factor} compares {positions:,} positions with each other"
-                remedy = f"attend at {2 * factor} or deeper (network.attention), or set network.linear_attention=true"
+                remedy = "set network.linear_attention=true"
+                remedy += f", or attend at {2 * factor} (network.attention)" if factor < multiple else ""
                 yield Finding("warning", "attention", text, remedy, anchor="slow")
         if chosen.patch >= 4 and config.diffusion.parameterization != "x0":
             fine = False
@@ -163,7 +166,8 @@ def network(config: Config, facts: Facts) -> Iterator[Finding]:
                 f"with network.patch={chosen.patch} the noise of {chosen.patch**2 * facts.shape[0]} numbers has to pass "
                 f"through {chosen.width} channels: {config.diffusion.parameterization} stays grainy for long"
             )
-            remedy = "set diffusion.parameterization=x0 diffusion.weight=min_snr, or a smaller network.patch"
+            weight = "" if config.diffusion.weight == "min_snr" else " diffusion.weight=min_snr"
+            remedy = f"set diffusion.parameterization=x0{weight}, or a smaller network.patch"
             yield Finding("warning", "patches", text, remedy, anchor="noise-remains")
     elif chosen.norm == "batch" and (rows := config.train.batch_size // config.train.accumulate) < 16:
         fine = False
@@ -197,7 +201,7 @@ def planned_steps(config: Config, total: int, a_step: float | None) -> int | Non
 
 
 def budget(config: Config, source: Source, steps: int | None) -> Iterator[Finding]:
-    """Batch size, steps, epochs and the average of weights."""
+    """Batch size, steps, epochs and the average of weights (EMA)."""
     train, total = config.train, source.total
     finite = not isinstance(source, Points)
     if finite and train.batch_size > total:
@@ -212,12 +216,16 @@ def budget(config: Config, source: Source, steps: int | None) -> Iterator[Findin
     text = f"{steps:,} steps" + (
         f", each of {total:,} pictures about {epochs:,.{0 if epochs >= 10 else 1}f} times" if finite else ""
     )
-    fine = True
+    fine, memorized = True, finite and epochs > max(total / 4, 1)
     if steps < FEW_STEPS:
         fine = False
-        remedy = f"train longer (train.steps={2 * FEW_STEPS} at least), or with a smaller train.batch_size"
+        remedy = f"train longer (train.steps={2 * FEW_STEPS} at least)"
+        if train.batch_size > 1 and train.steps is None and train.minutes is None:
+            remedy += ", or with a smaller train.batch_size"
+        if memorized:
+            remedy = f"add pictures, and {remedy}"
         yield Finding("warning", "budget", f"{text}: too few to learn much", remedy, anchor="blurry-samples")
-    if not isinstance(source, Points) and epochs > total / 4 and epochs > 1:
+    if memorized:
         fine = False
         keys = {
             "data.crop=4": not config.data.crop,
@@ -226,7 +234,8 @@ def budget(config: Config, source: Source, steps: int | None) -> Iterator[Findin
             and config.data.name not in KNOWN,
         }
         unused = ", ".join(key for key, free in keys.items() if free)
-        remedy = "add pictures, train for fewer steps" + (f", or set {unused}" if unused else "")
+        remedy = "add pictures" + ("" if steps < FEW_STEPS else ", train for fewer steps")
+        remedy += f", or set {unused}" if unused else ""
         yield Finding(
             "warning",
             "memorization",
@@ -245,10 +254,10 @@ def budget(config: Config, source: Source, steps: int | None) -> Iterator[Findin
         remedy = "train longer, 100 steps at least" if steps < 100 else "set train.ema=0.1"
         if train.ema_decay is not None and steps >= 100:
             remedy = "leave train.ema_decay out, or raise it: 0.99 averages over 100 steps"
-        yield Finding("warning", "average", text, remedy, anchor="noise-remains")
+        yield Finding("warning", "EMA", text, remedy, anchor="noise-remains")
     elif train.ema > 0.2 and train.ema_decay is None:
         fine = False
         text = f"train.ema={train.ema:g} keeps weights from the very beginning in the average"
-        yield Finding("warning", "average", text, "set train.ema=0.1", anchor="blurry-samples")
+        yield Finding("warning", "EMA", text, "set train.ema=0.1", anchor="blurry-samples")
     if fine:
         yield Finding("ok", "budget", text)

@@ -17,6 +17,7 @@ from torch import Tensor
 from mezzotint.config import Data
 from mezzotint.data import KNOWN, OnDemand
 from mezzotint.data.decode import decode_to
+from mezzotint.data.endings import count, few
 from mezzotint.data.images import WITHOUT, find
 from mezzotint.data.open import PictureSource
 from mezzotint.data.stream import StreamSource
@@ -150,15 +151,15 @@ def reading(survey: Survey) -> Iterator[Finding]:
 
 
 def unreadable(survey: Survey) -> Iterator[Finding]:
-    """Files that cannot be decoded."""
-    bad, files = len(survey.skipped), "file" if len(survey.skipped) == 1 else "files"
+    """Pictures that cannot be decoded."""
+    bad = len(survey.skipped)
     if not bad:
-        yield Finding("ok", "files", f"all {len(survey.pictures):,} that were read are whole")
+        yield Finding("ok", "pictures", f"all {len(survey.pictures):,} that were read are whole")
         return
     level: Level = "error" if bad > len(survey.pictures) else "warning"
-    text = f"{bad:,} {files} cannot be read and will be left out; the first is {survey.skipped[0]}"
+    text = f"{count(bad, 'picture')} cannot be read and will be left out; the first is {survey.skipped[0]}"
     remedy = "remove or mend these, or go on without them"
-    yield Finding(level, "files", text, remedy, anchor="pictures-are-skipped")
+    yield Finding(level, "pictures", text, remedy, anchor="pictures-are-skipped")
 
 
 def channels(survey: Survey) -> Iterator[Finding]:
@@ -166,13 +167,15 @@ def channels(survey: Survey) -> Iterator[Finding]:
     found, coloured = survey.facts.shape[0], sum(original.colour for original in survey.originals)
     share = coloured / max(len(survey.originals), 1)
     if found == 1 and share > 0.5:
-        text = f"{share:.0%} of the files have colours, which data.channels=1 throws away"
+        text = f"{share:.0%} of the pictures have colours, which data.channels=1 throws away"
         yield Finding("warning", "channels", text, "set data.channels=3", anchor="wrong-colours")
     elif found == 3 and share < 0.05:
-        text = f"three channels, yet {1 - share:.0%} of the files are grey: samples may get tints of colour"
+        text = (
+            f"three channels, yet {1 - share:.0%} of the pictures are grey: samples may get tints of colour"
+        )
         yield Finding("warning", "channels", text, "set data.channels=1", anchor="wrong-colours")
     else:
-        yield Finding("ok", "channels", f"{found}; {share:.0%} of the files have colours")
+        yield Finding("ok", "channels", f"{found}; {share:.0%} of the pictures have colours")
 
 
 def sizes(survey: Survey) -> Iterator[Finding]:
@@ -180,17 +183,19 @@ def sizes(survey: Survey) -> Iterator[Finding]:
     _, height, width = survey.facts.shape
     scales = [min(o.height / height, o.width / width) for o in survey.originals]
     kept = [s**2 * height * width / (o.height * o.width) for s, o in zip(scales, survey.originals)]
-    count, fine = max(len(scales), 1), True
-    if (small := sum(scale < 0.75 for scale in scales) / count) > 0.1:
+    total, fine = max(len(scales), 1), True
+    if (small := sum(scale < 0.75 for scale in scales) / total) > 0.1:
         fine = False
         shorter = sorted(min(o.height, o.width) for o in survey.originals)[len(scales) // 10]
-        text = f"{small:.0%} of the files are smaller than {height}x{width} and are enlarged, hence blurred"
-        remedy = f"set data.size={shorter}, the shorter side that nine of ten have, or leave small files out"
+        text = (
+            f"{small:.0%} of the pictures are smaller than {height}x{width} and are enlarged, hence blurred"
+        )
+        remedy = f"set data.size={shorter}, the shorter side that nine of ten have, or leave small ones out"
         yield Finding("warning", "sizes", text, remedy, anchor="blurry-samples")
-    if (cut := sum(part < 0.6 for part in kept) / count) > 0.25:
+    if (cut := sum(part < 0.6 for part in kept) / total) > 0.25:
         fine = False
-        text = f"of {cut:.0%} of the files more than 40 % is cut off to fit them into {height}x{width}"
-        remedy = "set data.size=[HEIGHT, WIDTH] to the shape of the files, or crop them where it suits"
+        text = f"of {cut:.0%} of the pictures more than 40 % is cut off to fit them into {height}x{width}"
+        remedy = "set data.size=[HEIGHT, WIDTH] to the shape of the pictures, or crop them where it suits"
         yield Finding("warning", "sizes", text, remedy, anchor="wrong-crops")
     if fine and survey.originals:
         sides = [side for o in survey.originals for side in (o.height, o.width)]
@@ -217,7 +222,7 @@ def repeated(survey: Survey) -> Iterator[Finding]:
         trained = {digest for digest, held in zip(digests, survey.held.tolist()) if not held}
         leaked = sum(digest in trained for digest, held in zip(digests, survey.held.tolist()) if held)
         if leaked:
-            text += f"; {leaked:,} held-out ones are trained on, which flatters val_loss"
+            text += f"; {count(leaked, 'held-out picture is', 'held-out pictures are')} trained on, too, which flatters val_loss"
         remedy = "remove them: what is seen more often is copied sooner"
         yield Finding("warning", "duplicates", text, remedy, anchor="copies-of-the-training-set")
     if survey.label is not None:
@@ -234,11 +239,11 @@ def flat(survey: Survey) -> Iterator[Finding]:
     """Pictures of nearly one colour: blank pages, failed exports."""
     per_channel = survey.pictures.flatten(2)
     spread = (per_channel.amax(2).int() - per_channel.amin(2).int()).amax(1)
-    count, total = int((spread < FLAT).sum()), len(spread)
-    if count <= 0.005 * total:
-        yield Finding("ok", "blank pictures", f"{count:,} of {total:,}")
+    blank, total = int((spread < FLAT).sum()), len(spread)
+    if blank <= 0.005 * total:
+        yield Finding("ok", "blank pictures", f"{blank:,} of {total:,}")
         return
-    text = f"{count:,} of {total:,} are nearly of one colour"
+    text = f"{blank:,} of {total:,} are nearly of one colour"
     remedy = "remove them, unless the model is to make blank ones"
     yield Finding("warning", "blank pictures", text, remedy, anchor="grey-or-washed-out-pictures")
 
@@ -256,16 +261,22 @@ def classes(survey: Survey) -> Iterator[Finding]:
     fine = True
     if empty := [name for name, count in zip(names, counts) if not count]:
         fine = False
-        shown = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
-        text = f"{len(empty)} of {len(names)} have no picture to train on: {shown}"
+        have = "has" if len(empty) == 1 else "have"
+        text = f"{len(empty)} of {len(names)} classes {have} no picture to train on: {few(empty)}"
         remedy = "add pictures of these, or leave them out of the set"
         yield Finding("warning", "classes", text, remedy, anchor=CLASSES)
     present = sorted(count for count in counts if count)
-    if len(present) > 1 and survey.total < 5 * len(present):
+    each = f"{len(names)}, of {present[0]:,} to {present[-1]:,} pictures each"
+    if len(present) > 1 and survey.total < 2 * len(present):
         fine = False
         text = f"{len(present)} classes for {survey.total:,} pictures: the labels may number the pictures"
         remedy = "check the label column or the folders, or set data.labels=false"
         yield Finding("warning", "labels", text, remedy, anchor=CLASSES)
+    elif len(present) > 1 and survey.total < 5 * len(present):
+        fine = False
+        text = f"{each}: too few to learn what a class looks like"
+        remedy = "add pictures, or set data.labels=false to learn all as one"
+        yield Finding("warning", "classes", text, remedy, anchor=CLASSES)
     elif present[-1] > 10 * present[0]:
         fine = False
         rare = names[counts.index(present[0])]
@@ -273,7 +284,7 @@ def classes(survey: Survey) -> Iterator[Finding]:
         remedy = "add pictures of the rare ones, or take fewer of the others"
         yield Finding("warning", "class balance", text, remedy, anchor=CLASSES)
     if fine:
-        yield Finding("ok", "classes", f"{len(names)}, of {present[0]:,} to {present[-1]:,} pictures each")
+        yield Finding("ok", "classes", each)
 
 
 def mirrored(survey: Survey) -> Iterator[Finding]:

@@ -180,16 +180,21 @@ def precision(config: Config, device: torch.device) -> Iterator[Finding]:
         yield Finding("warning", "precision", text, "set train.precision=auto", anchor="slow")
 
 
-def speed(trial: StepCost, steps: int | None) -> Iterator[Finding]:
+def speed(trial: StepCost, steps: int | None, config: Config) -> Iterator[Finding]:
     """How long a step takes, and the run."""
     text = f"a step takes {_duration(trial.a_step)}"
     text += f"; {steps:,} steps about {_duration(steps * trial.a_step)}" if steps else ""
     if trial.beside and trial.loading > 1.2 * trial.computing:
         text += f"; decoding a batch takes longer ({1000 * trial.loading:,.0f} ms) than computing with it"
-        remedy = "raise data.memory_gb, so that pictures are decoded once, or shrink the files beforehand"
+        remedy = "shrink the pictures beforehand"
+        if not config.data.stream:
+            remedy = f"raise data.memory_gb, so that pictures are decoded once, or {remedy}"
         yield Finding("warning", "time", text, remedy, anchor="slow")
     elif steps and steps * trial.a_step > 24 * 3600:
-        remedy = "a GPU, a smaller network (network.width, network.patch=2) or data.size, or a smaller budget"
+        patch = f", network.patch={2 * config.network.patch}" if isinstance(config.network, UNet) else ""
+        remedy = (
+            f"a faster device, a smaller network (network.width{patch}) or data.size, or a smaller budget"
+        )
         yield Finding("warning", "time", text, remedy, anchor="slow")
     else:
         yield Finding("ok", "time", text)
@@ -204,18 +209,18 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def memory(trial: StepCost, limit: int | None) -> Iterator[Finding]:
+def memory(trial: StepCost, limit: int | None, config: Config) -> Iterator[Finding]:
     """What training holds at once, against what there is. limit: bytes, None where it is not known."""
     weights = COPIES * trial.weights
     needed = weights + trial.activations + trial.data
     text = (
-        f"about {_bytes(needed)}{f' of {_bytes(limit)}' if limit else ''}: weights with gradients, moments and averages "
+        f"about {_bytes(needed)}{f' of {_bytes(limit)}' if limit else ''}: weights with gradients, optimiser and EMAs "
         f"{_bytes(weights)}, activations {_bytes(trial.activations)}, data {_bytes(trial.data)}"
     )
     if not limit or needed < 0.8 * limit:
         yield Finding("ok", "memory", text)
         return
-    remedy = "train.accumulate=2, 4, ... splits the batch with the same result; or a smaller train.batch_size"
+    remedy = f"raise train.accumulate={config.train.accumulate}, which splits the batch with the same result, or set a smaller train.batch_size"
     if trial.data > trial.activations:
         remedy = "lower data.memory_gb, so that pictures are decoded when they are needed"
     yield Finding("error" if needed > limit else "warning", "memory", text, remedy, anchor="out-of-memory")
@@ -263,7 +268,9 @@ def by_heart(config: Config, source: Source, device: torch.device) -> Finding:
         return Finding("error", "learning", text, remedy, anchor="the-loss-does-not-fall")
     if not math.isfinite(losses[0]):
         text += ": not finite from the start"
-        remedy = "the data or the network makes NaN; try train.precision=fp32"
+        remedy = "the data or the network makes NaN"
+        if precision_of(config, source.facts, device) != torch.float32:
+            remedy += "; try train.precision=fp32"
         return Finding("error", "learning", text, remedy, anchor="nan-or-infinite-loss")
     if math.isfinite(losses[-1]) and not learner.has_gradient():
         text += ": no gradient reaches the weights"

@@ -251,7 +251,7 @@ def _average(run: RunHistory) -> Iterator[Remark]:
         shorter = f"train.ema={train.ema / 2:g}" if train.ema_decay is None else "a lower train.ema_decay"
         yield Remark(
             "advice",
-            f"The averaged weights (EMA) have a higher held-out loss than the last ones (by {-gap[-1]:.3g}): the average is "
+            f"The averaged weights (EMA) have a higher held-out loss than the last ones (by {-gap[-1]:.3g}): the EMA is "
             f"too long for this run. Try {shorter}, or a larger budget.",
             Topic.BLURRY,
         )

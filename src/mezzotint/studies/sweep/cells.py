@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mezzotint import plots
+from mezzotint.conditions.labels import ALL
 from mezzotint.data import DataError
 from mezzotint.disk.files import write
 from mezzotint.errors import ConfigError, ModelError, RunError
@@ -159,7 +160,7 @@ def _sheet(model: Model, path: Path) -> None:
     """Pictures of a cell by the recipe's own way of sampling, with the settings that made them inside."""
     classes = len(model.classes)
     columns = classes if 0 < classes <= 10 else 8
-    samples = model.sample(8 * columns, label="all" if classes else None, seed=0)
+    samples = model.sample(8 * columns, label=ALL if classes else None, seed=0)
     plots.save_png(samples.sheet(columns), path, samples.settings)
 
 
@@ -218,10 +219,10 @@ def _comparable_rows(out: Path, identity: Mapping[str, Any]) -> list[Row]:
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise ConfigError(f"{out}/sweep.json is damaged; choose another --out, or remove it") from error
     new = json.loads(json.dumps(identity))
-    for key in ("n", "judge", "data"):
+    for key, words in (("n", "n"), ("judge", "the classifier"), ("data", "the reference's hash")):
         if old[key] != new[key]:
             raise ConfigError(
-                f"{out} holds a sweep with {key} {old[key]}, not {new[key]}; choose another --out"
+                f"{out} holds a sweep with {words} {old[key]}, not {new[key]}; choose another --out"
             )
     for key in ("cells", "points"):
         for name in old[key].keys() & new[key].keys():

@@ -4,7 +4,6 @@ The judge is a classifier whose features are compared. It uses training data alo
 a fixed part of the others are the reference, and the rest trains the classifier.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -14,18 +13,17 @@ from torch import Tensor
 
 from mezzotint.config import Data
 from mezzotint.data import toy
-from mezzotint.data.held_out import held_out_count, shuffled
+from mezzotint.data.held_out import held_out_count
 from mezzotint.data.images import load_pictures
 from mezzotint.data.known import flips_by_default
 from mezzotint.evaluate.judges import cache
 from mezzotint.evaluate.judges.features import Features, extract
 from mezzotint.evaluate.metrics.energy import energy_distance
 from mezzotint.evaluate.metrics.frechet import Moments, frechet_distance
-from mezzotint.evaluate.reference import MAX_BYTES, SILENT, Progress, Reference, open_judge
+from mezzotint.evaluate.reference import SILENT, Progress, Reference, judge_parts, max_pictures, open_judge
 from mezzotint.evaluate.sample_set import sample_set_of
 from mezzotint.model.model import Model
 
-MAX_REFERENCE_PICTURES = 10_000  # pictures, or half of the set where it is smaller
 REFERENCE_POINTS = 2000
 RESAMPLES = 10  # of a trial's pictures, for its standard error
 
@@ -76,8 +74,7 @@ def open_tuning_judge(model: Model, progress: Progress = SILENT) -> Judge:
 
 def training_reference(data: Data, shape: tuple[int, ...]) -> Reference:
     """Real pictures to choose settings by, of the training split alone: those that runs hold out, and a fixed random part
-    of the others, up to 10,000 or half of them. The judge learns from the rest: of pictures that it has learned, its
-    features are clearer than of any others. shape: (C, H, W) of the model's pictures."""
+    of the others, up to 10,000 or half of them. The judge learns from the rest, as that of `evaluate` does. shape: (C, H, W) of the model's pictures."""
     whole = load_pictures(
         data.name,
         data.path,
@@ -90,12 +87,10 @@ def training_reference(data: Data, shape: tuple[int, ...]) -> Reference:
         only=data.only,
         memory_limit=int(data.memory_gb * 2**30),
     )
-    total, max_pictures = len(whole), max(1, MAX_BYTES // math.prod(shape))
-    order = shuffled(total)  # the held-out pictures come first
-    count = min(MAX_REFERENCE_PICTURES, max_pictures, total // 2)
-    held_out = min(held_out_count(total, data.holdout), count)
-    images, labels = whole.batch(order[:count])
-    learn, learn_labels = whole.batch(order[count:][:max_pictures])
+    parts = judge_parts(len(whole), data.holdout, max_pictures(whole))
+    count, held_out = len(parts.choose), held_out_count(len(whole), data.holdout)
+    images, labels = whole.batch(parts.choose)
+    learn, learn_labels = whole.batch(parts.learn)
     return Reference(
         name=data.name,
         words=f"{count:,} training pictures of {data.name}, {held_out:,} of them held out",

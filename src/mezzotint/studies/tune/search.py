@@ -267,8 +267,8 @@ class Search:
         scale, interval = best.settings.guidance, best.settings.guidance_interval
         for factor in self.grid.around if self.steerable and scale != 1 else ():
             changes: list[dict[str, Any]] = [{"guidance": round(1 + (scale - 1) * factor, 3)}]
-            if interval is not None:
-                low, high = interval
+            if interval is not None and interval[1] is not None:
+                low, high = interval[0], interval[1]
                 changes.append({"guidance_interval": (round(low * factor, 3), high)})
                 changes.append({"guidance_interval": (low, round(high * factor, 3))})
             yield from self.all_steps(_change(best, **change) for change in changes)

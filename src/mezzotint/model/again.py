@@ -1,0 +1,61 @@
+"""The settings that a picture carries, as the command that makes it again."""
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mezzotint.config import Sample
+from mezzotint.diffusion.table import SAMPLERS
+
+
+class _Rest(BaseModel):
+    """What settings have beside those of sampling."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    n: int = Field(ge=1)
+    seed: int = Field(ge=0)
+    label: str | list[str] | None
+    model: str = Field(pattern="^[^-]")  # which would be an option
+    step: int
+    weights: str
+    step_of_sampling: int | None = None  # of a trajectory
+
+
+def command(settings: Mapping[str, Any], run: str | None = None) -> str | None:
+    """What to type for the same picture. run: the name or path of its model; by default as it was called then.
+
+    None where no `mezzotint sample` made it: its settings are others, such as those of a strip or of an older version.
+    """
+    own = {key: value for key, value in settings.items() if key in Sample.model_fields}
+    try:
+        sample = Sample.model_validate(own)
+        rest = _Rest.model_validate({key: value for key, value in settings.items() if key not in own})
+    except ValidationError:
+        return None
+    if own.keys() != Sample.model_fields.keys() or sample.spacing is None or sample.sampler not in SAMPLERS:
+        return None
+    words = ["mezzotint", "sample", run or rest.model, "-n", str(rest.n), "--seed", str(rest.seed)]
+    names = [rest.label] if isinstance(rest.label, str) else rest.label or []
+    words += [f"--class={name}" for name in names]
+    words += ["--sampler", sample.sampler, "--steps", str(sample.steps), "--spacing", sample.spacing]
+    if SAMPLERS[sample.sampler].eta:
+        words += ["--eta", _number(sample.eta)]
+    if SAMPLERS[sample.sampler].churn:
+        words += ["--churn", _number(sample.churn)]
+    words += ["--guidance", _number(sample.guidance)]
+    if sample.guidance != 1:
+        low, high = sample.guidance_interval or (0.0, None)
+        words += ["--interval", f"{_number(low)},{'inf' if high is None else _number(high)}"]
+        words += ["--rescale", _number(sample.guidance_rescale)]
+    words += ["--clip" if sample.clip else "--no-clip", "--weights", rest.weights]
+    words += ["--trajectory"] if rest.step_of_sampling is not None else []
+    return shlex.join(words)
+
+
+def _number(value: float) -> str:
+    """In full, and no longer than it has to be."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
