@@ -5,11 +5,14 @@
 
 Two servers stand side by side, each with the bundled digits: this checkout's, and the other's. 16 clients ask one of them,
 then the other, round after round: first for pictures of mixed samplers and steps, then for the same with and without
-clipping in turn. Prints pictures a second and, round by round, this checkout's rate over the other's.
+clipping in turn. Prints pictures a second and, round by round, this checkout's rate over the other's. At last this checkout's is
+asked for the same and edits of pictures in turn, which the other may not know: pictures a second, and how many share a call.
 """
 
 import argparse
+import base64
 import http.client
+import io
 import json
 import os
 import platform
@@ -21,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from serving import CLIENTS, started, wishes
 
 LOADS = ("clipped", "mixed")  # mixed: every other request without clipping
@@ -51,7 +55,8 @@ def rate(port: int, requests: list[dict[str, Any]]) -> float:
                 body = json.dumps(left.pop())
             except IndexError:
                 break
-            connection.request("POST", "/v1/generate", body, {"Content-Type": "application/json"})
+            path = "/v1/edits" if '"image"' in body else "/v1/generate"
+            connection.request("POST", path, body, {"Content-Type": "application/json"})
             answer = connection.getresponse()
             answer.read()
             if answer.status != 200:
@@ -67,6 +72,41 @@ def rate(port: int, requests: list[dict[str, Any]]) -> float:
     if lost:
         raise RuntimeError(f"{len(lost)} requests were lost: {lost[:5]}")
     return len(requests) / (time.perf_counter() - began)
+
+
+def edited(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same, but every other one makes the right half of a digit anew."""
+    files = []
+    for box in ((2, 1, 6, 7), (4, 0, 8, 8)):  # a picture, and the mask
+        image, content = Image.new("L", (8, 8)), io.BytesIO()
+        image.paste(255, box)
+        image.save(content, "PNG")
+        files.append(base64.b64encode(content.getvalue()).decode())
+    given = dict(zip(("image", "mask"), files))
+    return [{**wish, **given} if number % 2 else wish for number, wish in enumerate(requests)]
+
+
+def calls(port: int) -> tuple[float, float]:
+    """Network calls of a server so far, and their rows."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", "/metrics")
+    text = connection.getresponse().read().decode()
+    connection.close()
+    values = dict(line.split() for line in text.splitlines() if line.startswith("mezzotint_call_rows_"))
+    return float(values["mezzotint_call_rows_count"]), float(values["mezzotint_call_rows_sum"])
+
+
+def with_edits(server: Server, count: int, rounds: int) -> dict[str, float]:
+    """Pictures a second and pictures a call, of samples alone and with edits among them."""
+    plain: list[dict[str, Any]] = [{**wish, "class": str(wish["class"])} for wish in wishes(count)]
+    result = {}
+    for name, requests in (("samples", plain), ("with edits", edited(plain))):
+        rate(server.port, requests[:CLIENTS])
+        before = calls(server.port)
+        result[name] = statistics.median(rate(server.port, requests) for _ in range(rounds))
+        number, rows = (now - then for now, then in zip(calls(server.port), before))
+        result[f"{name}, a call"] = rows / number
+    return result
 
 
 def main() -> None:
@@ -113,6 +153,8 @@ def main() -> None:
                 "ratio_most": max(ratios),
             }
             print(load, json.dumps(result[load]), flush=True)
+        result["edits"] = with_edits(servers["now"], options.requests, options.rounds)
+        print("edits", json.dumps(result["edits"]), flush=True)
     finally:
         for server in servers.values():
             server.stop()

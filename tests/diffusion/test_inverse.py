@@ -15,7 +15,7 @@ from mezzotint.diffusion.corrections import clip
 from mezzotint.diffusion.denoiser import Denoise
 from mezzotint.diffusion.engine import alone
 from mezzotint.diffusion.exact import Empirical, Gaussian
-from mezzotint.diffusion.inverse import Operator, ddnm, grey, inpainting, super_resolution
+from mezzotint.diffusion.inverse import Operator, ddnm, grey, inpainting, steered, super_resolution
 from mezzotint.diffusion.process import Process, flow, ve, vp
 from mezzotint.diffusion.routes import ancestral, repaint
 from mezzotint.diffusion.sampler import sample, start
@@ -213,3 +213,24 @@ def test_inpainted_digits_look_right() -> None:
     levels = grid("logsnr", 30, linear())
     once, again = found(levels), found(repaint(levels, 5, 10))
     assert again[0] > 0.6 and again[1] > 0.85 and again[0] > once[0] + 0.1
+
+
+@pytest.mark.parametrize("process", [vp, flow])
+def test_questions_that_are_moved_come_closer_to_the_posterior_than_corrections_alone(
+    process: Process,
+) -> None:
+    """Two correlated numbers, one of them known: the mean of the other is 0.8 times it."""
+    covariance = torch.tensor([[1.0, 0.8], [0.8, 1.0]], dtype=torch.float64)
+    exact = Gaussian(process, torch.zeros(2, dtype=torch.float64), covariance)
+    operator, y = inpainting(torch.tensor([True, False])), torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    levels = grid("logsnr", 20, linear())
+    z = torch.randn(500, 2, generator=torch.Generator().manual_seed(0)).double()
+    means = []
+    for moved in (False, True):
+        steps = sample(first_order, process, start(process, levels[0], z), levels, lambda i, draw: z)
+        walk = steered(steps, process, operator, y) if moved else steps
+        *_, last = alone(exact, walk, corrections=() if moved else [ddnm(operator, y)])
+        assert last.x[:, 0].eq(1).all()
+        means.append(float(last.x[:, 1].mean()))
+    plain, steady = (abs(mean - 0.8) for mean in means)
+    assert steady < 0.5 * plain and steady < 0.2, means

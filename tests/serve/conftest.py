@@ -4,9 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers_rest import LOCAL, Connect
 from helpers_small import Gate, write_runs
+from starlette.testclient import TestClient
 
 from mezzotint.model.model import Model, load
+from mezzotint.serve.http.api import create_app
+from mezzotint.serve.http.service import Service
+from mezzotint.serve.http.settings import Settings, make_limits
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +31,27 @@ def gate(models: dict[str, Model]) -> Iterator[Gate]:
     gate.open.set()
     for handle in gate.handles:
         handle.remove()
+
+
+@pytest.fixture
+def connect(models: dict[str, Model], tmp_path: Path) -> Iterator[Connect]:
+    """connect(max_n=4, token=...) -> a client of a server of its own."""
+    clients: list[TestClient] = []
+
+    def connect(*, token: str | None = None, hosts: tuple[str, ...] = (), **limits: int) -> TestClient:
+        settings = Settings(
+            token=token, hosts=hosts, log=tmp_path / "log.jsonl", limits=make_limits(**limits)
+        )
+        app = create_app(settings, Service(models, settings))
+        client = TestClient(app, base_url=LOCAL, raise_server_exceptions=False)
+        clients.append(client.__enter__())
+        return client
+
+    yield connect
+    for client in clients:
+        client.__exit__(None, None, None)
+
+
+@pytest.fixture
+def client(connect: Connect) -> TestClient:
+    return connect()

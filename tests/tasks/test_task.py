@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mezzotint.cond import NO_COND, Cond
+from mezzotint.cond import Cond
 from mezzotint.diffusion.engine import Walk, together
 from mezzotint.diffusion.exact import Gaussian, Mixture
 from mezzotint.diffusion.process import flow, ve, vp
@@ -50,7 +50,7 @@ class Counted:
 
 
 def result(task: Kind, how: Way, seeds: Tensor = SEEDS, denoise: object = None) -> Tensor:
-    walk = Walk(task.steps(how, seeds), NO_COND, None, task.corrections(torch.device("cpu")))
+    walk = Walk(task.steps(how, seeds))
     (last,) = deque(together(denoise or Counted(), {0: walk}), maxlen=1)  # type: ignore[arg-type]
     return last[1].x0
 
@@ -105,7 +105,7 @@ def test_every_schedule_and_spacing_takes_a_strength(schedule: Schedule, spacing
 def test_what_is_known_stays_to_the_bit_and_each_return_is_a_step(sampler: str) -> None:
     for strength, returns in ((1.0, 1), (1.0, 3), (0.4, 2)):
         task = edit(PICTURE, MASK, strength=strength, returns=returns)
-        walk = Walk(task.steps(way(sampler, 4), SEEDS), NO_COND, None, task.corrections(torch.device("cpu")))
+        walk = Walk(task.steps(way(sampler, 4), SEEDS))
         states = [state for _, state in together(Counted(), {0: walk})]
         assert [state.step for state in states] == list(range(1, task.count(4) + 1)), sampler
         made = states[-1].x0

@@ -115,6 +115,25 @@ def test_every_control_reaches_the_pictures(opened: Open, monkeypatch: pytest.Mo
         assert np.array_equal(np.asarray(image), np.asarray(direct.sheet()))
 
 
+def test_pictures_from_a_picture(opened: Open) -> None:
+    """Uploaded, with a strength; what is no picture is said in one line."""
+    at = opened("tiny")
+    assert not at.slider, "a strength is of a picture"
+    Image.linear_gradient("L").resize((12, 9)).save("grey.png")
+    content = Path("grey.png").read_bytes()
+    at.file_uploader[0].upload("grey.png", content, "image/png").run()
+    at.slider[0].set_value(0.35).run()
+    control(at, "Class").set_value("cat").run()
+    samples = make(at).session_state["made"].samples
+    assert samples.settings["strength"] == 0.35 and samples.settings["task"] == "edit"
+    direct = load("runs/tiny", device="cpu").edit(content, strength=0.35, n=8, label="cat")
+    assert samples.values.equal(direct.values)
+    assert "The picture of 12x9 pixels is cropped and resized to 8x8." in captions(at)
+    at.file_uploader[0].upload("broken.png", content[:60], "image/png").run()
+    assert errors(make(at)) and "picture" in errors(at)[0]
+    assert not opened("dots").file_uploader, "points begin from no picture"
+
+
 def test_pictures_stay_until_others_are_made(opened: Open) -> None:
     at = opened("tiny", "plain")
     first = make(at).session_state["made"]

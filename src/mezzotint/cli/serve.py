@@ -87,7 +87,7 @@ def serve(
 
     from mezzotint.errors import MissingExtra
 
-    for module in ("fastapi", "uvicorn", "prometheus_client"):
+    for module in ("fastapi", "uvicorn", "prometheus_client", "python_multipart"):
         if find_spec(module) is None:
             raise MissingExtra(f'{module} is not installed; run: pip install "mezzotint[serve]"')
     from mezzotint.serve.http.server import serve as run

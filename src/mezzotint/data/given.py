@@ -45,6 +45,7 @@ def picture(
     image, digest = _opened(source, what, max_pixels)
     channels, height, width = shape
     try:
+        image.load()  # here, since what reads the orientation forgives damage
         image = upright(image)
         alpha = _alpha(image)
         plain = decode(image)
@@ -70,6 +71,7 @@ def mask(source: Any, given: Given, *, max_pixels: int = MAX_PIXELS) -> tuple[Te
     """
     image, digest = _opened(source, "the mask", max_pixels)
     try:
+        image.load()
         image = upright(image)
         alpha = _alpha(image)
         white = np.asarray(decode(image).convert("L")) >= WHITE if alpha is None else alpha == 0

@@ -7,8 +7,12 @@ import torch
 from torch import Tensor
 
 from mezzotint.diffusion.corrections import Correction
+from mezzotint.diffusion.process import Process, per_row
+from mezzotint.diffusion.sampler import AfterStep, Steps
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+PUSH = 1.5  # standard deviations of the noise by which the known part is moved, for an error of one (docs/LOG.md)
+MEMORY = 0.5  # share of it that stays for the next question
 
 
 class Operator(NamedTuple):
@@ -75,3 +79,36 @@ def ddnm(operator: Operator, y: Tensor) -> Correction:
     y: (B, *E), one a picture, or (1, *E) for all; no noise. Corrections of range, such as `clip`, come before it.
     """
     return lambda x0: operator.pinv(y) + (x0 - operator.pinv(operator.forward(x0)))
+
+
+def steered(steps: Steps, process: Process, operator: Operator, y: Tensor) -> Steps:
+    """The same steps, which keep to A x0 = y by `ddnm` and ask their questions where the network comes closer to it by itself.
+
+    A belief that is corrected afterwards knows of y by way of x alone. Better is the belief at an x moved within what is
+    known until A x0 = y without any correction: for Gaussian data that is E[x0 | A x0 = y, the rest of x], exactly, since the rest
+    of x0 depends on the known part of x by way of that of x0 alone, and linearly. So questions are asked at
+
+        x + PUSH sigma A+ b,    b <- MEMORY b + (y - A x0),
+
+    where x0 are answers before they are corrected: the noise of the known part is moved against the errors that it led to. That is a
+    step of the iteration at every question, and no further call. y: as of `ddnm`.
+    """
+    correct = ddnm(operator, y)
+    error: Tensor | None = None
+    try:
+        out = next(steps)
+        while True:
+            if isinstance(out, AfterStep):
+                yield out
+                out = next(steps)
+                continue
+            x = out.x
+            if error is not None:
+                x = x + PUSH * per_row(process(out.level)[1], x) * operator.pinv(error)
+            x0 = yield out._replace(x=x)
+            assert x0 is not None
+            left = y - operator.forward(x0)
+            error = left if error is None else MEMORY * error + left
+            out = steps.send(correct(x0))
+    except StopIteration:
+        return

@@ -247,7 +247,7 @@ class Model:
             request.task.steps(way, seeds_from(request.seed, request.n, self.device)),
             cond.map(lambda column: column.to(self.device)),
             self._guidance(cond, settings),
-            [*self._corrections(settings), *request.task.corrections(self.device)],
+            self._corrections(settings),
         )
 
     def _guidance(self, cond: Cond, settings: Sample) -> Guidance | None:

@@ -14,7 +14,7 @@ def edit(
 ) -> Task:
     """picture: codes (1, *D). strength: the share of the way to noise that it is sent back (SDEdit, Meng et al. 2022).
 
-    repainted: bool, broadcasts with the codes, where it may change; elsewhere every answer is set to the picture (DDNM, Wang et al. 2023),
+    repainted: bool, broadcasts with the codes, where it may change; elsewhere every answer is set to the picture (`steered`, a DDNM of Wang et al. 2023),
     so that it stays to the bit. returns: as of `Task`.
     """
     if repainted is None:

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from mezzotint.cond import Cond
-from mezzotint.diffusion.corrections import Correction
 from mezzotint.diffusion.process import per_row
 from mezzotint.diffusion.sampler import AfterStep, Steps
 from mezzotint.randomness import noise
@@ -49,9 +48,6 @@ class Morph:
         mixed = slerp(noise(first, 0, 0, way.shape), noise(last, 0, 0, way.shape), self.share)
         steps = Task(noise=mixed).steps(way, first)
         return steps if self.asked is None else _both(steps, self.share)
-
-    def corrections(self, device: torch.device) -> list[Correction]:
-        return []
 
     def cond(self, cond: Cond) -> Cond:
         return cond if self.asked is None else Cond.cat([cond, self.asked])

@@ -9,12 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from mezzotint.cond import Cond
-from mezzotint.diffusion.corrections import Correction
-from mezzotint.diffusion.inverse import Operator, ddnm
+from mezzotint.diffusion.inverse import Operator, steered
 from mezzotint.diffusion.process import Process, add_noise
 from mezzotint.diffusion.routes import ancestral, churn, repaint, shrink
 from mezzotint.diffusion.sampler import AfterStep, Steps, start
@@ -69,10 +67,6 @@ class Kind(Protocol):
         """Of len(seeds) things; seeds (B,) int64 on the device that computes."""
         ...
 
-    def corrections(self, device: torch.device) -> Sequence[Correction]:
-        """Of the answers, after those of range."""
-        ...
-
     def cond(self, cond: Cond) -> Cond:
         """What the rows that the steps ask about are told, where the things are told `cond`."""
         ...
@@ -125,12 +119,12 @@ class Task:
             assert self.start is not None
             first = add_noise(way.process, self.start.to(seeds.device).expand_as(z), z, stops[0])
         row = SAMPLERS[way.sampler]
-        return row.walk(
+        steps = row.walk(
             way.process, first, stops, lambda interval, draw: noise(seeds, interval + 1, draw, way.shape)
         )
-
-    def corrections(self, device: torch.device) -> Sequence[Correction]:
-        return [] if self.operator is None or self.y is None else [ddnm(self.operator, self.y.to(device))]
+        if self.operator is None or self.y is None:
+            return steps
+        return steered(steps, way.process, self.operator, self.y.to(seeds.device))
 
     def cond(self, cond: Cond) -> Cond:
         return cond

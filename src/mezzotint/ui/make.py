@@ -15,9 +15,13 @@ from mezzotint.diffusion.table import SAMPLERS
 from mezzotint.disk.names import bundled
 from mezzotint.model import again
 from mezzotint.model.cost import network_calls, seconds_a_call
+from mezzotint.model.edits import Edits
 from mezzotint.model.model import Model, Preview, Samples
+from mezzotint.model.request import Request
 from mezzotint.model.strips import spread_steps
 from mezzotint.serve.http.results import encode
+from mezzotint.serve.http.service import check_scans
+from mezzotint.serve.http.settings import Limits
 
 RECOMMENDED = ("dpmpp_2m", "ddim", "euler_a", "heun", "ddpm")
 MAX_ROLL = 10**6  # of the dice: seeds that can be told on
@@ -28,12 +32,14 @@ SHARE = 0.25  # of the time, at most, goes into drawing what emerges
 
 @dataclass(frozen=True)
 class Wish:
-    """What somebody asks for; `settings` are sampler, steps and guidance."""
+    """What somebody asks for; `settings` are sampler, steps and guidance. picture: name and bytes of what it begins from."""
 
     n: int
     label: Label
     seed: int
     settings: dict[str, Any]
+    picture: tuple[str, bytes] | None = None
+    strength: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,7 @@ class LastPictures:
     wish: Wish
     seconds: float
     moments: list[Preview]
+    note: str = ""  # on the file that they began from
 
 
 def controls(model: Model, pressed: Callable[[], None]) -> Wish:
@@ -95,7 +102,40 @@ def controls(model: Model, pressed: Callable[[], None]) -> Wish:
             key=key("seed"),
             help="picture i is made from seed + i; the same seed, the same picture",
         )
-    return Wish(n, label, seed, {"sampler": sampler, "steps": steps, "guidance": guidance})
+    wish = Wish(n, label, seed, {"sampler": sampler, "steps": steps, "guidance": guidance})
+    return _with_picture(wish, key) if model.facts.kind == "pictures" else wish
+
+
+def _with_picture(wish: Wish, key: Callable[[str], str]) -> Wish:
+    """The same from a picture that is uploaded, if one is."""
+    megabytes = Limits().max_edit_body // 2**20
+    file = st.file_uploader(
+        "Begin from a picture",
+        ["png", "jpg", "jpeg", "webp"],
+        max_upload_size=megabytes,
+        key=key("picture"),
+        help="what is transparent in it is made anew, or without that all of it by a share",
+    )
+    if file is None:
+        return wish
+    strength = st.slider(
+        "Strength",
+        0.0,
+        1.0,
+        0.6,
+        key=key("strength"),
+        help="share of change: 0 leaves it as it is, 1 keeps nothing of it",
+    )
+    return replace(wish, picture=(file.name, file.getvalue()), strength=strength)
+
+
+def _request(model: Model, wish: Wish) -> Request:
+    words = {"n": wish.n, "label": wish.label, "seed": wish.seed, **wish.settings}
+    if wish.picture is None:
+        return model.request(**words)
+    check_scans(wish.picture[1], "the picture")
+    edits = Edits(model, Limits().max_edit_pixels)
+    return edits.edit(wish.picture[1], strength=wish.strength, **words)
 
 
 def _sampler(usual: str, key: Callable[[str], str]) -> str:
@@ -146,6 +186,8 @@ def pictures(model: Model, path: Path, wish: Wish, order: Wish | None) -> None:
     seeds = f"seed {used['seed']}" + (f" to {used['seed'] + used['n'] - 1}" if used["n"] > 1 else "")
     guided = f", guidance {used['guidance']:g}" if model.classes else ""
     st.caption(f"{used['sampler']}, {used['steps']} steps{guided}, {seeds} · {last.seconds:.1f} s")
+    if last.note:
+        st.caption(f"{last.note[0].upper()}{last.note[1:]}.")
     _downloads(model, samples)
     if typed := command(path, used):
         st.caption("The same on the command line:")
@@ -186,7 +228,7 @@ def _downloads(model: Model, samples: Samples) -> None:
 def _make(model: Model, path: Path, order: Wish) -> LastPictures:
     """Makes pictures, drawing them as they emerge."""
     bar, place = st.progress(0.0, "starting"), st.empty()
-    request = model.request(order.n, label=order.label, seed=order.seed, **order.settings)
+    request = _request(model, order)
     rows = max(4, model.medium.least)  # that the strip shows
     kept, shown = [], spread_steps(request.steps)
     began = drawn = time.perf_counter()
@@ -205,7 +247,7 @@ def _make(model: Model, path: Path, order: Wish) -> LastPictures:
     samples = model.finish(request, preview.belief)
     bar.empty()
     place.empty()
-    return LastPictures(path, samples, order, time.perf_counter() - began, kept)
+    return LastPictures(path, samples, order, time.perf_counter() - began, kept, request.note)
 
 
 def screen(samples: Samples) -> Image.Image:

@@ -140,6 +140,38 @@ def test_requests_to_a_student_share_their_calls_whatever_their_steps(
         torch.testing.assert_close(ticket.result, solo, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("max_rows", [64, 3])
+def test_edits_share_their_calls_with_samples(
+    models: dict[str, Model], make: MakeEngine, gate: Gate, max_rows: int
+) -> None:
+    """Every sampler, with a part known and walked twice, from a share of the way, and beside them what needs no call."""
+    model = models["tiny"]
+    picture, mask = torch.arange(64, dtype=torch.uint8).reshape(8, 8) * 3, torch.zeros(8, 8, dtype=torch.bool)
+    mask[:, 5:] = True
+    requests = [
+        model.edits.edit(picture, mask, strength=0.6, returns=2, sampler=name, steps=4, seed=k, label="cat")
+        for k, name in enumerate(SAMPLERS)
+    ]
+    requests += [model.request(2, label="cat", guidance=2, seed=k, steps=6) for k in range(3)]
+    requests += [model.edits.vary(picture, strength=share, n=4, seed=9) for share in (0.0, 0.3)]
+    requests += [model.edits.enlarge(picture[:4, :4], 2, n=4), model.edits.morph(3, 7, 5, label=["cat", 0])]
+    tickets = [Ticket(model, request) for request in requests]
+    expected = [alone(ticket) for ticket in tickets]
+    calls_alone = len(gate.rows)
+    gate.rows.clear()
+    engine = make(max_rows=max_rows)
+    gate.close()
+    for ticket in tickets:
+        engine.submit(ticket)
+    gate.open.set()
+    done(*tickets)
+    for ticket, solo in zip(tickets, expected):
+        assert ticket.result is not None and ticket.step == ticket.request.steps
+        torch.testing.assert_close(ticket.result, solo, atol=1e-4, rtol=0)
+    if max_rows == 64:
+        assert len(gate.rows) <= calls_alone / 8
+
+
 def test_points_and_models_without_classes(models: dict[str, Model], make: MakeEngine) -> None:
     tickets = [ask(models[name], 2, seed=s, sampler="ddpm") for name in ("dots", "plain") for s in (0, 8)]
     engine = make()

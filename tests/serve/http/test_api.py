@@ -6,85 +6,16 @@ import json
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from helpers_rest import Connect, close, pixels, problem, read_events, settings_of, wait
 from helpers_small import Gate
-from PIL import Image
 from starlette.testclient import TestClient
 
 from mezzotint.model.model import Model
-from mezzotint.plots import KEY
-from mezzotint.serve.http.api import create_app
-from mezzotint.serve.http.service import Service
-from mezzotint.serve.http.settings import Settings, make_limits
-
-LOCAL = "http://localhost"
-Connect = Callable[..., TestClient]
-
-
-@pytest.fixture
-def connect(models: dict[str, Model], tmp_path: Path) -> Iterator[Connect]:
-    """connect(max_n=4, token=...) -> a client of a server of its own."""
-    clients: list[TestClient] = []
-
-    def connect(*, token: str | None = None, hosts: tuple[str, ...] = (), **limits: int) -> TestClient:
-        settings = Settings(
-            token=token, hosts=hosts, log=tmp_path / "log.jsonl", limits=make_limits(**limits)
-        )
-        app = create_app(settings, Service(models, settings))
-        client = TestClient(app, base_url=LOCAL, raise_server_exceptions=False)
-        clients.append(client.__enter__())
-        return client
-
-    yield connect
-    for client in clients:
-        client.__exit__(None, None, None)
-
-
-@pytest.fixture
-def client(connect: Connect) -> TestClient:
-    return connect()
-
-
-def pixels(content: bytes) -> torch.Tensor:
-    """(C, H, W) uint8 of a PNG."""
-    image = Image.open(io.BytesIO(content))
-    raw = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
-    return raw.reshape(image.height, image.width, -1).permute(2, 0, 1)
-
-
-def settings_of(content: bytes) -> dict[str, Any]:
-    found = json.loads(Image.open(io.BytesIO(content)).info[KEY])
-    assert isinstance(found, dict)
-    return found
-
-
-def close(a: torch.Tensor, b: torch.Tensor) -> bool:
-    """At most one grey level: kernels round by batch shape."""
-    return a.shape == b.shape and bool((a.int() - b.int()).abs().max() <= 1)
-
-
-def problem(answer: Any, status: int) -> str:
-    """Checks that an answer is a problem of that status; returns its detail."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    body = answer.json()
-    assert set(body) == {"type", "title", "status", "detail"} and body["status"] == status
-    return str(body["detail"])
-
-
-def wait(client: TestClient, key: str, state: str = "done") -> dict[str, Any]:
-    for _ in range(1000):
-        status = client.get(f"/v1/jobs/{key}").json()
-        if status["state"] == state:
-            return dict(status)
-        time.sleep(0.01)
-    raise AssertionError(status)
-
 
 # --- pictures --------------------------------------------------------------------------------------------
 
@@ -204,20 +135,6 @@ def test_an_unknown_field_is_answered_with_those_that_are_known(client: TestClie
 
 
 # --- jobs ------------------------------------------------------------------------------------------------
-
-
-def read_events(client: TestClient, key: str) -> list[tuple[str, dict[str, Any]]]:
-    found = []
-    with client.stream("GET", f"/v1/jobs/{key}/events") as stream:
-        assert stream.headers["content-type"].startswith("text/event-stream")
-        name = ""
-        for line in stream.iter_lines():
-            kind, _, rest = line.partition(": ")
-            if kind == "event":
-                name = rest
-            elif kind == "data":
-                found.append((name, json.loads(rest)))
-    return found
 
 
 def test_a_job_from_its_start_to_its_result(client: TestClient, models: dict[str, Model]) -> None:

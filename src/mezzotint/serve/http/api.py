@@ -8,19 +8,30 @@ serves what the environment says (`Settings.from_environment`); `mezzotint serve
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI, Request, Security
 from fastapi.responses import HTMLResponse
 from fastapi.security import HTTPBearer
 
 from mezzotint import __version__
+from mezzotint.serve.http import edits, manual, openai, problems, schemas
 from mezzotint.serve.http import endpoints as routes
-from mezzotint.serve.http import manual, problems
 from mezzotint.serve.http.guard import Guard
 from mezzotint.serve.http.service import Service, load_models
 from mezzotint.serve.http.settings import Settings
 
 ABOUT = "Pictures from diffusion models. Requests of all kinds share each network call, and the same seed is the same picture."
+
+
+class Application(FastAPI):
+    """Its document also has the bodies that are read by `forms.read`, and what is written by `results.encode`."""
+
+    def openapi(self) -> dict[str, Any]:
+        document = super().openapi()
+        for body in (schemas.EditBody, schemas.EditJobBody, openai.ImagesEditBody, schemas.Pictures):
+            document["components"]["schemas"].setdefault(body.__name__, body.model_json_schema())
+        return document
 
 
 def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
@@ -34,7 +45,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         finally:
             await asyncio.to_thread(app.state.service.close)
 
-    app = FastAPI(
+    app = Application(
         title="Mezzotint",
         version=__version__,
         description=ABOUT,
@@ -46,7 +57,8 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         [Security(HTTPBearer(auto_error=False))] if settings.secret else []
     )  # for the document; Guard checks
     app.include_router(routes.probes)
-    app.include_router(routes.api, dependencies=asks)
+    for router in (routes.api, edits.api, openai.api):
+        app.include_router(router, dependencies=asks)
     app.add_middleware(Guard, settings=settings)
     problems.install(app)
 

@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from mezzotint import __version__
 from mezzotint.conditions.labels import split
 from mezzotint.diffusion.table import SAMPLERS
+from mezzotint.model.samples import Samples
 from mezzotint.serve.engine.tickets import Diverged, TooLong
 from mezzotint.serve.http import schemas
 from mezzotint.serve.http.guard import HEAD
@@ -33,14 +34,14 @@ Served = Annotated[Service, Depends(_service)]
 _BYTES: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 
 
-def _answers(*forms: schemas.Format) -> dict[int | str, dict[str, Any]]:
+def answers(*forms: schemas.Format) -> dict[int | str, dict[str, Any]]:
     """For the OpenAPI document: what a success may look like."""
     reference = {"schema": {"$ref": "#/components/schemas/Pictures"}}
     content = {MEDIA[form]: reference if form == "json" else _BYTES for form in forms}
     return {200: {"description": "The pictures", "content": content}}
 
 
-def _client(request: Request) -> str:
+def client_of(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
@@ -75,7 +76,7 @@ async def ready(service: Served) -> dict[str, str]:
 # --- pictures at once ------------------------------------------------------------------------------------
 
 
-@api.get("/generate", response_class=Response, responses=_answers("png"))
+@api.get("/generate", response_class=Response, responses=answers("png"))
 async def generate_png(
     request: Request, service: Served, query: Annotated[schemas.Query, Query()]
 ) -> Response:
@@ -89,7 +90,7 @@ async def generate_png(
     return await _generate(request, service, body, "png")
 
 
-@api.post("/v1/generate", response_class=Response, responses=_answers("png", "json", "zip"))
+@api.post("/v1/generate", response_class=Response, responses=answers("png", "json", "zip"))
 async def generate(request: Request, service: Served, body: schemas.GenerateBody) -> Response:
     """Pictures as one PNG, as JSON with PNGs in base64 (points: as numbers), or as a zip of PNGs."""
     return await _generate(request, service, body, body.format)
@@ -104,15 +105,13 @@ def _classes(text: str | None, classes: tuple[str, ...]) -> schemas.Class | None
 
 
 async def _generate(request: Request, service: Service, body: schemas.Body, form: schemas.Format) -> Response:
-    job = service.open(body, _client(request))
-    await _over(job, request)
-    if job.now.phase == "cancelled":  # by nobody but the server
-        raise Problem(503, "the server is stopping", {"Retry-After": "10"})
-    return await _result(job, form)
+    job = service.open(body, client_of(request))
+    await over(job, request)
+    return await result(job, form)
 
 
-async def _over(job: Job, request: Request) -> None:
-    """Waits for the end; who goes away meanwhile needs no pictures."""
+async def over(job: Job, request: Request) -> None:
+    """Waits for the end; who goes away meanwhile needs no pictures. Raises Problem where the server stops."""
 
     async def gone() -> None:
         while (await request.receive())["type"] != "http.disconnect":
@@ -128,21 +127,33 @@ async def _over(job: Job, request: Request) -> None:
             job.cancel()
     if not job.over.is_set():
         raise Problem(408, "the client went away")
+    if job.now.phase == "cancelled":  # by nobody but the server
+        raise Problem(503, "the server is stopping", {"Retry-After": "10"})
 
 
-async def _result(job: Job, form: schemas.Format) -> Response:
+async def result(job: Job, form: schemas.Format) -> Response:
+    content = await run_in_threadpool(encode, finished(job), form)
+    return Response(content, 200, heads(job), MEDIA[form])
+
+
+def finished(job: Job) -> Samples:
+    """What it made. Raises Problem where it did not."""
     match job.now.phase:
         case "done":
             assert job.samples is not None
-            content = await run_in_threadpool(encode, job.samples, form)
-            headers = {"X-Request-Id": job.id, "X-Seed": str(job.ticket.request.seed)}
-            return Response(content, 200, headers, MEDIA[form])
+            return job.samples
         case "failed":
             raise Problem(_blame(job), job.now.detail or "", {"X-Request-Id": job.id})
         case "cancelled":
             raise Problem(410, "the request was cancelled")
         case _:
             raise Problem(409, "the job is not over; its events tell when", {"Retry-After": "1"})
+
+
+def heads(job: Job) -> dict[str, str]:
+    """What an answer says beside its pictures."""
+    said = {"X-Request-Id": job.id, "X-Seed": str(job.ticket.request.seed)}
+    return said | ({"X-Note": job.ticket.request.note} if job.ticket.request.note else {})
 
 
 def _blame(job: Job) -> int:
@@ -174,7 +185,10 @@ async def start_job(
     request: Request, service: Served, body: schemas.JobBody, response: Response
 ) -> schemas.JobStatus:
     """Starts a job and answers at once; Location is its path. Whoever knows its id may read and cancel it."""
-    job = service.open(body, _client(request), body.preview_every)
+    return started(service.open(body, client_of(request), body.preview_every), service, response)
+
+
+def started(job: Job, service: Service, response: Response) -> schemas.JobStatus:
     service.jobs.add(job)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return job.status()
@@ -203,10 +217,10 @@ async def cancel_job(job: Known) -> schemas.JobStatus:
     return job.status()
 
 
-@api.get("/v1/jobs/{key}/result", response_class=Response, responses=_answers("png", "json", "zip"))
+@api.get("/v1/jobs/{key}/result", response_class=Response, responses=answers("png", "json", "zip"))
 async def job_result(job: Known, format: schemas.Format = "png") -> Response:
     """What a finished job made; 409 while it is under way, 410 after it was cancelled."""
-    return await _result(job, format)
+    return await result(job, format)
 
 
 # --- what there is ---------------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ import hmac
 import ipaddress
 import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -25,6 +27,8 @@ OPEN = {
     "/docs",
     "/openapi.json",
 }  # without a token; they tell nothing of the models
+WITH_PICTURES = {"/v1/edits", "/v1/jobs/edits", "/v1/images/edits"}  # their bodies may be larger,
+PICTURES_AT_ONCE = 8  # but not all at once: so many of the largest, together
 PATIENCE = 10.0  # seconds for a body to arrive
 MAX_HEAD_BYTES = 16_384  # of a path, its query and all headers
 HEAD = "mezzotint.head"  # the key of a scope whose client wants no body: what would compute one need not
@@ -39,6 +43,7 @@ class Guard:
         self.app, self.settings = app, settings
         self.names = {"localhost", *(name.lower() for name in settings.hosts)}
         self.open: Counter[str] = Counter()  # requests under way, of each client
+        self.held = 0  # bytes of the larger bodies under way
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -59,16 +64,7 @@ class Guard:
             elif not ended:
                 await send(message)
 
-        try:
-            self._check(scope, Headers(scope=scope))
-            body = await self._body(Headers(scope=scope), receive)
-            client = self._enter(scope)
-        except Problem as problem:
-            await problem.response()(scope, receive, sealed)
-            return
-        try:
-            if body is None:  # left before it was whole
-                return
+        async def hand_on(body: bytes) -> None:
             whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
             async def replay() -> Message:
@@ -77,6 +73,41 @@ class Guard:
                 return whole.pop() if whole else await receive()
 
             await self.app({**scope, "method": "GET", HEAD: True} if head else scope, replay, sealed)
+
+        headers = Headers(scope=scope)
+        try:
+            self._check(scope, headers)
+            with self._room(scope["path"], headers) as most:
+                body = await self._body(most, headers, receive)
+                with self._counted(scope):
+                    if body is not None:  # None: left before it was whole
+                        await hand_on(body)
+        except Problem as problem:
+            await problem.response(scope["path"])(scope, receive, sealed)
+
+    @contextmanager
+    def _room(self, path: str, headers: Headers) -> Iterator[int]:
+        """How many bytes the body may have. Where that is many, only some requests may be under way at once."""
+        limits = self.settings.limits
+        if path not in WITH_PICTURES:
+            yield limits.max_body
+            return
+        said = headers.get("content-length", "")
+        size = min(int(said[:20]) if said.isdecimal() else limits.max_edit_body, limits.max_edit_body)
+        if self.held + size > PICTURES_AT_ONCE * limits.max_edit_body:
+            words = "too many pictures under way; try again in 5 s"
+            raise Problem(503, words, {"Retry-After": "5", "Connection": "close"})
+        self.held += size
+        try:
+            yield limits.max_edit_body
+        finally:
+            self.held -= size
+
+    @contextmanager
+    def _counted(self, scope: Scope) -> Iterator[None]:
+        client = self._enter(scope)
+        try:
+            yield
         finally:
             if client is not None:
                 self.open[client] -= 1
@@ -140,13 +171,12 @@ class Guard:
             return False
         return True
 
-    async def _body(self, headers: Headers, receive: Receive) -> bytes | None:
-        most = self.settings.limits.max_body
+    async def _body(self, most: int, headers: Headers, receive: Receive) -> bytes | None:
         too_much = Problem(413, f"the body may have {most} bytes", {"Connection": "close"})
         said = headers.get("content-length", "0")
         if not said.isdecimal() or int(said[:20]) > most:
             raise too_much
-        body = b""
+        body = bytearray()
         try:
             async with asyncio.timeout(PATIENCE):
                 more = True
@@ -160,7 +190,7 @@ class Guard:
                         raise too_much
         except TimeoutError:
             raise Problem(408, "the body took too long", {"Connection": "close"}) from None
-        return body
+        return bytes(body)
 
 
 HEADERS = [

@@ -116,6 +116,7 @@ class Job:
             model=ticket.model.source,
             seconds=round(seconds, 3),
             detail=now.detail,
+            note=ticket.request.note or None,
         )
 
     async def events(self) -> AsyncIterator[str]:

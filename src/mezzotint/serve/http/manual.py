@@ -17,7 +17,9 @@ pre { background: #f6f8fa; padding: .7rem; overflow-x: auto; font-size: .85rem }
 """
 EXAMPLES = """{curl} "{address}/generate" --output generated.png
 {curl} "{address}/generate?n=16&steps=30&seed=7" --output grid.png
-{curl} "{address}/v1/generate" --json '{{"n": 4, "format": "zip"}}' --output pictures.zip"""
+{curl} "{address}/v1/generate" --json '{{"n": 4, "format": "zip"}}' --output pictures.zip
+{curl} "{address}/v1/edits" -F image=@generated.png -F strength=0.5 -F n=4 --output like-it.png
+{curl} "{address}/v1/edits" -F image=@picture.png -F mask=@mask.png --output repainted.png"""
 
 
 def page(document: dict[str, Any], address: str, *, token: bool) -> str:
@@ -42,8 +44,8 @@ def page(document: dict[str, Any], address: str, *, token: bool) -> str:
 
 def _operation(path: str, method: str, operation: dict[str, Any], schemas: dict[str, Any]) -> str:
     rows = [(p["name"], p["schema"], p.get("description", "")) for p in operation.get("parameters", ())]
-    body = operation.get("requestBody", {}).get("content", {}).get("application/json")
-    if body:
+    bodies = operation.get("requestBody", {}).get("content", {})
+    for body in list(bodies.values())[:1]:  # all of an operation have the same fields
         fields = schemas[body["schema"]["$ref"].rsplit("/", 1)[1]]["properties"]
         rows += [(name, schema, "") for name, schema in fields.items()]
     table = "".join(
@@ -51,6 +53,8 @@ def _operation(path: str, method: str, operation: dict[str, Any], schemas: dict[
         for name, schema, more in rows
     )
     words = escape(operation.get("description", "") or operation.get("summary", ""))
+    if bodies:
+        words += f" Body: {', or '.join(bodies)}."
     return f"<h2><b>{method.upper()}</b>{escape(path)}</h2><p>{words}</p><table>{table}</table>"
 
 

@@ -1,8 +1,10 @@
 """What requests say, and what answers look like. Types and limits are those of the configuration."""
 
-from typing import Annotated, Literal
+import base64
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
 
 from mezzotint.config import Sample, SamplerName, SpacingName
 
@@ -89,16 +91,127 @@ class Body(BaseModel):
 Format = Literal["png", "json", "zip"]
 
 
+PictureFormat = Annotated[
+    Format, Field(description="png: one picture or a grid; json: PNGs in base64; zip: single PNGs")
+]
+
+
 class GenerateBody(Body):
-    format: Annotated[
-        Format, Field(description="png: one picture or a grid; json: PNGs in base64; zip: single PNGs")
-    ] = "png"
+    format: PictureFormat = "png"
+
+
+PreviewEvery = Annotated[
+    int, Field(ge=1, le=10_000, description="steps between previews; a tenth of all if left out")
+]
 
 
 class JobBody(Body):
-    preview_every: Annotated[
-        int | None, Field(ge=1, le=10_000, description="steps between previews; a tenth of all if left out")
+    preview_every: PreviewEvery | None = None
+
+
+# --- edits -----------------------------------------------------------------------------------------------
+
+Task = Literal["edit", "vary", "enlarge", "colour", "morph"]
+TAKES: dict[Task, tuple[str, ...]] = {  # what each task takes beside the settings; it needs the first
+    "edit": ("image", "mask", "strength", "returns", "feather"),
+    "vary": ("image", "strength"),
+    "enlarge": ("image", "factor", "returns"),
+    "colour": ("image", "returns"),
+    "morph": ("seeds",),
+}
+MORPH_N = 9  # pictures of a morph, unless it is said
+
+
+def _file(value: Any) -> bytes:
+    """The bytes of a file: as they are in a form, in base64 in JSON."""
+    if isinstance(value, bytes):
+        return value
+    try:
+        return base64.b64decode(value, validate=True)
+    except (TypeError, ValueError):
+        raise PydanticCustomError("file", "give one file, in a form as it is, in JSON in base64") from None
+
+
+def _schema(description: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "contentEncoding": "base64", "description": description})
+
+
+Image = Annotated[bytes, PlainValidator(_file), _schema("a picture file; in JSON in base64")]
+Mask = Annotated[
+    bytes,
+    PlainValidator(_file),
+    _schema("the same: what is white is made anew, or of a mask with transparent parts these"),
+]
+
+
+class Edit(Body):
+    """What is made of a picture, or of two seeds; settings that are left out are as the model's own defaults say."""
+
+    task: Annotated[
+        Task,
+        Field(
+            description="edit: changed, or where a mask is made anew; vary: others like it; enlarge; colour; "
+            "morph: from one seed to another"
+        ),
+    ] = "edit"
+    image: Image | None = None
+    mask: Mask | None = None
+    strength: Annotated[float, Field(ge=0, le=1, description="share of change, of edit and vary")] | None = (
+        None
+    )
+    returns: (
+        Annotated[int, Field(ge=1, le=1000, description="times each step is walked where a part is known")]
+        | None
+    ) = None
+    feather: (
+        Annotated[float, Field(ge=0, le=1000, description="pixels of soft transition inside the mask")] | None
+    ) = None
+    factor: Annotated[int, Field(ge=2, le=1000, description="of enlarge; 2 if left out")] | None = None
+    seeds: (
+        Annotated[
+            list[Annotated[int, Field(ge=0, lt=2**63)]],
+            Field(min_length=2, max_length=2, description="of a morph: of its beginning and of its end"),
+        ]
+        | None
+    ) = None
+    n: Annotated[int, Field(ge=1, lt=2**31, description="how many pictures; of a morph 9 if left out")] = 1
+    label: Annotated[
+        Class | None,
+        Field(
+            alias="class",
+            description='as of /v1/generate, but "none" if left out; of a morph one or two, drawn if left out',
+        ),
     ] = None
+
+    @model_validator(mode="after")
+    def _only_what_the_task_takes(self) -> Self:
+        takes = TAKES[self.task]
+        for name in dict.fromkeys(name for names in TAKES.values() for name in names):
+            if getattr(self, name) is not None and name not in takes:
+                raise PydanticCustomError("task", f"{name} is not for {self.task}; leave it out")
+        if getattr(self, takes[0]) is None:
+            raise PydanticCustomError("task", f"{self.task} needs {takes[0]}")
+        if self.task == "morph" and self.seed is not None:
+            raise PydanticCustomError("task", "a morph takes seeds, two of them, in the place of seed")
+        if self.task == "morph" and isinstance(self.label, list) and len(self.label) > 2:
+            raise PydanticCustomError("task", "a morph goes from one class to one other; name two at most")
+        return self
+
+    @property
+    def count(self) -> int:
+        """How many pictures."""
+        return MORPH_N if self.task == "morph" and "n" not in self.model_fields_set else self.n
+
+
+class EditBody(Edit):
+    format: PictureFormat = "png"
+
+
+class EditJobBody(Edit):
+    preview_every: PreviewEvery | None = None
+
+
+# --- answers ---------------------------------------------------------------------------------------------
 
 
 class JobStatus(BaseModel):
@@ -113,6 +226,7 @@ class JobStatus(BaseModel):
     model: str
     seconds: float  # since its arrival, or from there to its end
     detail: str | None = None  # of a failure
+    note: str | None = None  # on what was sent: that a picture was resized
 
 
 class Pictures(BaseModel):

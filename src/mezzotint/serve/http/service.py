@@ -1,27 +1,34 @@
 """Models, the engines that compute them, and the requests on board: everything of a server but HTTP."""
 
+import asyncio
 import logging
 import secrets
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
-from mezzotint.conditions.labels import name_of
+from starlette.concurrency import run_in_threadpool
+
+from mezzotint.conditions.labels import NONE, Label, name_of
 from mezzotint.config import Sample
 from mezzotint.disk.names import usual
-from mezzotint.errors import ConfigError
+from mezzotint.errors import ConfigError, DataError
+from mezzotint.model.edits import Edits
 from mezzotint.model.model import Model, load
 from mezzotint.model.request import Request, check_seeds
 from mezzotint.serve.engine.engine import Engine
 from mezzotint.serve.engine.tickets import Busy, Closed, Ticket
 from mezzotint.serve.http.jobs import Job, Jobs, Now
 from mezzotint.serve.http.problems import Problem
-from mezzotint.serve.http.schemas import Body, ModelInfo
+from mezzotint.serve.http.schemas import TAKES, Body, Edit, ModelInfo
 from mezzotint.serve.http.settings import Settings
 from mezzotint.serve.http.watch import InferenceLog, Metrics
 
 log = logging.getLogger(__name__)
 GRACE = 2.0  # seconds for requests on board when the server stops
+DECODING = 2  # pictures at once, so that many large ones do not take all memory
+MAX_SCANS = 100  # of a JPEG; each costs a pass over all pixels, and takes no more than a few bytes
 
 
 class Service:
@@ -41,6 +48,7 @@ class Service:
             )
             for device in {model.device for model in self.models.values()}
         }
+        self._decoding = asyncio.Semaphore(DECODING)
         self._closing = threading.Lock()
         self._closed: tuple[int, int] | None = None
 
@@ -57,34 +65,71 @@ class Service:
     def ready(self) -> bool:
         return all(engine.alive for engine in self.engines.values())
 
+    def open(self, body: Body, client: str, preview_every: int | None = None) -> Job:
+        """Takes a request in. Raises Problem: 404, 422, 429 or 503."""
+        return self._submit(*self.request_of(body), client, preview_every)
+
+    async def open_edit(self, body: Edit, client: str, preview_every: int | None = None) -> Job:
+        """The same with a picture, which is decoded in another thread. Raises Problem as `open` does."""
+        model = self.find(body.model)
+        label = NONE if body.label is None and model.classes and body.task != "morph" else body.label
+        plain = self._request(model, body, body.count, label)  # what is wrong with it needs no picture
+        async with self._decoding:
+            request = await run_in_threadpool(self._edit, model, body, plain)
+        self._check("steps, times returns", request.steps, self.limits.max_steps)
+        return self._submit(model, request, client, preview_every)
+
     def request_of(self, body: Body) -> tuple[Model, Request]:
         """What is asked of which model, checked. Raises Problem: 404 or 422."""
+        model = self.find(body.model)
+        return model, self._request(model, body, body.n, body.label)
+
+    def find(self, name: str | None) -> Model:
+        """A model by its name. Raises Problem 404."""
         try:
-            model = self.models[self.default if body.model is None else body.model]
+            return self.models[self.default if name is None else name]
         except KeyError:
-            raise Problem(404, "there is no such model; /v1/models lists them") from None
-        given = {name: getattr(body, name) for name in (*Sample.model_fields, "step", "weights")}
+            raise Problem(404, "there is no such model; /v1/models lists them", param="model") from None
+
+    def _request(self, model: Model, body: Body, n: int, label: Label) -> Request:
+        """New pictures, as the settings of a body have them, within the limits."""
+        settings = _settings(body)
         seed = secrets.randbelow(2**31) if body.seed is None else body.seed
         try:
-            settings = model.settings(**given)
-            check_seeds(seed, body.n)
+            steps = model.settings(**settings).steps
+            check_seeds(seed, n)
         except ConfigError as error:  # about values of known kinds: it repeats nothing that was made up
             raise Problem(422, str(error)) from error
-        self._check(body.n, settings.steps, model)
+        self._check("n", n, self.limits.max_n)
+        self._check("steps", steps, self.limits.max_steps)
+        pixels = n * model.medium.cells(model.facts.shape)
+        self._check("the pixels of all pictures", pixels, self.limits.max_pixels)
         try:
-            asked = model.request(body.n, label=body.label, seed=seed, **given)
+            return model.request(n, label=label, seed=seed, **settings)
         except ConfigError:
             words = "there is no such class; /v1/models lists them"
             if not model.classes:
                 words = "this model was trained without classes; leave the class out"
             raise Problem(422, words) from None
-        return model, asked
 
-    def open(self, body: Body, client: str, preview_every: int | None = None) -> Job:
-        """Takes a request in. Raises Problem: 404, 422, 429 or 503."""
-        model, asked = self.request_of(body)
-        ticket = Ticket(model, asked, client=client, seconds=self.limits.max_seconds)
-        job = Job(ticket, preview_every or max(asked.settings.steps // 10, 1), self._ended)
+    def _edit(self, model: Model, body: Edit, plain: Request) -> Request:
+        """What is made of a picture, where `plain` has n, classes, seed and settings; in a thread of its own."""
+        edits = Edits(model, self.limits.max_edit_pixels)
+        own = {name: value for name in TAKES[body.task] if (value := getattr(body, name)) is not None}
+        own |= {"n": plain.n, "label": body.label, **_settings(body)}
+        try:
+            if body.task == "morph":
+                return edits.morph(*own.pop("seeds"), **own)
+            for name in ("image", "mask"):
+                check_scans(own.get(name, b""), name)
+            make = {"edit": edits.edit, "vary": edits.vary, "enlarge": edits.enlarge, "colour": edits.colour}
+            return make[body.task](own.pop("image"), seed=plain.seed, **own)
+        except (ConfigError, DataError) as error:  # without the words of what could not decode it
+            raise Problem(422, str(error).replace(f" ({error.__cause__})", "")) from None
+
+    def _submit(self, model: Model, request: Request, client: str, preview_every: int | None) -> Job:
+        ticket = Ticket(model, request, client=client, seconds=self.limits.max_seconds)
+        job = Job(ticket, preview_every or max(request.steps // 10, 1), self._ended)
         try:
             self.engines[model.device].submit(ticket)
         except Busy as busy:
@@ -99,15 +144,10 @@ class Service:
             raise Problem(503, "the server is stopping", {"Retry-After": "10"}) from closed
         return job
 
-    def _check(self, n: int, steps: int, model: Model) -> None:
-        limits, pixels = self.limits, n * model.medium.cells(model.facts.shape)
-        for name, value, most in (
-            ("n", n, limits.max_n),
-            ("steps", steps, limits.max_steps),
-            ("the pixels of all pictures", pixels, limits.max_pixels),
-        ):
-            if value > most:
-                raise Problem(422, f"{name}: at most {most}; see /v1/limits")
+    @staticmethod
+    def _check(name: str, value: int, most: int) -> None:
+        if value > most:
+            raise Problem(422, f"{name}: at most {most}; see /v1/limits")
 
     def _ended(self, job: Job, now: Now) -> None:
         """In the engine's thread."""
@@ -144,6 +184,16 @@ class Service:
                 self._closed = sum(done for done, _ in ends), sum(left for _, left in ends)
                 self.log.close()
         return self._closed
+
+
+def _settings(body: Body) -> dict[str, Any]:
+    return {name: getattr(body, name) for name in (*Sample.model_fields, "step", "weights")}
+
+
+def check_scans(file: bytes, name: str) -> None:
+    """Raises DataError for a JPEG that would take minutes to decode."""
+    if file.startswith(b"\xff\xd8") and file.count(b"\xff\xda") > MAX_SCANS:
+        raise DataError(f"{name} has more than {MAX_SCANS} scans; save it as a plain JPEG and try again")
 
 
 def load_models(settings: Settings) -> dict[str, Model]:

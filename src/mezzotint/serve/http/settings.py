@@ -27,6 +27,10 @@ class Limits(BaseModel):
     max_pixels: Positive = Field(default=2**24, description="height times width times n of a request")
     max_seconds: Positive = Field(default=300, description="from a request's arrival to its end")
     max_body: Positive = Field(default=16_384, description="bytes of a request's body")
+    max_edit_body: Positive = Field(default=2**23, description="the same of an edit, with its pictures")
+    max_edit_pixels: Positive = Field(
+        default=2**24, description="width times height of a picture or mask that is sent"
+    )
     max_rows: Positive = Field(default=64, description="pictures a network call")
     max_queue: Positive = Field(default=64, description="requests that are not over, of all clients")
     max_per_client: Positive = Field(

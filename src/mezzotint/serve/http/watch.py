@@ -68,7 +68,7 @@ class LogFile(WatchedFileHandler):
 
 
 class InferenceLog:
-    """One JSON line for every request for pictures: id, model, seed, settings, seconds, outcome."""
+    """One JSON line for every request for pictures: id, model, seed, settings, seconds, outcome. Of pictures it has the SHA-256."""
 
     def __init__(self, path: Path | None) -> None:
         try:
@@ -89,7 +89,7 @@ class InferenceLog:
             "n": request.n,
             "seed": request.seed,
             "class": request.label,
-            "settings": request.settings.model_dump(exclude_none=True),
+            "settings": {**request.settings.model_dump(exclude_none=True), **request.details},
             "seconds": round(now.seconds or 0.0, 3),
             "outcome": now.phase,
         }
