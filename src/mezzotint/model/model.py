@@ -228,20 +228,15 @@ class Model:
             raise ConfigError(f"sample: {error}") from None
         if settings.guidance != 1 and self.config.teacher is not None:
             raise ConfigError(BAKED_IN)
-<<<<<<< HEAD
-        if settings.guidance != 1 and not self.guidable and "guidance" in given:
-            raise ConfigError(
-                "guidance needs classes or captions, and this model has none; leave guidance out"
-            )
-=======
         if self.config.objective == "map" and SAMPLERS[settings.sampler].solver is not first_order:
             whole = [name for name, row in SAMPLERS.items() if row.solver is first_order]
             raise ConfigError(
                 f"this student knows whole steps alone, and {settings.sampler} combines answers: take {', '.join(whole)}"
             )
-        if settings.guidance != 1 and not self.classes and "guidance" in given:
-            raise ConfigError("guidance needs classes, and this model has none; leave guidance out")
->>>>>>> fast
+        if settings.guidance != 1 and not self.guidable and "guidance" in given:
+            raise ConfigError(
+                "guidance needs classes or captions, and this model has none; leave guidance out"
+            )
         return settings
 
     def _check_origin(self, given: dict[str, Any]) -> None:
