@@ -36,6 +36,7 @@ def test_what_cannot_be_distilled_is_said(mezzotint: Call, desk: Path) -> None:
         (("distil", "digits", "--calls", 3), "--calls must be 1, 2, 4 or 8, not 3"),
         (("distil", "digits", "--method", "magic"), "map, progressive, consistency"),
         (("distil", "digits", "--name", "a/b"), "must name one folder"),
+        (("evaluate", "mnist_fast", "--metrics", "vlb"), "a student has none"),
         (("train", "digits", "objective=progressive"), "mezzotint distil RUN"),
     ):
         answer = mezzotint(*words)

@@ -132,7 +132,12 @@ def nested_grid(config: Config, steps: int) -> Tensor:
         )
     if steps & (steps - 1):
         raise ConfigError(f"teacher.sample.steps must be a power of two, not {steps}")
-    return grid(chosen, steps, make_schedule(config))
+    stops = grid(chosen, steps, make_schedule(config))
+    if not make_process(config)(stops[0])[1].isfinite():
+        raise ConfigError(
+            "the ve process has no pure noise, where spacing time begins: distil a model of vp or flow"
+        )
+    return stops
 
 
 def _weight(config: Config, levels: schedule.Schedule) -> loss.Weight | None:

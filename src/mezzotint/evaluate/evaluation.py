@@ -140,6 +140,11 @@ def evaluate(
         raise ConfigError(f"-n {n} is too few to say anything; the usual is 2000")
     place = find_device(device)
     opened = [_Source(source) for source in dict.fromkeys(sources)]
+    students = [one for one in opened if one.header and one.header.config.teacher is not None]
+    if students and {"vlb", "ode"} & set(metrics):
+        raise ConfigError(
+            "vlb and ode are bounds of a denoiser, and a student has none: leave it out, or the metrics"
+        )
     if isinstance(data, Tensor):
         reference = given_pictures(data)
     else:

@@ -21,7 +21,8 @@ from mezzotint.diffusion.engine import Walk, together
 from mezzotint.diffusion.guidance import Guidance, Guided, cfg
 from mezzotint.diffusion.process import Process
 from mezzotint.diffusion.schedule import Schedule
-from mezzotint.diffusion.table import check_noise
+from mezzotint.diffusion.solvers import first_order
+from mezzotint.diffusion.table import SAMPLERS, check_noise
 from mezzotint.disk.checkpoint import last_checkpoint, load_raw
 from mezzotint.disk.model_file import Header, fill, load_weights, read_header, save_model
 from mezzotint.disk.names import find, spoken
@@ -227,6 +228,11 @@ class Model:
             raise ConfigError(f"sample: {error}") from None
         if settings.guidance != 1 and self.config.teacher is not None:
             raise ConfigError(BAKED_IN)
+        if self.config.objective == "map" and SAMPLERS[settings.sampler].solver is not first_order:
+            whole = [name for name, row in SAMPLERS.items() if row.solver is first_order]
+            raise ConfigError(
+                f"this student knows whole steps alone, and {settings.sampler} combines answers: take {', '.join(whole)}"
+            )
         if settings.guidance != 1 and not self.guidable and "guidance" in given:
             raise ConfigError(
                 "guidance needs classes or captions, and this model has none; leave guidance out"

@@ -9,7 +9,6 @@ they all come from the teacher: nothing is inherited from a student that has yet
 teacher's *sampler*, of few good steps, rather than its exact flow, which can be worse (docs/LOG.md).
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -45,17 +44,18 @@ class WalkLoss:
 
         x0, eps: (B, *D) on the device; u: (B,) float64 on the CPU in (0, 1), where in the walk, 0 at its clean end.
         """
-        walk, steps, rows = self.walk(eps, cond), len(self.grid) - 1, torch.arange(len(u))
-        losses, shares = [], []
-        size = steps
-        while size:
-            begin = (steps // size * (1 - u)).long().clamp(max=steps // size - 1) * size
-            s, t = self.grid[begin], self.grid[begin + size]
-            x, y = (walk[index.to(walk.device), rows.to(walk.device)] for index in (begin, begin + size))
-            losses.append(self._error(x, secant(self.student.process, x, y, s, t), s, t, cond))
-            shares.append(math.sqrt(size / steps))
-            size //= 2
-        return sum((d * loss for d, loss in zip(shares, losses)), torch.zeros_like(losses[0])) / sum(shares)
+        walk, student, steps = self.walk(eps, cond), self.student, len(self.grid) - 1
+        counts = [2**k for k in range(steps.bit_length())]  # of the hops of each size: 1, 2, 4, ... N
+        begin = torch.cat([((1 - u) * n).long().clamp(max=n - 1) * (steps // n) for n in counts])
+        end = begin + torch.tensor([steps // n for n in counts]).repeat_interleave(len(u))
+        rows, s, t = torch.arange(len(u)).repeat(len(counts)), self.grid[begin], self.grid[end]
+        x, y = (walk[stop.to(walk.device), rows.to(walk.device)] for stop in (begin, end))
+        c = student.parameterization(*student.process(s))
+        target = (secant(student.process, x, y, s, t) - per_row(c.c_skip, x) * x) / per_row(c.c_out, x)
+        prediction = student.predict(x, s, Cond.cat([cond] * len(counts)), to=t)  # one call for all sizes
+        error = (prediction - target).square().flatten(1).mean(1).float().view(len(counts), -1)
+        weight = torch.tensor(counts).rsqrt().to(error.device)
+        return weight @ error / weight.sum()
 
     def walk(self, eps: Tensor, cond: Cond) -> Tensor:
         """The teacher's states (N + 1, B, *D) at the stops of the grid, from the noise eps (B, *D)."""
@@ -63,9 +63,3 @@ class WalkLoss:
         first = start(process, self.grid[0], eps)
         steps = sample(self.solver, process, first, self.grid, lambda interval, draw: torch.zeros_like(eps))
         return torch.stack([first, *(state.x for state in alone(self.teacher, steps, cond))])
-
-    def _error(self, x: Tensor, belief: Tensor, s: Tensor, t: Tensor, cond: Cond) -> Tensor:
-        """Of the network's own prediction F, whose target is (J - c_skip x) / c_out."""
-        c = self.student.parameterization(*self.student.process(s))
-        target = (belief - per_row(c.c_skip, x) * x) / per_row(c.c_out, x)
-        return (self.student.predict(x, s, cond, to=t) - target).square().flatten(1).mean(1).float()

@@ -4,15 +4,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from helpers_small import Gate
+from helpers_small import CLASSES, FLOW, UNET, Gate, write_run
 from torch import Tensor
 
 from mezzotint.diffusion.table import SAMPLERS
-from mezzotint.model.model import Model
+from mezzotint.media.facts import Facts
+from mezzotint.model.model import Model, load
 from mezzotint.serve.engine.engine import Engine
 from mezzotint.serve.engine.tickets import Busy, Closed, Diverged, Ticket, TooLong
 
@@ -112,6 +114,28 @@ def test_requests_with_and_without_clipping_share_their_calls(
     gate.open.set()
     done(*tickets)
     assert len(gate.rows) <= 7 and 8 in gate.rows
+    for ticket, solo in zip(tickets, expected):
+        torch.testing.assert_close(ticket.result, solo, atol=1e-4, rtol=0)
+
+
+def test_requests_to_a_student_share_their_calls_whatever_their_steps(
+    tmp_path: Path, make: MakeEngine
+) -> None:
+    """Steps of 1, 1/2 and 1/4 of the way in one call, each told how far it goes."""
+    walked = {"file": "teacher.safetensors", "digest": "0", "sample": {"steps": 8}}
+    student = {"objective": "map", "teacher": walked, "sample": {"sampler": "ddim", "steps": 2}}
+    write_run(tmp_path / "student", Facts((1, 8, 8), CLASSES), network=UNET, diffusion=FLOW, **student)
+    model = load(tmp_path / "student", device="cpu")
+    tickets = [ask(model, 2, seed=9 * steps, steps=steps) for steps in (1, 2, 4)]
+    expected = [alone(ticket) for ticket in tickets]
+    gate = Gate(model)
+    engine = make()
+    gate.close()
+    for ticket in tickets:
+        engine.submit(ticket)
+    gate.open.set()
+    done(*tickets)
+    assert len(gate.rows) <= 5 and max(gate.rows) >= 4  # 7 calls alone
     for ticket, solo in zip(tickets, expected):
         torch.testing.assert_close(ticket.result, solo, atol=1e-4, rtol=0)
 
