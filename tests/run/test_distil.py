@@ -6,18 +6,22 @@ from typing import Any
 
 import pytest
 import torch
+from helpers_small import CLASSES, FLOW, write_run
 from safetensors.torch import load_file
 
 import mezzotint
 from mezzotint import config
+from mezzotint.conditions.labels import nothing
 from mezzotint.config import Config
+from mezzotint.data.scenes import LENGTH, vocabulary
 from mezzotint.diffusion.denoiser import takes_to
 from mezzotint.disk.checkpoint import last_checkpoint
 from mezzotint.disk.model_file import read_header
 from mezzotint.errors import ConfigError, ModelError
+from mezzotint.media.facts import Facts
 from mezzotint.run.events import Done, Event, Logged
 from mezzotint.run.fit import check, fit
-from mezzotint.run.teacher import digest, student
+from mezzotint.run.teacher import belief, digest, open_teacher, student
 
 RARE = dict.fromkeys(("validate_every", "sample_every", "checkpoint_every"), "100%")
 NETWORK = {"kind": "unet", "width": 8, "multipliers": [1], "blocks": 1, "dropout": 0.2}
@@ -190,3 +194,27 @@ def test_other_refusals(teacher: Path, tmp_path: Path) -> None:
 def test_a_wider_student_learns_from_random_weights(teacher: Path, tmp_path: Path) -> None:
     finish(make(teacher, "map", "network.width=16", steps=2), tmp_path / "student")
     assert mezzotint.load(tmp_path / "student").sample(2).values.shape == (2, 1, 8, 8)
+
+
+@pytest.mark.parametrize("words", [True, False])
+def test_the_belief_that_is_learned_is_guided_and_clipped(words: bool, tmp_path: Path) -> None:
+    """none + g (asked - none), of classes and of texts, kept in the range of pictures."""
+    facts = (
+        Facts((3, 32, 32), (), "pictures", (), tuple(vocabulary()), LENGTH)
+        if words
+        else Facts((3, 32, 32), CLASSES)
+    )
+    unet = {"kind": "unet", "width": 8, "multipliers": [1, 2], "blocks": 1, "patch": 4, "attention": [4, 8]}
+    settings = {"sampler": "heun", "steps": 3, "guidance": 3.0}
+    write_run(tmp_path / "teacher", facts, network=unet, diffusion=FLOW, sample=settings)
+    chosen = student(tmp_path / "teacher", "map", 1, [])
+    teacher = open_teacher(chosen, torch.device("cpu"))
+    assert teacher is not None
+    asked = {"prompt": "a small red circle"} if words else {"label": "cat"}
+    cond, none = teacher.request(2, **asked).cond, nothing(teacher.classes, facts.length).expand(2)
+    x, levels = 3 * torch.randn(2, 3, 32, 32), torch.tensor([0.0, 1.0], dtype=torch.float64)
+    with torch.no_grad():
+        own, other = teacher.denoiser(x, levels, cond), teacher.denoiser(x, levels, none)
+    said = belief(teacher, chosen)(x, levels, cond)
+    torch.testing.assert_close(said, (other + 3 * (own - other)).clamp(-1, 1), atol=1e-4, rtol=0)
+    assert (said - own.clamp(-1, 1)).abs().max() > 1e-3 and (said.abs() == 1).any()
