@@ -9,11 +9,11 @@ import pytest
 from helpers_workshop import Call, contents
 
 from mezzotint import config as configuration
-from mezzotint.cli.evaluate import format_number
 from mezzotint.evaluate.evaluation import quality
 from mezzotint.evaluate.judges import classifier
 from mezzotint.evaluate.metrics.numbers import Number
 from mezzotint.evaluate.reference import open_judge, open_reference
+from mezzotint.evaluate.table import format_number
 from mezzotint.model.device import find_device
 from mezzotint.model.model import load
 

@@ -26,8 +26,8 @@ WRONG: list[tuple[tuple[object, ...], int, str]] = [
     (("list",), USAGE, "models|samplers|datasets|recipes"),
     (("list", "foo"), USAGE, "models, samplers, datasets or recipes"),
     # what other programs have
-    (("sample", "digits", "--prompt", "a seven"), USAGE, "--prompt is not there (yet): models know classes"),
-    (("sample", "digits", "--prompt=seven"), USAGE, "see mezzotint sample --help"),
+    (("sample", "digits", "--prompt", "a seven"), USAGE, "trained without captions; leave the prompt out"),
+    (("sample", "digits", "--prompts", "few"), USAGE, "--prompts few cannot be read"),
     (("export", "web", "digits"), USAGE, "export is not there (yet): a model is one file"),
     (("import", "diffusers", "few"), USAGE, "import is not there (yet)"),
     (

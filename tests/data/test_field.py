@@ -199,14 +199,18 @@ class TestFiles:
         found = read(tmp_path)
         assert len(found) == 5 and found.skipped == []
         said = "\n".join(found.notes)
-        assert "IMG.HEIC" in said and "1 .md" in said and "not used yet: 1 .txt" in said
+        assert (
+            "IMG.HEIC" in said
+            and "1 .md" in said
+            and "captions are there, used only with data.captions=true: 1 .txt" in said
+        )
 
     def test_captions_are_told_from_other_texts(self, tmp_path: Path) -> None:
         tree(tmp_path, "1.png", "2.png", "deep/3.png")
         for name in ("1.txt", "deep/3.caption", "LICENSE.txt", "metadata.jsonl"):
             (tmp_path / name).write_text("{}")
         notes = read(tmp_path, labels=False).notes
-        assert "captions are there and not used yet: 1 .caption, 1 .jsonl, 1 .txt" in notes
+        assert "captions are there, used only with data.captions=true: 1 .caption, 1 .jsonl, 1 .txt" in notes
         assert "1 other file left out, no pictures: 1 .txt" in notes
 
     def test_transparency_is_counted(self, tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ WORDS = [
     ("index", ["The guide", "Training you can trust", "Contributing"]),
     ("reference/commands", ["mezzotint show reverse", "--guidance", "continuation with another budget"]),
     ("reference/configuration", ["train.batch_size", "number from 0 below 1; default 0.05", "Norm of the gradient"]),
-    ("reference/rest", ["POST /v1/generate", "GenerateBody", "keep beliefs in the range"]),
+    ("reference/rest", ["POST /v1/generate", "GenerateBody", "keep the network's guess at the clean picture"]),
     ("reference/diffusion", ["add_noise", "Draws from q(x | x0) by reparameterization", "x0, eps: (B, *D)"]),
     ("reference/api", ["from_diffusers", "Measures a sampler against exact solutions"]),
     ("reference/contributing", ["ralston", "Add a data set"]),

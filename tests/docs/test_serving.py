@@ -49,7 +49,7 @@ def ask(line: str, folder: Path, port: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "count"), [("docs/serving.md", 11), ("docs/guide/7-serving.md", 4), ("README.md", 1)]
+    ("page", "count"), [("docs/serving.md", 12), ("docs/guide/7-serving.md", 4), ("README.md", 1)]
 )
 def test_commands_of_a_page(page: str, count: int, tmp_path: Path, port: int) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")

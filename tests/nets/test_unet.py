@@ -38,7 +38,7 @@ def test_linear_attention_is_the_same_sum_over_pairs_of_positions() -> None:
 def test_attention_is_linear_on_request() -> None:
     net = UNet(1, 8, (1, 1), 1, attention=(1, 2), linear_attention=True)
     layers = [module for module in net.modules() if isinstance(module, Attention)]
-    assert len(layers) == 7 and all(layer.attend is linear_attention for layer in layers)
+    assert len(layers) == 7 and all(layer.linear for layer in layers)
 
 
 @pytest.mark.parametrize("linear", [False, True])

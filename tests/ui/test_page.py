@@ -157,7 +157,12 @@ def test_classes_that_are_called_as_the_choices_are(
     tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[bytes] = []
-    monkeypatch.setattr("streamlit.download_button", lambda label, data, *_, **__: given.append(data))
+
+    def take(self: Any, label: str, data: bytes, *_: Any, **__: Any) -> None:
+        if label in ("Download all", "Download PNG"):
+            given.append(data)
+
+    monkeypatch.setattr("streamlit.delta_generator.DeltaGenerator.download_button", take)
     write_run(tmp_path / "all" / "odd", Facts((1, 8, 8), ("any", "all", "all, in turn", "")), network=UNET)
     at = opened(runs=str(tmp_path / "all"))
     control(at, "Model").set_value("odd").run()

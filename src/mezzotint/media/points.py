@@ -14,7 +14,6 @@ def sheet(
     columns: int | None = None,
     scale: int | None = None,
     captions: Sequence[str] | None = None,
-    texts: Sequence[str] = (),
 ) -> Image.Image:
     """Points (N, 2) as a scatter plot, coloured by label (N,); it has one size, and no columns."""
     return plots.scatter([(f"{len(points):,} points", points, labels)], limits=(-3, 3))

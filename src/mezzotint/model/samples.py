@@ -104,8 +104,8 @@ class Samples:
             if len(classes) <= 12 and len(classes) < len(self):
                 columns = len(classes)
                 captions = [self.classes[k] for k in classes] if self.classes else None
-        texts = self.prompts if len(self) <= MAX_CAPTIONED else ()
-        return self.medium.sheet(self.values, self.labels, columns, captions=captions, texts=texts)
+        texts = {"texts": self.prompts} if 0 < len(self.prompts) == len(self) <= MAX_CAPTIONED else {}
+        return self.medium.sheet(self.values, self.labels, columns, captions=captions, **texts)
 
     def save(self, path: str | Path) -> None:
         """Writes a single picture at its own size, the sheet of several, as a PNG that carries the settings. Raises

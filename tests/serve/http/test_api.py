@@ -118,18 +118,18 @@ def test_the_manual_shows_the_address_that_it_was_asked_at(connect: Connect) -> 
     page = open_to_all.get("http://127.0.0.1:8123/docs").text
     assert 'curl -s "127.0.0.1:8123/generate"' in page and "8000" not in page and "Bearer" not in page
     page = closed.get("http://[::1]:81/docs").text
-    assert page.count('curl -s -H "Authorization: Bearer $MEZZOTINT_TOKEN" "[::1]:81/') == 3
+    assert page.count('curl -s -H "Authorization: Bearer $MEZZOTINT_TOKEN" "[::1]:81/') == 5
     assert 'curl -s "https://localhost/generate"' in open_to_all.get("https://localhost/docs").text
 
 
 def test_an_unknown_field_is_answered_with_those_that_are_known(client: TestClient) -> None:
     for answer in (
-        client.post("/v1/generate", json={"prompt": "a cat"}),
-        client.post("/v1/jobs", json={"prompt": "a cat"}),
-        client.get("/generate?prompt=cat"),
+        client.post("/v1/generate", json={"promt": "a cat"}),
+        client.post("/v1/jobs", json={"promt": "a cat"}),
+        client.get("/generate?promt=cat"),
     ):
         detail = answer.json()["detail"]
-        assert answer.status_code == 422 and "prompt" not in detail
+        assert answer.status_code == 422 and "promt" not in detail
         assert "unknown field; known: " in detail and "n, " in detail and "class, " in detail
         assert ("preview_every" in detail) == ("/jobs" in str(answer.url))
 

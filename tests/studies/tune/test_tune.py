@@ -192,13 +192,16 @@ def test_present_defaults_that_take_too_long_are_given_up_even_at_a_loss(
 
 def test_the_planted_length_is_found_and_published(moons: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def loss(settings: Sample, weights: str) -> float:
-        return abs(math.log(float(weights.removeprefix("ema ")) / 0.07)) + 1 / settings.steps
+        return (
+            abs(math.log(float(weights.removeprefix("ema ").removesuffix(" of snapshots")) / 0.07))
+            + 1 / settings.steps
+        )
 
     plant(monkeypatch, loss)
     _, outcome = searched(moons, quick=False)
     assert outcome.written and outcome.best.choice.weights == "0.07"
     header = read_header(moons / "model.safetensors")
-    assert header.weights == "ema 0.07" and header.config.sample == outcome.best.choice.settings
+    assert header.weights == "ema 0.07 of snapshots" and header.config.sample == outcome.best.choice.settings
     wanted, written = average_of(moons, 0.07), read_tensors(moons / "model.safetensors")
     assert all(torch.equal(written[name], tensor) for name, tensor in wanted.items())
     assert load(moons).sample(3).settings["steps"] == outcome.best.choice.settings.steps
