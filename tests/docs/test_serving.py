@@ -44,7 +44,9 @@ def ask(line: str, folder: Path, port: int) -> None:
     """Runs a command; an error of the server is an AssertionError."""
     line = line.replace("localhost:8000", f"127.0.0.1:{port}").replace("curl ", "curl --fail-with-body ", 1)
     assert BASH
-    done = subprocess.run([BASH, "-c", line], cwd=folder, capture_output=True, text=True, timeout=60)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # for `mezzotint`
+    env = {**os.environ, "PATH": path}
+    done = subprocess.run([BASH, "-c", line], cwd=folder, capture_output=True, text=True, timeout=60, env=env)
     assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
 
 
