@@ -284,7 +284,7 @@ class Model:
             self._corrections(settings),
         )
 
-    def _guidance(self, cond: Cond, settings: Sample, away: Cond | None) -> Guidance | None:
+    def _guidance(self, cond: Cond, settings: Sample, away: Cond | None = None) -> Guidance | None:
         """How strongly rows are driven to what they are asked to be, away from nothing asked or from something else; rows that are asked just that are
         not."""
         away = nothing(self.classes, self.facts.length) if away is None else away
