@@ -8,7 +8,8 @@ from torch import Tensor
 
 from mezzotint.diffusion.corrections import Correction
 from mezzotint.diffusion.process import Process, per_row
-from mezzotint.diffusion.sampler import AfterStep, Steps
+from mezzotint.diffusion.sampler import Steps, reworded
+from mezzotint.diffusion.solvers import Ask
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 PUSH = 1.5  # standard deviations of the noise by which the known part is moved, for an error of one (docs/LOG.md)
@@ -95,20 +96,17 @@ def steered(steps: Steps, process: Process, operator: Operator, y: Tensor) -> St
     """
     correct = ddnm(operator, y)
     error: Tensor | None = None
-    try:
-        out = next(steps)
-        while True:
-            if isinstance(out, AfterStep):
-                yield out
-                out = next(steps)
-                continue
-            x = out.x
-            if error is not None:
-                x = x + PUSH * per_row(process(out.level)[1], x) * operator.pinv(error)
-            x0 = yield out._replace(x=x)
-            assert x0 is not None
-            left = y - operator.forward(x0)
-            error = left if error is None else MEMORY * error + left
-            out = steps.send(correct(x0))
-    except StopIteration:
-        return
+
+    def ask(question: Ask) -> Ask:
+        if error is None:
+            return question
+        sigma = per_row(process(question.level)[1], question.x)
+        return question._replace(x=question.x + PUSH * sigma * operator.pinv(error))
+
+    def hear(question: Ask, x0: Tensor) -> Tensor:
+        nonlocal error
+        left = y - operator.forward(x0)
+        error = left if error is None else MEMORY * error + left
+        return correct(x0)
+
+    return reworded(steps, ask, hear)

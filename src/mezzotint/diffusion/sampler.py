@@ -74,3 +74,20 @@ def sample(
                 history = None
     if step:
         yield AfterStep(x, x0, step)
+
+
+def reworded(steps: Steps, ask: Callable[[Ask], Ask], hear: Callable[[Ask, Tensor], Tensor]) -> Steps:
+    """The same steps, whose questions are asked in other words: ask(question) goes out in its place, and hear(question, x0) is what they are
+    told where the answer to that was x0."""
+    try:
+        out = next(steps)
+        while True:
+            if isinstance(out, AfterStep):
+                yield out
+                out = next(steps)
+                continue
+            x0 = yield ask(out)
+            assert x0 is not None
+            out = steps.send(hear(out, x0))
+    except StopIteration:
+        return

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from mezzotint.cond import Cond
 from mezzotint.diffusion.process import per_row
-from mezzotint.diffusion.sampler import AfterStep, Steps
+from mezzotint.diffusion.sampler import Steps, reworded
+from mezzotint.diffusion.solvers import Ask
 from mezzotint.randomness import noise
 from mezzotint.tasks.task import Task, Way
 
@@ -62,17 +63,10 @@ class Morph:
 
 def _both(steps: Steps, share: Tensor) -> Steps:
     """The same steps, which ask in rows of their own what is believed under both conditions, and move by the mixture."""
-    try:
-        out = next(steps)
-        while True:
-            if isinstance(out, AfterStep):
-                yield out
-                out = next(steps)
-                continue
-            x0 = yield out._replace(x=torch.cat([out.x, out.x]))
-            assert x0 is not None
-            one, other = x0.chunk(2)
-            w = per_row(share, one)
-            out = steps.send(torch.where(w == 0, one, torch.where(w == 1, other, one + w * (other - one))))
-    except StopIteration:
-        return
+
+    def hear(question: Ask, x0: Tensor) -> Tensor:
+        one, other = x0.chunk(2)
+        w = per_row(share, one)
+        return torch.where(w == 0, one, torch.where(w == 1, other, one + w * (other - one)))
+
+    return reworded(steps, lambda question: question._replace(x=torch.cat([question.x, question.x])), hear)
