@@ -71,12 +71,11 @@ class Shards:
         file = self.files[block.file]
         wanted = [self.image] if self.label is None else [self.image, self.label]
         try:
-            # one request for a column: nothing that lies beside it is fetched
+            # One request for a column: nothing that lies beside it is fetched. All in this thread: a thread of arrow's
+            # own that still holds a Python file when the process ends aborts it.
             with self.filesystem.open(file, "rb", cache_type="none") as opened:
-                reader = extra("pyarrow.parquet").ParquetFile(
-                    opened, metadata=self.footers[block.file], pre_buffer=True
-                )
-                table = reader.read_row_group(block.group, columns=wanted)
+                reader = extra("pyarrow.parquet").ParquetFile(opened, metadata=self.footers[block.file])
+                table = reader.read_row_group(block.group, columns=wanted, use_threads=False)
         except Exception as error:  # arrow, the file system and the network have a dozen types for it
             raise DataError(
                 f"cannot read {file} ({line(error)}); mend that, then give the same command to go on"
@@ -149,9 +148,9 @@ def open_shards(
 
     def read_column(file: int, key: str, groups: Sequence[int] | None = None) -> Any:
         with filesystem.open(files[file], "rb", cache_type="none") as opened:
-            reader = parquet.ParquetFile(opened, metadata=footers[file], pre_buffer=True)
+            reader = parquet.ParquetFile(opened, metadata=footers[file])
             groups = range(footers[file].num_row_groups) if groups is None else groups
-            return reader.read_row_groups(list(groups), columns=[key]).column(key)
+            return reader.read_row_groups(list(groups), columns=[key], use_threads=False).column(key)
 
     def peek(key: str) -> bytes | None:
         cells = read_column(0, key, [0]) if footers[0].num_row_groups else []
