@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from mezzotint.nets.parts import Coordinates
 from mezzotint.nets.text import PADDING, START, TextEncoder
 from mezzotint.nets.unet import Attention, UNet, Words
 
@@ -24,14 +25,38 @@ def test_words_have_places_and_padding_says_nothing() -> None:
     vectors, there = encode(TEXTS)
     assert there.tolist() == [[True] * 4 + [False] * 2] * 2 + [[True] + [False] * 5]
     assert (vectors[0, 0] - vectors[1, 0]).abs().max() > 1e-3  # "a left of b" is not "b left of a"
-    with torch.no_grad():
-        encode.places.zero_()
-    vectors, _ = encode(TEXTS)
-    torch.testing.assert_close(vectors[0, 0], vectors[1, 0], rtol=0, atol=1e-12)  # without places it is
+    assert vectors[0, 1:3].equal(
+        encode(torch.tensor([[START, 5, 3, 6, 7, 0]]))[0][0, 1:3]
+    )  # of what comes after
     before = encode(TEXTS[:1])[0][:, :4]
     with torch.no_grad():
         encode.table[PADDING] += 10.0
     torch.testing.assert_close(encode(TEXTS[:1])[0][:, :4], before, rtol=0, atol=1e-12)
+
+
+def test_order_is_what_places_and_looking_back_tell() -> None:
+    """One layer without places, asked by its last word, holds a bag of words; with places, or two layers, it does not."""
+    texts = torch.tensor([[START, 5, 3, 4, 6], [START, 3, 5, 4, 6]])
+    for layers, places, alike in ((1, False, True), (1, True, False), (2, False, False)):
+        encode = lively(TextEncoder(8, 5, width=16, layers=layers))
+        if not places:
+            with torch.no_grad():
+                encode.places.zero_()
+        first, second = encode(texts)[0][:, 0]
+        assert ((first - second).abs().max() < 1e-12) == alike, (layers, places)
+
+
+def test_coordinates() -> None:
+    """They tell every position from every other, at any size; rows and columns the same way."""
+    for height, width in ((4, 4), (3, 7), (1, 5), (64, 64)):
+        found = Coordinates.features(height, width, torch.device("cpu"))[0]
+        assert found.shape == (16, height, width)
+        flat = found.flatten(1).T
+        distance = torch.cdist(flat, flat) + 9 * torch.eye(len(flat))
+        assert len(flat) == 1 or distance.min() > 0.01
+    square = Coordinates.features(6, 6, torch.device("cpu"))[0]
+    torch.testing.assert_close(square[:8], square[8:].mT)
+    torch.testing.assert_close(square[0, :, 0], torch.sin(torch.linspace(-1, 1, 6) * torch.pi / 2))
 
 
 @pytest.mark.parametrize("side", [4, 9])  # few positions, and many, which go through the fused kernel

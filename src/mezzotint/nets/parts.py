@@ -3,6 +3,7 @@
 import math
 from typing import TypeVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -39,3 +40,28 @@ def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, int, int]:
     mirrors = rows - top < height and columns - left < width
     padding = (left, columns - left, top, rows - top)
     return F.pad(x, padding, mode="reflect" if mirrors else "replicate"), top, left
+
+
+class Coordinates(nn.Module):
+    """x (B, channels, H, W) plus a projection of where each position lies: sin and cos of k pi / 2 times its row and column,
+    which run from -1 to 1 whatever the size (Liu et al. 2018, "CoordConv", with waves). Without it a network of convolutions
+    knows left from right by its padding alone."""
+
+    WAVES = 4
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(4 * self.WAVES, channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.project(self.features(*x.shape[-2:], x.device).to(x.dtype))
+
+    @classmethod
+    def features(cls, height: int, width: int, device: torch.device) -> Tensor:
+        """(1, 4 WAVES, height, width) float32."""
+        sides = (torch.arange(side, device=device) for side in (height, width))
+        rows, columns = (2 * at / max(len(at) - 1, 1) - 1 if len(at) > 1 else 0.0 * at for at in sides)
+        waves = torch.arange(1, cls.WAVES + 1, device=device)[:, None] * (math.pi / 2)
+        found = [f(waves * at) for at in (rows, columns) for f in (torch.sin, torch.cos)]
+        down, across = torch.cat(found[:2])[:, :, None], torch.cat(found[2:])[:, None]
+        return torch.cat([down.expand(-1, height, width), across.expand(-1, height, width)])[None]

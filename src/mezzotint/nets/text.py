@@ -11,7 +11,7 @@ HEADS = 4
 
 
 class Block(nn.Module):
-    """Self-attention and an MLP, each behind a layer norm and beside a skip (Vaswani et al. 2017; pre-norm)."""
+    """Causal self-attention and an MLP, each behind a layer norm and beside a skip (Vaswani et al. 2017; pre-norm)."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -20,10 +20,10 @@ class Block(nn.Module):
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
-    def forward(self, x: Tensor, there: Tensor) -> Tensor:
-        """x (B, L, width), there (B, L) bool -> (B, L, width). Places that are not there are not looked at."""
+    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
+        """x (B, L, width), seen (B, L, L) bool, which places each place looks at -> (B, L, width)."""
         q, k, v = self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        scores = (q * q.shape[-1] ** -0.5 @ k.mT).masked_fill(~there[:, None, None], -torch.inf)
+        scores = (q * q.shape[-1] ** -0.5 @ k.mT).masked_fill(~seen[:, None], -torch.inf)
         x = x + self.out((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
         return x + self.mlp(self.norm2(x))
 
@@ -31,7 +31,9 @@ class Block(nn.Module):
 class TextEncoder(nn.Module):
     """words: how many numbers there are, PADDING and START among them. length: of a text, START included.
 
-    Words have places: without them "a left of b" would be "b left of a".
+    Each word looks at itself and those before it (Radford et al. 2018; CLIP's encoder does, too). So of "a left of b" only b
+    has seen "left of", and which of the two lies left can be read off at once; where all look at all it is a
+    riddle of three parts (the thing, the relation, the order), which is learnt late if at all (docs/LOG.md, "Words").
     """
 
     def __init__(self, words: int, length: int, width: int = WIDTH, layers: int = LAYERS) -> None:
@@ -51,11 +53,16 @@ class TextEncoder(nn.Module):
     def forward(self, text: Tensor) -> tuple[Tensor, Tensor]:
         """text (B, L) int64, START first -> vectors (B, L, width), and whether a word is there (B, L) bool.
 
-        The first vector, START's, stands for the whole text. It is always there, so that no softmax is over nothing.
+        The first vector stands for the whole text: in START's place, which has seen nothing, is that of the last word, which
+        has seen all. It is always there, so that no softmax is over nothing.
         """
         there = text != PADDING
+        before = torch.ones(text.shape[1], text.shape[1], dtype=torch.bool, device=text.device).tril()
+        seen = there[:, None] & before
         # A product with one-hot rows: its gradient repeats bit for bit (see `Conditioning`).
         x = F.one_hot(text, self.words).to(self.table.dtype) @ self.table + self.places
         for block in self.blocks:
-            x = block(x, there)
-        return self.norm(x), there
+            x = block(x, seen)
+        x = self.norm(x)
+        last = F.one_hot(there.sum(1) - 1, text.shape[1]).to(x.dtype)
+        return torch.cat([last[:, None] @ x, x[:, 1:]], 1), there

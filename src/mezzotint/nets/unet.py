@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mezzotint.nets.embed import Conditioning
-from mezzotint.nets.parts import group_norm, pad_to_multiple, zero_init
+from mezzotint.nets.parts import Coordinates, group_norm, pad_to_multiple, zero_init
 from mezzotint.nets.text import WIDTH, TextEncoder
 
 
@@ -230,7 +230,8 @@ class UNet(nn.Module):
             if factor == patch:
                 inside = width
                 convolution = nn.Conv2d(channels * patch**2, inside, 3, padding=1)
-                enter: nn.Module = nn.Sequential(nn.PixelUnshuffle(patch), convolution)
+                where = [Coordinates(inside)] if words else []  # for "left of"
+                enter: nn.Module = nn.Sequential(nn.PixelUnshuffle(patch), convolution, *where)
             else:
                 inside = skips[-1]
                 enter = nn.Conv2d(inside, inside, 3, stride=2, padding=1)
