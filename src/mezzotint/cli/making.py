@@ -77,6 +77,10 @@ class Making:
         int | None, typer.Option("--batch", help="batch size: pictures in a network call", min=1)
     ] = None
     device: options.Device = None
+    encoder: Annotated[
+        Path | None,
+        typer.Option("--encoder", help="folder of the encoder that reads texts, if it lies elsewhere now"),
+    ] = None
     network: Annotated[
         str | None,
         typer.Option(
@@ -99,7 +103,14 @@ class Making:
 
         make = None if self.network is None else functools.partial(_network, self.network)
         where = self.device or "auto"
-        return load(run, device=where, weights=self.weights, precision=precision, network=make)
+        return load(
+            run,
+            device=where,
+            weights=self.weights,
+            precision=precision,
+            network=make,
+            encoder=self.encoder,
+        )
 
     def classes(self, model: "Model") -> Any:
         from mezzotint.conditions.labels import split

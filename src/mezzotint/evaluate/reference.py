@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mezzotint import cache
 from mezzotint.config import Data
 from mezzotint.data import toy
 from mezzotint.data.classes import renumbered
@@ -16,8 +17,8 @@ from mezzotint.data.held_out import held_out_count, shuffled, split_set
 from mezzotint.data.images import Pictures, load_pictures
 from mezzotint.data.known import flips_by_default
 from mezzotint.data.splits import ALL, split_of
+from mezzotint.data.texts import CLASSES
 from mezzotint.errors import ConfigError, DataError
-from mezzotint.evaluate.judges import cache
 from mezzotint.evaluate.judges.features import Extractor, Features, cached_features
 from mezzotint.model.device import find_precision
 
@@ -37,6 +38,7 @@ class Reference:
     images: uint8 (M, C, H, W), with labels (M,) int64 where there are classes: what samples are compared with.
     words: a description for people. learn: uint8 (L, C, H, W), with labels: what a judge of the set is trained on, the
     same for every reference of a set; see `judge_parts`.
+    captions: some of real pictures, for models that know words.
     train: uint8 (N, C, H, W): what the model was trained on. unseen: uint8, pictures that it has never seen.
     """
 
@@ -50,6 +52,7 @@ class Reference:
     unseen: Tensor
     classes: tuple[str, ...]
     flip: bool
+    captions: tuple[str, ...] = ()
 
     @property
     def version(self) -> str:
@@ -96,6 +99,15 @@ def open_reference(data: Data, size: tuple[int, int] | None = None, channels: in
         raise ConfigError(f"{data.name} is a set of points; its reference is its exact density")
 
     def pictures(split: str | None) -> Pictures:
+        captions = None if data.captions == CLASSES else data.captions
+        try:
+            return opened(split, captions)
+        except DataError:
+            if not captions:
+                raise
+            return opened(split, None)  # another split may have none
+
+    def opened(split: str | None, captions: bool | str | None) -> Pictures:
         return load_pictures(
             data.name,
             data.path,
@@ -107,6 +119,8 @@ def open_reference(data: Data, size: tuple[int, int] | None = None, channels: in
             only=data.only,
             # a judge may know classes that the model was not told of
             labels=data.labels if isinstance(data.labels, str) else None,
+            captions=captions,
+            background=data.background,
             memory_limit=int(data.memory_gb * 2**30),
         )
 
@@ -116,6 +130,7 @@ def open_reference(data: Data, size: tuple[int, int] | None = None, channels: in
     train, _ = _take(whole, parts.train)
     learn, learn_labels = whole.batch(judge_parts(total, data.holdout, max_pictures(whole)).learn)
     split = _first_split(pictures, data)
+    captions = whole.captions or ()
     if split is not None:
         others, words = _by_name(split[1], whole, f"{split[0]} split of {data.name}")
         images, labels = _take(split[1], others)
@@ -123,7 +138,7 @@ def open_reference(data: Data, size: tuple[int, int] | None = None, channels: in
         if labels is not None:
             labels = torch.from_numpy(renumbered(labels.numpy(), split[1].classes, whole.classes))
             labels = labels if bool((labels >= 0).all()) else None
-        unseen = images
+        unseen, captions = images, split[1].captions or captions
     else:
         unseen, labels = _take(whole, parts.held)
         images, words = unseen, f"part of {data.name} held out of training, {len(unseen):,} pictures"
@@ -142,6 +157,7 @@ def open_reference(data: Data, size: tuple[int, int] | None = None, channels: in
         unseen,
         tuple(whole.classes) if labels is not None else (),
         flips_by_default(data.name) if data.flip is None else data.flip,
+        tuple(captions),
     )
 
 

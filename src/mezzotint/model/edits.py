@@ -240,7 +240,7 @@ class Edits:
         note: str,
     ) -> Request:
         asked = NONE if label is None and self.model.classes else label
-        if self.model.facts.length and settings.get("prompt") is None:
+        if self.model.language is not None and settings.get("prompt") is None:
             settings = {**settings, "prompt": ""}
         request = self.model.request(n, label=asked, seed=seed, **settings)
         return replace(request, task=task, details=details, finish=finish, note=note)

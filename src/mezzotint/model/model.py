@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mezzotint import build
 from mezzotint.cond import Cond
 from mezzotint.conditions.labels import NONE, Label, conditions, in_words, nothing
-from mezzotint.conditions.text import Prompt, numbers, prompts_of
+from mezzotint.conditions.text import Prompt, prompts_of
 from mezzotint.config import BAKED_IN, Sample, parse
 from mezzotint.diffusion.corrections import Correction, clip
 from mezzotint.diffusion.denoiser import Denoise, Denoiser
@@ -45,7 +45,14 @@ class Model:
     """A network with all that its model file says of it. `denoiser` is the network's plain belief; `guided`, the same that
     can be steered, is what the engine asks."""
 
-    def __init__(self, header: Header, denoiser: Denoiser, device: torch.device, source: str) -> None:
+    def __init__(
+        self,
+        header: Header,
+        denoiser: Denoiser,
+        device: torch.device,
+        source: str,
+        encoder: Path | None = None,
+    ) -> None:
         assert isinstance(denoiser.net, nn.Module)
         self.header, self.denoiser, self.device, self.source = header, denoiser, device, source
         self.net: nn.Module = denoiser.net
@@ -53,6 +60,7 @@ class Model:
         self.medium, self.codec = header.facts.medium, build.codec(header.config, header.facts)
         self.schedule: Schedule = build.make_schedule(header.config)
         self.process: Process = denoiser.process
+        self.language = build.language(header.config, header.facts, device, encoder)
         self.guided: Denoise | Guided = cfg(denoiser, c_skip=denoiser.c_skip) if self.guidable else denoiser
 
     @staticmethod
@@ -88,7 +96,7 @@ class Model:
     @property
     def guidable(self) -> bool:
         """Whether there is something to ask for, and so something to be driven to."""
-        return bool(self.classes) or self.facts.length > 0
+        return bool(self.classes) or self.language is not None
 
     @property
     def batch(self) -> int:
@@ -208,12 +216,12 @@ class Model:
         """What things of seeds (n,) int64 on the CPU are asked to be, for networks, and their prompts where the model knows
         words. Raises ConfigError."""
         cond = conditions(label, self.classes, seeds, self.facts.empty)
-        if not self.facts.length:
+        if self.language is None:
             if prompt is not None:
                 raise ConfigError("this model was trained without captions; leave the prompt out")
             return cond, ()
         prompts = prompts_of(prompt, seeds, self.facts.examples)
-        return replace(cond, text=numbers(prompts, self.facts.words, self.facts.length)), prompts
+        return replace(self.language.cond(prompts), label=cond.label), prompts
 
     def settings(self, **changes: Any) -> Sample:
         """The model's sampling defaults with changes. Raises ConfigError for a value or a name that is not possible."""
@@ -287,7 +295,7 @@ class Model:
     def _guidance(self, cond: Cond, settings: Sample, away: Cond | None = None) -> Guidance | None:
         """How strongly rows are driven to what they are asked to be, away from nothing asked or from something else; rows that are asked just that are
         not."""
-        away = nothing(self.classes, self.facts.length) if away is None else away
+        away = nothing(self.classes, self.language) if away is None else away
         asked, others = cond.inputs(), away.inputs()
         if not asked:
             return None
@@ -341,6 +349,7 @@ def load(
     weights: str = "ema",
     precision: str | None = None,
     network: Callable[[], nn.Module] | None = None,
+    encoder: str | Path | None = None,
 ) -> Model:
     """A model from a run directory, a run's name, "latest", or a model file.
 
@@ -349,6 +358,7 @@ def load(
     precision: "fp32" or "bf16"; by default as in training.
     network: of files that `Model.save` wrote of a network that is none of ours: what makes it, without arguments, such as its
     class. A file alone never makes code run.
+    encoder: of models that read texts by an encoder: the folder where it lies now; by default where training found it.
     """
     path = find(name)
     header = read_header(path)
@@ -377,6 +387,7 @@ def load(
         build.denoiser(header.config, net, dtype=dtype),
         where,
         spoken(path),
+        None if encoder is None else Path(encoder).expanduser(),
     )
 
 
