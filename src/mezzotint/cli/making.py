@@ -81,6 +81,12 @@ class Making:
         Path | None,
         typer.Option("--encoder", help="folder of the encoder that reads texts, if it lies elsewhere now"),
     ] = None
+    by_clip: Annotated[
+        Path | None,
+        typer.Option(
+            "--by-clip", help="folder of a CLIP, which drives pictures to --prompt; --guidance is its factor"
+        ),
+    ] = None
     network: Annotated[
         str | None,
         typer.Option(
@@ -103,7 +109,7 @@ class Making:
 
         make = None if self.network is None else functools.partial(_network, self.network)
         where = self.device or "auto"
-        return load(
+        model = load(
             run,
             device=where,
             weights=self.weights,
@@ -111,6 +117,7 @@ class Making:
             network=make,
             encoder=self.encoder,
         )
+        return model if self.by_clip is None else model.by_clip(self.by_clip)
 
     def classes(self, model: "Model") -> Any:
         from mezzotint.conditions.labels import split

@@ -48,7 +48,7 @@ class Encoder:
 
     def tokens(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text has, those of its beginning and end among them."""
-        return [len(row) for row in self.tokenizer(list(texts))["input_ids"]] if texts else []
+        return [len(row) for row in self.tokenizer(list(texts), verbose=False)["input_ids"]] if texts else []
 
     @torch.no_grad()
     def vectors(self, texts: Sequence[str], length: int) -> Iterator[Tensor]:
@@ -75,7 +75,7 @@ def open_encoder(folder: Path, device: torch.device | str = "cpu") -> Encoder:
     if kind not in KINDS:
         raise DataError(f"{folder} holds a network of kind {kind!r}; texts are read by one of {', '.join(KINDS)}")
     net = weights(folder, getattr(library, KINDS[kind])).to(device)
-    tokenizer = tokenizer_of(folder, library)
+    tokenizer = tokenizer_of(folder, library, int(net.config.vocab_size))
     most = MAX_TOKENS
     if KINDS[kind] == "CLIPTextModel":
         most = min(most, int(net.config.max_position_embeddings))
@@ -130,12 +130,19 @@ def weights(folder: Path, cls: Any) -> Any:
     return net.eval().requires_grad_(False)
 
 
-def tokenizer_of(folder: Path, library: Any) -> Any:
-    """Raises DataError."""
+def tokenizer_of(folder: Path, library: Any, count: int) -> Any:
+    """count: tokens that the network knows. Raises DataError, also where the tokenizer knows far fewer: where its files are missing,
+    the library makes up an empty one."""
     try:
-        return library.AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        found = library.AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        known = len(found.get_vocab())
     except Exception as error:  # of whatever kind the files of a tokenizer provoke
         raise DataError(f"the tokenizer in {folder} cannot be read ({_line(error)}); copy its files again") from error
+    if not 0.9 * count <= known <= count:  # networks have some spare ones
+        raise DataError(
+            f"the tokenizer in {folder} knows {known:,} tokens and the network {count:,}; copy its files again"
+        )
+    return found
 
 
 @contextlib.contextmanager

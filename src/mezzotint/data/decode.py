@@ -1,6 +1,7 @@
 """One picture of any kind into one array of bytes: grey or RGB, upright, opaque, cropped, never squashed."""
 
 import io
+import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -14,6 +15,10 @@ Range = tuple[float, float]  # the values of black and of white
 FLOAT_RANGES: tuple[Range, ...] = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0), (0.0, 65535.0))
 INT_RANGES: tuple[Range, ...] = ((0.0, 255.0), (0.0, 65535.0))
 SLACK = 1e-5  # of a range, that rounding may exceed it by
+# Once, and not where pictures are opened: filters of warnings belong to all threads. Pillow's warning has no name of a
+# file; `images.try_decode` has, and `given.picture` counts the pixels itself.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+
 WHITE = "white"  # what transparent parts are laid over, usually
 SAME = 2  # of 255: profiles whose colours differ by no more from those of sRGB are sRGB
 

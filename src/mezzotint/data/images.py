@@ -28,7 +28,6 @@ SPAN = 256  # pictures that a thread decodes at a time
 WITHOUT = "without classes: "  # so begins the line that says why there are none
 PROBE = 64  # pictures looked at to tell whether a large set is grey
 
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # it has no name of a file; `try_decode` has
 
 
 class OnDemand:

@@ -70,7 +70,7 @@ class StreamSource:
     @property
     def count(self) -> str:
         files = len(self.shards.files)
-        return f"{self.total:,} to train on, {len(self.held[0]):,} held out, streamed from {files:,} files"
+        return f"{self.total:,} to train on, {len(self.held.images):,} held out, streamed from {files:,} files"
 
     def batches(self, seed: int, size: int, step: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
         """Batches from optimiser step `step` on, without end; each a function of (seed, step) and the shards.
@@ -226,8 +226,8 @@ def open_stream(data: Data, device: torch.device) -> StreamSource:
         )
     check_background(data.background)
     by_class = data.captions == CLASSES
-    labels = None if by_class and data.labels is False else data.labels
-    shards = find_shards(data.name, data.path, split=data.split, column=data.column, labels=labels)
+    wanted = None if by_class and data.labels is False else data.labels
+    shards = find_shards(data.name, data.path, split=data.split, column=data.column, labels=wanted)
     shards = replace(shards, background=data.background)
     captions: Sequence[str] = ()
     lacking: Sequence[str] = ()
@@ -328,6 +328,7 @@ def _decode(
                 images[k] = image
             if there.labels is not None:
                 labels[mine] = there.labels[row[mine]]
-            for k in mine.tolist() if there.captions is not None else ():
-                captions[k] = there.captions[int(row[k])]
+            if (texts := there.captions) is not None:
+                for place, i in zip(mine.tolist(), row[mine].tolist()):
+                    captions[place] = texts[i]
     return images, labels, captions

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mezzotint import cache
 from mezzotint.config import Data
-from mezzotint.data import toy
+from mezzotint.data import scenes, toy
 from mezzotint.data.classes import renumbered
 from mezzotint.data.endings import few
 from mezzotint.data.held_out import held_out_count, shuffled, split_set
@@ -28,6 +29,7 @@ MIN_REFERENCE_PICTURES = 500  # held-out pictures that make a reference
 MAX_TUNING_PICTURES = (
     10_000  # training pictures to choose settings by, or half of the set where it is smaller
 )
+JUDGED = 3 * 10**9  # seeds of scenes that no training has
 MAX_BYTES = 2**30  # of a part of a set that is held in memory; of larger ones, pictures spread over them
 
 
@@ -97,6 +99,8 @@ def open_reference(data: Data, size: tuple[int, int] | None = None, channels: in
     """
     if data.name in toy.TOYS:
         raise ConfigError(f"{data.name} is a set of points; its reference is its exact density")
+    if data.name == "scenes":
+        return drawn_scenes()
 
     def pictures(split: str | None) -> Pictures:
         captions = None if data.captions == CLASSES else data.captions
@@ -158,6 +162,21 @@ def open_reference(data: Data, size: tuple[int, int] | None = None, channels: in
         tuple(whole.classes) if labels is not None else (),
         flips_by_default(data.name) if data.flip is None else data.flip,
         tuple(captions),
+    )
+
+
+def drawn_scenes(n: int = 4000) -> Reference:
+    """Captioned scenes that no training has, as a reference: as many again for a judge to learn from, and as many that training
+    may have shown."""
+
+    def drawn(seed: int, count: int) -> tuple[Tensor, list[str]]:
+        some = [scenes.scene(seed, i) for i in range(count)]
+        return torch.from_numpy(np.stack([one.pixels for one in some])), [str(one.whole) for one in some]
+
+    (images, captions), (learn, _), (train, _) = (drawn(JUDGED + k, n) for k in range(3))
+    words = f"{n:,} fresh scenes"
+    return Reference(
+        "scenes", words, images, None, learn, None, train, images, (), flip=False, captions=tuple(captions)
     )
 
 

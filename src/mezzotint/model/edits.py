@@ -151,6 +151,11 @@ class Edits:
         model, ends = self.model, torch.tensor([begin, end], dtype=torch.int64)
         if n < 2:
             raise ConfigError(f"n must be at least 2, the beginning and the end, not {n}")
+        for what, given_ends in (("class", label), ("prompt", settings.get("prompt"))):
+            if isinstance(given_ends, Sequence) and not isinstance(given_ends, str) and len(given_ends) > 2:
+                raise ConfigError(
+                    f"a morph has two ends: give one {what}, or two, not {len(given_ends)}"
+                )
         cond, prompts = model.asked(ends, label, settings.get("prompt"))
         request = model.request(n, label=label, seed=begin, **settings)
         share = torch.linspace(0, 1, n, dtype=torch.float64)

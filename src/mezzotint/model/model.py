@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mezzotint import build
 from mezzotint.cond import Cond
-from mezzotint.conditions.labels import NONE, Label, conditions, in_words, nothing
+from mezzotint.conditions.labels import NONE, Label, conditions, in_words, nothing, word
 from mezzotint.conditions.text import Prompt, prompts_of
 from mezzotint.config import BAKED_IN, Sample, parse
 from mezzotint.diffusion.corrections import Correction, clip
@@ -28,6 +28,7 @@ from mezzotint.disk.model_file import Header, fill, load_weights, read_header, s
 from mezzotint.disk.names import find, spoken
 from mezzotint.disk.snapshots import average_of, snapshots
 from mezzotint.errors import ConfigError, ModelError
+from mezzotint.model.by_clip import by_clip
 from mezzotint.model.device import find_device, find_precision, place
 from mezzotint.model.edits import Edits, Picture
 from mezzotint.model.inverted import KEPT, Inverted
@@ -61,6 +62,7 @@ class Model:
         self.schedule: Schedule = build.make_schedule(header.config)
         self.process: Process = denoiser.process
         self.language = build.language(header.config, header.facts, device, encoder)
+        self.clip: str | None = None  # the digest of what guides it, if it is one of `by_clip`
         self.guided: Denoise | Guided = cfg(denoiser, c_skip=denoiser.c_skip) if self.guidable else denoiser
 
     @staticmethod
@@ -87,6 +89,11 @@ class Model:
         weights and no code, see `load`."""
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         save_model(Path(path), self.net, self.header)
+
+    def by_clip(self, folder: str | Path) -> "Model":
+        """The same model, which a CLIP in a folder drives to what a prompt says, whether or not it knows words itself: guidance is
+        then the factor of CLIP's logit (Nichol et al. 2022, "GLIDE", section 2.4). Each step has a way back through both."""
+        return by_clip(self, folder)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -201,6 +208,10 @@ class Model:
         if n < 1:
             raise ConfigError(f"n must be at least 1, not {n}")
         check_seeds(seed, n)
+        if self.clip is not None and (negative is not None or settings.get("guidance_rescale")):
+            raise ConfigError(
+                "a CLIP drives to a prompt, and away from none; leave negative and guidance_rescale out"
+            )
         chosen = self._completed(self.settings(**settings))
         seeds = seeds_from(seed, n, torch.device("cpu"))
         cond, prompts = self.asked(seeds, label, prompt)
@@ -215,6 +226,10 @@ class Model:
     ) -> tuple[Cond, tuple[str, ...]]:
         """What things of seeds (n,) int64 on the CPU are asked to be, for networks, and their prompts where the model knows
         words. Raises ConfigError."""
+        if self.clip is not None and self.classes:
+            if in_words(label, self.classes, 1) not in (None, word(NONE, self.classes)):
+                raise ConfigError("a CLIP drives what is asked by text alone; leave the class out")
+            label = NONE
         cond = conditions(label, self.classes, seeds, self.facts.empty)
         if self.language is None:
             if prompt is not None:
@@ -256,6 +271,9 @@ class Model:
                 f"{other[0]}: the picture is not of these weights, {own['weights']} at step {own['step']} of training; "
                 "name them as they were, or leave step and weights out"
             )
+        if (clip := given.pop("by_clip", self.clip)) != self.clip:
+            what = "without a CLIP" if clip is None else f"with guidance by the CLIP {clip}"
+            raise ConfigError(f"by_clip: the picture was made {what}; open the model so, or leave by_clip out")
         given.pop("model", None)
 
     def _completed(self, settings: Sample) -> Sample:
@@ -265,7 +283,9 @@ class Model:
             "spacing": settings.spacing or build.spacing(self.config),
             "clip": self.codec.bounded if settings.clip is None else settings.clip,
         }
-        if settings.guidance == 1 or not self.guidable:
+        if self.clip is not None:
+            changes |= {"guidance_interval": settings.guidance_interval or (0.0, None), "guidance_rescale": 0.0}
+        elif settings.guidance == 1 or not self.guidable:
             changes |= {"guidance": 1.0, "guidance_interval": None, "guidance_rescale": 0.0}
         elif settings.guidance_interval is None:
             changes["guidance_interval"] = (0.0, None)
@@ -330,6 +350,8 @@ class Model:
         if request.finish is not None:
             things = request.finish(things)
         used = request.written(self.header, self.source)
+        if self.clip is not None:
+            used["by_clip"] = self.clip
         return Samples(
             things,
             request.seeds,

@@ -173,6 +173,7 @@ class Service:
                 shape=list(model.facts.shape),
                 classes=[name_of(k, model.classes) for k in range(len(model.classes))],
                 words=len(model.facts.words),
+                reading=model.facts.reading if model.language is not None else None,  # type: ignore[arg-type]
                 examples=list(model.facts.examples),
                 parameters=sum(p.numel() for p in model.net.parameters()),
                 step=model.header.step,

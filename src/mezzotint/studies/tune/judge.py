@@ -21,7 +21,16 @@ from mezzotint.data.texts import CLASSES
 from mezzotint.evaluate.judges.features import Features, extract
 from mezzotint.evaluate.metrics.energy import energy_distance
 from mezzotint.evaluate.metrics.frechet import Moments, frechet_distance
-from mezzotint.evaluate.reference import SILENT, Progress, Reference, judge_parts, max_pictures, open_judge
+from mezzotint.evaluate.metrics.scenes import judge as judge_scenes
+from mezzotint.evaluate.reference import (
+    SILENT,
+    Progress,
+    Reference,
+    drawn_scenes,
+    judge_parts,
+    max_pictures,
+    open_judge,
+)
 from mezzotint.evaluate.sample_set import SampleSet, sample_set_of, samples_against
 from mezzotint.model.model import Model
 
@@ -32,7 +41,8 @@ RESAMPLES = 10  # of a trial's pictures, for its standard error
 @dataclass(frozen=True)
 class Judge:
     """see: pictures or points to rows (n, d), and logits of the data's classes. distance: of rows to the real ones. ask: a model for
-    n pictures of seeds, of all classes or captions in turn."""
+    n pictures of seeds, of all classes or captions in turn. right: pictures to whether each is what was asked, where that is told
+    without logits."""
 
     kind: Literal["frechet", "energy"]
     words: str
@@ -40,6 +50,7 @@ class Judge:
     see: Callable[[Tensor], Features]
     distance: Callable[[Tensor], float]
     ask: Callable[[Model, int, int, Progress], SampleSet] = sample_set_of
+    right: Callable[[Tensor], Tensor] | None = None
 
 
 class Look(NamedTuple):
@@ -77,14 +88,26 @@ def open_tuning_judge(model: Model, progress: Progress = SILENT) -> Judge:
     def ask(model: Model, n: int, seed: int, progress: Progress) -> SampleSet:
         return samples_against(model, reference, n, seed, progress)
 
+    def right(images: Tensor) -> Tensor:
+        asked = [reference.captions[i % len(reference.captions)] for i in range(len(images))]
+        return torch.tensor([verdict.all for verdict in judge_scenes(images, asked)])
+
     return Judge(
-        "frechet", reference.words, version, see, lambda x: frechet_distance(Moments.of(x), moments), ask
+        "frechet",
+        reference.words,
+        version,
+        see,
+        lambda x: frechet_distance(Moments.of(x), moments),
+        ask,
+        right if data.name == "scenes" else None,
     )
 
 
 def training_reference(data: Data, shape: tuple[int, ...]) -> Reference:
     """Real pictures to choose settings by, of the training split alone: those that runs hold out, and a fixed random part
     of the others, up to 10,000 or half of them. The judge learns from the rest, as that of `evaluate` does. shape: (C, H, W) of the model's pictures."""
+    if data.name == "scenes":
+        return drawn_scenes()
     whole = load_pictures(
         data.name,
         data.path,
@@ -130,4 +153,6 @@ def look(model: Model, judge: Judge, n: int, seed: int, progress: Progress = SIL
     samples = judge.ask(model, n, seed, progress)
     rows, logits = judge.see(samples.values)
     right = None if logits is None or samples.labels is None else logits.argmax(1) == samples.labels
+    if judge.right is not None:
+        right = judge.right(samples.values)
     return Look(rows, right)
