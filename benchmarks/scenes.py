@@ -27,8 +27,8 @@ sys.path.append(str(measuring.ROOT / "tests"))  # where the second renderer lies
 
 from helpers_scenes import painted
 
-from mezzotint.data.scenes import NUMBERS, RELATIONS, Meaning, Scene, scene
-from mezzotint.evaluate.metrics.scenes import Verdict, judge, verdict_of, shares
+from mezzotint.data.scenes import NUMBERS, Meaning, Scene, scene
+from mezzotint.evaluate.metrics.scenes import Verdict, judge, shares, verdict_of
 from mezzotint.evaluate.metrics.share import Share
 from mezzotint.evaluate.scenes import CAPTIONS, UNSEEN_PAIRS, Asked, evaluate_scenes, table
 from mezzotint.model.model import load
@@ -99,7 +99,9 @@ def kind_of(meaning: Meaning) -> str:
             return "one object"
 
 
-def models(names: Sequence[str], n: int, seeds: Sequence[int], ways: Sequence[dict[str, Any]]) -> Iterator[dict]:
+def models(
+    names: Sequence[str], n: int, seeds: Sequence[int], ways: Sequence[dict[str, Any]]
+) -> Iterator[dict]:
     """A row a model and way of sampling: shares of every kind of caption, and the order in which kinds are shown."""
     asked = every_kind(n)
     for name, way in product(names, ways):
@@ -116,7 +118,13 @@ def models(names: Sequence[str], n: int, seeds: Sequence[int], ways: Sequence[di
         merged = replace(found, shares=summed, n={kind: len(seeds) * found.n[kind] for kind in summed})
         print("\n".join(table([merged])[:-2]), flush=True)
         settings = model.settings(**way).model_dump()
-        yield {"model": name, "step": model.header.step, "settings": settings, "seeds": list(seeds), **merged.as_json()}
+        yield {
+            "model": name,
+            "step": model.header.step,
+            "settings": settings,
+            "seeds": list(seeds),
+            **merged.as_json(),
+        }
 
 
 def asked_of(asked: Sequence[Asked], kind: str, point: str) -> int:
@@ -139,13 +147,22 @@ def main() -> None:
     if not options.runs:
         n = options.n or (100 if options.quick else 10_000)
         found = the_judge(n)
-        rows = [(name, f"{100 * s.value:.2f} ({100 * s.low:.2f} to {100 * s.high:.2f})") for name, s in found.items()]
+        rows = [
+            (name, f"{100 * s.value:.2f} ({100 * s.low:.2f} to {100 * s.high:.2f})")
+            for name, s in found.items()
+        ]
         print(measuring.markdown(("scenes", f"% of {n:,}"), rows))
-        measuring.keep(options.out, "scenes-judge", {"machine": machine, "goals": GOALS, "n": n, "shares": found}, options.quick)
+        measuring.keep(
+            options.out,
+            "scenes-judge",
+            {"machine": machine, "goals": GOALS, "n": n, "shares": found},
+            options.quick,
+        )
         return
     grid = product(options.guidance or [None], options.sampler or [None], options.steps or [None])
     ways = [
-        {key: value for key, value in zip(("guidance", "sampler", "steps"), way) if value is not None} for way in grid
+        {key: value for key, value in zip(("guidance", "sampler", "steps"), way) if value is not None}
+        for way in grid
     ]
     n = options.n or (8 if options.quick else 2000)
     rows = list(models(options.runs, n, options.seeds, ways))

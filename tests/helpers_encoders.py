@@ -5,7 +5,33 @@ from pathlib import Path
 import pytest
 import torch
 
-WORDS = "a an the red blue small large circle square cross left of grey 0 10 20 30 40 50 60 70 80 90 100 110".split()
+WORDS = [
+    "a",
+    "an",
+    "the",
+    "red",
+    "blue",
+    "small",
+    "large",
+    "circle",
+    "square",
+    "cross",
+    "left",
+    "of",
+    "grey",
+    "0",
+    "10",
+    "20",
+    "30",
+    "40",
+    "50",
+    "60",
+    "70",
+    "80",
+    "90",
+    "100",
+    "110",
+]
 SIDE = 16  # pixels that the CLIP sees
 
 
@@ -21,7 +47,9 @@ def tokenizer(folder: Path, begin: str | None, most: int) -> int:
     whole = f"{begin} $A </s>" if begin else "$A </s>"
     made.post_processor = tokenizers.processors.TemplateProcessing(single=whole, special_tokens=ends)
     names = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>", "bos_token": begin}
-    library.PreTrainedTokenizerFast(tokenizer_object=made, model_max_length=most, **names).save_pretrained(folder)
+    library.PreTrainedTokenizerFast(tokenizer_object=made, model_max_length=most, **names).save_pretrained(
+        folder
+    )
     return len(vocab)
 
 

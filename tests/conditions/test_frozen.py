@@ -98,10 +98,12 @@ def test_another_encoder_is_refused(folders: dict[str, Path], tmp_path: Path) ->
     digest = open_encoder(folders["clip"]).digest
     assert open_encoder(folders["clip"]).digest == digest != open_encoder(folders["other"]).digest
     assert Frozen(digest, 16, 12, folders["clip"]).cond(["a cross"]).context is not None
-    with pytest.raises(ModelError, match=rf"is not the one that the model learnt with \({digest}\).*--encoder"):
+    with pytest.raises(
+        ModelError, match=rf"is not the one that the model learnt with \({digest}\).*--encoder"
+    ):
         Frozen(digest, 16, 12, folders["other"]).cond(["a cross"])
     for nowhere in (None, tmp_path / "gone"):
-        with pytest.raises(ModelError, match="by an encoder that is not at .*; say where it is: --encoder"):
+        with pytest.raises(ModelError, match=r"by an encoder that is not at .*; say where it is: --encoder"):
             Frozen(digest, 16, 12, nowhere).cond(["a cross"])
         assert Frozen(digest, 16, 12, nowhere).cond([""]).inputs()  # nothing asked needs no encoder
 
@@ -114,14 +116,14 @@ def test_folders_that_are_refused(folders: dict[str, Path], tmp_path: Path) -> N
             (target / file.name).write_bytes(file.read_bytes())
         return target
 
-    with pytest.raises(DataError, match="holds no encoder: name a folder with config.json"):
+    with pytest.raises(DataError, match=r"holds no encoder: name a folder with config\.json"):
         open_encoder(tmp_path)
     lacking = copied("lacking")
     weights = load_file(lacking / "model.safetensors")
     gone = next(name for name in weights if name.startswith("text_model") and "fc1.weight" in name)
     del weights[gone]
     save_file(weights, lacking / "model.safetensors", {"format": "pt"})
-    with pytest.raises(DataError, match="lacks weights of CLIPTextModel, such as .*fc1.weight"):
+    with pytest.raises(DataError, match=r"lacks weights of CLIPTextModel, such as .*fc1\.weight"):
         open_encoder(lacking)  # the library would make them up
     pickled = copied("pickled")
     (pickled / "model.safetensors").unlink()

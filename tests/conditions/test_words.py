@@ -79,5 +79,7 @@ def test_letters_that_are_too_many_are_refused() -> None:
     language = Bytes(9)
     assert language.fits("größe") and not language.fits("grösse über")
     assert nothing(("a",), language).text.tolist() == [[START, *[0] * 8]]  # type: ignore[union-attr]
-    with pytest.raises(ConfigError, match=r"a text of 13 letters \(bytes\) is too long for the model: at most 8"):
+    with pytest.raises(
+        ConfigError, match=r"a text of 13 letters \(bytes\) is too long for the model: at most 8"
+    ):
         language.cond(["grösse über"])

@@ -38,7 +38,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
         images.append({"bytes": content.getvalue(), "path": None})
         texts.append(f"grey of {k // 8 * 10}")
         labels.append(k // 32)
-    names = {"image": {"_type": "Image"}, "label": {"names": ["dark_grey", "light_grey"], "_type": "ClassLabel"}}
+    names = {
+        "image": {"_type": "Image"},
+        "label": {"names": ["dark_grey", "light_grey"], "_type": "ClassLabel"},
+    }
     table = arrow.table({"image": images, "text": texts, "label": labels})
     table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": names}})})
     pq.write_table(table, root / "train.parquet", row_group_size=16)
@@ -59,7 +62,7 @@ def test_from_data_to_pictures(
     keys = [*KINDS[kind], *NETWORK, *WAYS, "data.size=8", "train.precision=fp32", "train.batch_size=8"]
     if kind in MAKERS:
         keys.append(f"data.encoder={MAKERS[kind](tmp_path / 'encoder')}")
-    command = ("train", "parquet", "--data", pictures, *keys)
+    command = ("train", "folder", "--data", pictures, *keys)
 
     assert leave(*command, "--name", "whole", "--steps", 4) == 0
     assert leave(*command, "--name", "parts", "--steps", 2) == 0
@@ -85,7 +88,7 @@ def test_from_data_to_pictures(
     assert leave("evaluate", "whole", "-n", 16, "--json") == 0
     found = json.loads(capsys.readouterr().out)[0]
     assert found["numbers"]["frechet distance"]["value"] > 0
-    asked = "names of the classes" if kind == "classes" else "64 captions of parquet"
+    asked = "names of the classes" if kind == "classes" else "64 captions of folder"
     assert found["settings"]["prompt"] == asked
     assert ("class agreement" in found["numbers"]) == (kind == "classes")
 

@@ -505,7 +505,9 @@ def test_prompts(opened: Open, tmp_path: Path) -> None:
     """Of models that know words; without one, examples are asked for in turn, each under its picture."""
     words, examples = ("a", "blue", "cross", "red"), ("a red cross", "a blue cross")
     net = {"kind": "unet", "width": 8, "multipliers": [1], "blocks": 1, "attention": [1], "head_channels": 8}
-    write_run(tmp_path / "all" / "words", Facts((1, 8, 8), (), "pictures", (), words, 6, examples), network=net)
+    write_run(
+        tmp_path / "all" / "words", Facts((1, 8, 8), (), "pictures", (), words, 6, examples), network=net
+    )
     at = opened(runs=str(tmp_path / "all"))
     used = make(at).session_state["made"].samples
     assert used.prompts[:2] == examples

@@ -43,7 +43,9 @@ class Clip:
         most = int(self.net.config.text_config.max_position_embeddings)
         told = self.tokenizer(list(texts), padding=True, return_tensors="pt")
         if told["input_ids"].shape[1] > most:
-            raise ConfigError(f"a text of {told['input_ids'].shape[1]} tokens is too long for this CLIP: at most {most}")
+            raise ConfigError(
+                f"a text of {told['input_ids'].shape[1]} tokens is too long for this CLIP: at most {most}"
+            )
         ids, mask = (told[name].to(self.net.device) for name in ("input_ids", "attention_mask"))
         pooled = self.net.text_model(input_ids=ids, attention_mask=mask).pooler_output
         return F.normalize(self.net.text_projection(pooled), dim=1).float().cpu()
@@ -67,7 +69,9 @@ def open_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
     """Raises MissingExtra without `transformers`, DataError where there is no CLIP."""
     library = frozen.transformers()
     if (kind := frozen.kind_of(folder, library)) != "clip":
-        raise DataError(f"{folder} holds a network of kind {kind!r}; guidance by pictures and texts needs a whole clip")
+        raise DataError(
+            f"{folder} holds a network of kind {kind!r}; guidance by pictures and texts needs a whole clip"
+        )
     net = frozen.weights(folder, library.CLIPModel).to(device)
     said = _preprocessing(folder)
     state = net.state_dict()

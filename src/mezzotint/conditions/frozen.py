@@ -73,7 +73,9 @@ def open_encoder(folder: Path, device: torch.device | str = "cpu") -> Encoder:
     library = transformers()
     kind = kind_of(folder, library)
     if kind not in KINDS:
-        raise DataError(f"{folder} holds a network of kind {kind!r}; texts are read by one of {', '.join(KINDS)}")
+        raise DataError(
+            f"{folder} holds a network of kind {kind!r}; texts are read by one of {', '.join(KINDS)}"
+        )
     net = weights(folder, getattr(library, KINDS[kind])).to(device)
     tokenizer = tokenizer_of(folder, library, int(net.config.vocab_size))
     most = MAX_TOKENS
@@ -82,7 +84,9 @@ def open_encoder(folder: Path, device: torch.device | str = "cpu") -> Encoder:
     state = net.state_dict()
     words = sorted(tokenizer.get_vocab().items())
     digest = cache.digest(
-        *(part for key in sorted(state) for part in (key, state[key])), str(words), str(tokenizer(PROBE).input_ids)
+        *(part for key in sorted(state) for part in (key, state[key])),
+        str(words),
+        str(tokenizer(PROBE).input_ids),
     )
     return Encoder(net, tokenizer, int(net.config.hidden_size), digest, most)
 
@@ -106,7 +110,9 @@ def kind_of(folder: Path, library: Any) -> str:
     try:
         return str(library.AutoConfig.from_pretrained(str(folder), local_files_only=True).model_type)
     except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{folder}/config.json cannot be read ({_line(error)}); copy the folder again") from error
+        raise DataError(
+            f"{folder}/config.json cannot be read ({_line(error)}); copy the folder again"
+        ) from error
 
 
 def weights(folder: Path, cls: Any) -> Any:
@@ -126,7 +132,9 @@ def weights(folder: Path, cls: Any) -> Any:
                 f"cannot load {cls.__name__} from {folder} ({_line(error)}); it needs config.json and model.safetensors"
             ) from error
     if missing := sorted(map(str, report["missing_keys"])):
-        raise DataError(f"{folder} lacks weights of {cls.__name__}, such as {missing[0]}; take a whole copy of it")
+        raise DataError(
+            f"{folder} lacks weights of {cls.__name__}, such as {missing[0]}; take a whole copy of it"
+        )
     return net.eval().requires_grad_(False)
 
 
@@ -137,7 +145,9 @@ def tokenizer_of(folder: Path, library: Any, count: int) -> Any:
         found = library.AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
         known = len(found.get_vocab())
     except Exception as error:  # of whatever kind the files of a tokenizer provoke
-        raise DataError(f"the tokenizer in {folder} cannot be read ({_line(error)}); copy its files again") from error
+        raise DataError(
+            f"the tokenizer in {folder} cannot be read ({_line(error)}); copy its files again"
+        ) from error
     if not 0.9 * count <= known <= count:  # networks have some spare ones
         raise DataError(
             f"the tokenizer in {folder} knows {known:,} tokens and the network {count:,}; copy its files again"

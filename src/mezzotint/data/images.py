@@ -29,7 +29,6 @@ WITHOUT = "without classes: "  # so begins the line that says why there are none
 PROBE = 64  # pictures looked at to tell whether a large set is grey
 
 
-
 class OnDemand:
     """Pictures that are decoded each time they are asked for, by a few threads.
 
@@ -279,9 +278,7 @@ def try_decode(
                 f"{source.where(i)} has {pixels / 1e6:,.0f} million pixels, and is decoded all the same",
                 stacklevel=2,
             )
-        return decode_to(
-            image, size, channels, source.ranges, lambda: found.append(i), source.background
-        )
+        return decode_to(image, size, channels, source.ranges, lambda: found.append(i), source.background)
     except UnidentifiedImageError:
         return f"{source.where(i)}: not a {', '.join(FORMATS)} picture, or a damaged one"
     except Exception as error:  # Pillow raises nearly anything for a damaged file, SyntaxError included

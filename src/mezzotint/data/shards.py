@@ -121,7 +121,9 @@ class Shards:
                     reader = parquet.ParquetFile(opened, metadata=self.footers[file])
                     return reader.read(columns=[key], use_threads=False)
             except Exception as error:
-                raise DataError(f"cannot read {names[file]} ({line(error)}); mend that, then try again") from error
+                raise DataError(
+                    f"cannot read {names[file]} ({line(error)}); mend that, then try again"
+                ) from error
 
         with ThreadPoolExecutor(READERS) as pool:
             tables = list(pool.map(read, range(len(self.files))))

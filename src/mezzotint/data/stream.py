@@ -70,7 +70,9 @@ class StreamSource:
     @property
     def count(self) -> str:
         files = len(self.shards.files)
-        return f"{self.total:,} to train on, {len(self.held.images):,} held out, streamed from {files:,} files"
+        return (
+            f"{self.total:,} to train on, {len(self.held.images):,} held out, streamed from {files:,} files"
+        )
 
     def batches(self, seed: int, size: int, step: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
         """Batches from optimiser step `step` on, without end; each a function of (seed, step) and the shards.
@@ -261,7 +263,9 @@ def open_stream(data: Data, device: torch.device) -> StreamSource:
 
     size = usual_size(data.name, data.size)
     looked_at, transparent = max(held, 0 if data.channels else PROBE), list[int]()
-    images, labels, texts = _decode(shards, block[:looked_at], row[:looked_at], size, data.channels, transparent)
+    images, labels, texts = _decode(
+        shards, block[:looked_at], row[:looked_at], size, data.channels, transparent
+    )
     good = [k for k, image in enumerate(images) if not isinstance(image, str)]
     if images and not good:
         raise DataError(f"none of {len(images)} pictures of the set can be read, the first is {images[0]}")

@@ -60,14 +60,16 @@ def check(data: Data) -> None:
     if not data.captions:
         for key in ("reading", "encoder"):
             if getattr(data, key) != Data.model_fields[key].default:
-                raise ConfigError(f"data.{key} is for captions, and none are read; set data.captions, or leave it out")
+                raise ConfigError(
+                    f"data.{key} is for captions, and none are read; set data.captions, or leave it out"
+                )
     if data.encoder is not None and data.reading != "words":
-        raise ConfigError("captions are read by data.encoder, or by data.reading=bytes; leave one of them out")
+        raise ConfigError(
+            "captions are read by data.encoder, or by data.reading=bytes; leave one of them out"
+        )
 
 
-def learn(
-    data: Data, captions: Sequence[str], device: torch.device | str
-) -> tuple[Language, list[str]]:
+def learn(data: Data, captions: Sequence[str], device: torch.device | str) -> tuple[Language, list[str]]:
     """How the captions of a set are read, those of pictures held out among them, whose loss is asked for; and lines about it."""
     if data.encoder is not None:
         return frozen.learn(captions, data.encoder, device)

@@ -124,7 +124,9 @@ class CopyCheck:
         """Compares n samples; writes memorization.json and memorization.png, see `look_for_copies`."""
         model, source = self.model, self.source
         train, held_out = (_pictures(source, part) for part in (self.numbers, source.held))
-        samples = model.sample(n, label=ALL if model.classes else None, seed=10**6, prompt=self._prompts(n)).values
+        samples = model.sample(
+            n, label=ALL if model.classes else None, seed=10**6, prompt=self._prompts(n)
+        ).values
         memory = memorization(samples, train, held_out)
         likeliest = memory.ratios.argsort()[:MAX_PAIRS]
         pairs = torch.cat([samples[likeliest], train[memory.nearest[likeliest]]])

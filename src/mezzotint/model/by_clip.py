@@ -22,11 +22,15 @@ def by_clip(model: "Model", folder: str | Path) -> "Model":
     """The same network, which a CLIP drives to what a prompt says, by guidance = g times its logit. Raises ConfigError for
     models that cannot be driven so, DataError or MissingExtra where there is no CLIP."""
     if model.facts.kind != "pictures" or model.codec.shape(model.facts.shape) != model.facts.shape:
-        raise ConfigError("a CLIP looks at pictures, and this model does not compute with pixels; leave it out")
+        raise ConfigError(
+            "a CLIP looks at pictures, and this model does not compute with pixels; leave it out"
+        )
     if takes_to(model.denoiser) or model.config.teacher is not None:
         raise ConfigError("a student has its guidance baked in, and cannot be guided by a CLIP; leave it out")
     if model.facts.width:
-        raise ConfigError("this model reads texts by an encoder itself, and cannot be guided by a CLIP besides")
+        raise ConfigError(
+            "this model reads texts by an encoder itself, and cannot be guided by a CLIP besides"
+        )
     clip = open_clip(Path(folder).expanduser(), model.device)
     guided = copy.copy(model)
     belief = without_context(model.denoiser)
@@ -41,7 +45,9 @@ def without_context(denoise: Denoise) -> Denoise:
     return lambda x, logsnr, cond: denoise(x, logsnr, replace(cond, context=None, context_mask=None))
 
 
-def log_prob(clip: Clip, denoise: Denoise, clamp: Callable[[Tensor], Tensor] = lambda x0: x0.clamp(-1, 1)) -> LogProb:
+def log_prob(
+    clip: Clip, denoise: Denoise, clamp: Callable[[Tensor], Tensor] = lambda x0: x0.clamp(-1, 1)
+) -> LogProb:
     """log p(text | x) up to a constant: CLIP's logit of the belief x0(x), not of x itself, since it knows no noise (Bansal et al.
     2023, "Universal guidance", section 3.1). The gradient goes through the network. cond.context: (B, 1, width)."""
 

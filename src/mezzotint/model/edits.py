@@ -3,7 +3,7 @@
 Each is a `Request` as that of `Model.sample` is, and shares network calls with any other of the same model.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -153,9 +153,7 @@ class Edits:
             raise ConfigError(f"n must be at least 2, the beginning and the end, not {n}")
         for what, given_ends in (("class", label), ("prompt", settings.get("prompt"))):
             if isinstance(given_ends, Sequence) and not isinstance(given_ends, str) and len(given_ends) > 2:
-                raise ConfigError(
-                    f"a morph has two ends: give one {what}, or two, not {len(given_ends)}"
-                )
+                raise ConfigError(f"a morph has two ends: give one {what}, or two, not {len(given_ends)}")
         cond, prompts = model.asked(ends, label, settings.get("prompt"))
         request = model.request(n, label=label, seed=begin, **settings)
         share = torch.linspace(0, 1, n, dtype=torch.float64)

@@ -273,7 +273,9 @@ class Model:
             )
         if (clip := given.pop("by_clip", self.clip)) != self.clip:
             what = "without a CLIP" if clip is None else f"with guidance by the CLIP {clip}"
-            raise ConfigError(f"by_clip: the picture was made {what}; open the model so, or leave by_clip out")
+            raise ConfigError(
+                f"by_clip: the picture was made {what}; open the model so, or leave by_clip out"
+            )
         given.pop("model", None)
 
     def _completed(self, settings: Sample) -> Sample:
@@ -284,7 +286,10 @@ class Model:
             "clip": self.codec.bounded if settings.clip is None else settings.clip,
         }
         if self.clip is not None:
-            changes |= {"guidance_interval": settings.guidance_interval or (0.0, None), "guidance_rescale": 0.0}
+            changes |= {
+                "guidance_interval": settings.guidance_interval or (0.0, None),
+                "guidance_rescale": 0.0,
+            }
         elif settings.guidance == 1 or not self.guidable:
             changes |= {"guidance": 1.0, "guidance_interval": None, "guidance_rescale": 0.0}
         elif settings.guidance_interval is None:

@@ -219,7 +219,9 @@ class UNet(nn.Module):
         def stage(channels_in: int, channels_out: int, factor: int) -> Stage:
             attend = None
             if factor in attention:
-                attend = Attention(channels_out, head_channels, linear_attention, WIDTH if words or context else 0)
+                attend = Attention(
+                    channels_out, head_channels, linear_attention, WIDTH if words or context else 0
+                )
             return Stage(ResidualBlock(channels_in, channels_out, emb, dropout), attend, recompute)
 
         self.multiple = factors[-1]

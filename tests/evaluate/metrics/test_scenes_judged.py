@@ -105,7 +105,9 @@ def test_wrong_input_is_refused() -> None:
         judge(PICTURES[:1], ["a dog"])
 
 
-def test_the_benchmark_in_quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_benchmark_in_quick(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_run(
         tmp_path / "words",
         Facts((3, SIDE, SIDE), (), "pictures", (), tuple(vocabulary()), LENGTH, ("a red cross",)),

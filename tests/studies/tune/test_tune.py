@@ -447,7 +447,9 @@ def test_models_of_words_have_their_guidance_tuned(tmp_path: Path, monkeypatch: 
     examples = ("a red cross", "a small blue circle")
     facts = Facts((3, 32, 32), (), "pictures", (), tuple(vocabulary()), LENGTH, examples)
     write_run(tmp_path / "scenes", facts, network=net, data={"name": "scenes"}, sample={"steps": 2})
-    search = study.Search(tmp_path / "scenes" / "model.safetensors", None, Target(), 100, 0, QUICK, "cpu", SILENT)
+    search = study.Search(
+        tmp_path / "scenes" / "model.safetensors", None, Target(), 100, 0, QUICK, "cpu", SILENT
+    )
     assert search.steerable
     scales = [choice.settings.guidance for choice in search.guidance(search.present)]
     assert len(scales) > 2 and max(scales) > 1
