@@ -94,6 +94,8 @@ def test_pictures_fit_better_and_nothing_asked_is_unguided(folder: Path, clip: C
         guided.sample(1, prompt="a cross", label="a")
     with pytest.raises(ConfigError, match="away from none; leave negative"):
         guided.sample(1, prompt="a cross", negative="red")
+    with pytest.raises(ConfigError, match="cannot be inverted under guidance by a CLIP"):
+        guided.invert(samples.values[0])
     again = guided.sample(**{**samples.settings, "n": 4})
     assert again.values.equal(samples.values)
     with pytest.raises(ConfigError, match="by_clip: the picture was made with guidance by the CLIP"):

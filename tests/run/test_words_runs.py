@@ -9,22 +9,24 @@ from helpers_encoders import tiny_clip, tiny_t5
 from helpers_workshop import FAST, leave
 from PIL import Image
 
+from mezzotint import config
 from mezzotint.disk.model_file import read_header
 from mezzotint.evaluate.judges import classifier
 from mezzotint.model.model import load
 from mezzotint.plots import read_settings
+from mezzotint.run.events import Event, Tick
+from mezzotint.run.fit import fit
 
 NETWORK = ("network.kind=unet", "network.width=8", "network.multipliers=[1]", "network.blocks=1")
 WAYS = ("network.attention=[4]", "network.patch=4", "sample.steps=3", "sample.guidance=2", *FAST)
 KINDS = {
     "classes": ("data.captions=classes",),
-    "bytes": ("data.captions=text", "data.reading=bytes", "data.labels=false"),
-    "stream": ("data.captions=text", "data.stream=true", "data.labels=false", "data.memory_gb=2"),
+    "letters": ("data.captions=text", "data.reading=bytes", "data.stream=true", "data.labels=false"),
     "clip": ("data.captions=text", "data.labels=false"),
     "t5": ("data.captions=text", "data.labels=false"),
 }
 MAKERS = {"clip": tiny_clip, "t5": tiny_t5}
-PROMPTS = {"classes": "light grey", "bytes": "Any text?", "stream": "grey of 20"}
+PROMPTS = {"classes": "light grey", "letters": "Any text?"}
 
 
 @pytest.fixture(scope="module")
@@ -62,17 +64,23 @@ def test_from_data_to_pictures(
     keys = [*KINDS[kind], *NETWORK, *WAYS, "data.size=8", "train.precision=fp32", "train.batch_size=8"]
     if kind in MAKERS:
         keys.append(f"data.encoder={MAKERS[kind](tmp_path / 'encoder')}")
-    command = ("train", "folder", "--data", pictures, *keys)
+    tree = config.load("folder", [*keys, f"data.path={pictures}", "train.steps=4"])
 
-    assert leave(*command, "--name", "whole", "--steps", 4) == 0
-    assert leave(*command, "--name", "parts", "--steps", 2) == 0
-    assert leave(*command, "--name", "parts", "--steps", 4, "--resume") == 0
+    def train(name: str, steps: int) -> None:
+        done: list[Event] = []
+        for event in fit(tree, tmp_path / "runs" / name, stop=lambda: len(done) >= steps):
+            if isinstance(event, Tick):
+                done.append(event)
+
+    train("whole", 4)
+    train("parts", 2)  # stopped after two steps,
+    train("parts", 4)  # and gone on with
     whole, parts = load("whole"), load("parts")
     for name, weight in whole.net.state_dict().items():
         assert weight.equal(parts.net.state_dict()[name]), name
     header = read_header(tmp_path / "runs" / "whole" / "model.safetensors")
     assert header.facts.classes == () and header.facts.length > 0 and header.facts.examples
-    assert header.facts.reading == {"bytes": "bytes", "clip": "encoder", "t5": "encoder"}.get(kind, "words")
+    assert header.facts.reading == {"letters": "bytes", "clip": "encoder", "t5": "encoder"}.get(kind, "words")
 
     prompt = PROMPTS.get(kind, "a large grey of 30 left of 20")
     assert leave("sample", "whole", "-n", 2, "--prompt", prompt, "--negative", "", "-o", "a.png") == 0

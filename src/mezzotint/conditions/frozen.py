@@ -86,7 +86,7 @@ def open_encoder(folder: Path, device: torch.device | str = "cpu") -> Encoder:
     digest = cache.digest(
         *(part for key in sorted(state) for part in (key, state[key])),
         str(words),
-        str(tokenizer(PROBE).input_ids),
+        str(tokenizer(PROBE, verbose=False).input_ids),
     )
     return Encoder(net, tokenizer, int(net.config.hidden_size), digest, most)
 

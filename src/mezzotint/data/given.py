@@ -109,7 +109,7 @@ def _opened(source: Any, what: str, max_pixels: int) -> tuple[Image.Image, str]:
             ) from error
     if isinstance(source, (bytes, bytearray)):
         try:
-            image = Image.open(io.BytesIO(source), formats=FORMATS)
+            image: Image.Image = Image.open(io.BytesIO(source), formats=FORMATS)
         except UnidentifiedImageError as error:
             raise DataError(f"{what} is not a {', '.join(FORMATS)} picture, or a damaged one") from error
         except Exception as error:  # a bomb, or a hostile header

@@ -89,7 +89,7 @@ class _Facts(BaseModel):
         list[Annotated[str, Field(strict=True, max_length=4096)]], Field(max_length=1000)
     ] = []
     reading: Literal["words", "bytes", "encoder"] = "words"
-    digest: Annotated[str, Field(strict=True, max_length=100)] = ""
+    digest: Annotated[str, Field(strict=True, pattern="^[0-9a-f]{0,64}$")] = ""
     width: Annotated[int, Field(strict=True, ge=0, le=65536)] = 0
 
 

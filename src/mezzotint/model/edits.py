@@ -173,6 +173,8 @@ class Edits:
         bfloat16. rounds: network calls that each step is solved by."""
         if self.model.denoiser.dtype != torch.float32:
             raise ConfigError('a picture is inverted in float32; load the model with precision="fp32"')
+        if self.model.clip is not None:
+            raise ConfigError("a picture cannot be inverted under guidance by a CLIP; leave that out")
         for name, allowed in (
             ("sampler", "ddim"),
             ("guidance", 1.0),
