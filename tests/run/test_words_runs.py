@@ -22,7 +22,7 @@ WAYS = ("network.attention=[4]", "network.patch=4", "sample.steps=3", "sample.gu
 KINDS = {
     "classes": ("data.captions=classes",),
     "letters": ("data.captions=text", "data.reading=bytes", "data.stream=true", "data.labels=false"),
-    "clip": ("data.captions=text", "data.labels=false"),
+    "clip": ("data.captions=text", "data.labels=false", "data.stream=true"),
     "t5": ("data.captions=text", "data.labels=false"),
 }
 MAKERS = {"clip": tiny_clip, "t5": tiny_t5}
