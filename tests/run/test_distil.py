@@ -211,7 +211,7 @@ def test_the_belief_that_is_learned_is_guided_and_clipped(words: bool, tmp_path:
     teacher = open_teacher(chosen, torch.device("cpu"))
     assert teacher is not None
     asked = {"prompt": "a small red circle"} if words else {"label": "cat"}
-    cond, none = teacher.request(2, **asked).cond, nothing(teacher.classes, facts.length).expand(2)
+    cond, none = teacher.request(2, **asked).cond, nothing(teacher.classes, teacher.language).expand(2)
     x, levels = 3 * torch.randn(2, 3, 32, 32), torch.tensor([0.0, 1.0], dtype=torch.float64)
     with torch.no_grad():
         own, other = teacher.denoiser(x, levels, cond), teacher.denoiser(x, levels, none)

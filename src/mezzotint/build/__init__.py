@@ -1,6 +1,7 @@
 """From a configuration to objects: the only factory. One `match` for every choice."""
 
 from mezzotint.build.codecs import codec
+from mezzotint.build.languages import language
 from mezzotint.build.losses import Lesson, denoiser, nested_grid, objective
 from mezzotint.build.networks import network
 from mezzotint.build.optimizers import optimizer
@@ -13,6 +14,7 @@ __all__ = [
     "codec",
     "denoiser",
     "described",
+    "language",
     "make_process",
     "make_schedule",
     "nested_grid",

@@ -5,7 +5,7 @@ from typing import assert_never
 from torch import nn
 
 from mezzotint.build.codecs import codec
-from mezzotint.conditions.text import FIRST
+from mezzotint.conditions.text import BYTES, FIRST
 from mezzotint.config import HOPS, MLP, Config, Own, UNet, UNetSimple
 from mezzotint.errors import ConfigError
 from mezzotint.media.facts import Facts
@@ -38,12 +38,14 @@ def network(config: Config, facts: Facts) -> nn.Module:
         case UNetSimple():
             return unet_simple.UNetSimple(channels=channels, classes=classes, **options)
         case UNet():
-            words = len(facts.words) + FIRST if facts.length else 0
+            count = BYTES if facts.reading == "bytes" else len(facts.words)
+            words = count + FIRST if facts.length and not facts.width else 0
             return unet.UNet(
                 channels=channels,
                 classes=classes,
                 words=words,
                 length=facts.length,
+                context=facts.width,
                 recompute=config.train.recompute,
                 **options,
             )

@@ -156,7 +156,7 @@ def morph(
     n=1,
     without=(
         *("n", "sampler", "guidance", "interval", "rescale", "clip", "eta", "churn"),
-        *("seed", "format", "trajectory", "batch"),
+        *("seed", "format", "trajectory", "batch", "by_clip"),
     ),
     label=options.EditClass,
 )

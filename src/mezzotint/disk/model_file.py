@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, Field, ValidationError
@@ -88,6 +88,9 @@ class _Facts(BaseModel):
     examples: Annotated[
         list[Annotated[str, Field(strict=True, max_length=4096)]], Field(max_length=1000)
     ] = []
+    reading: Literal["words", "bytes", "encoder"] = "words"
+    digest: Annotated[str, Field(strict=True, pattern="^[0-9a-f]{0,64}$")] = ""
+    width: Annotated[int, Field(strict=True, ge=0, le=65536)] = 0
 
 
 class _Header(BaseModel):

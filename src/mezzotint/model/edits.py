@@ -3,7 +3,7 @@
 Each is a `Request` as that of `Model.sample` is, and shares network calls with any other of the same model.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -151,6 +151,9 @@ class Edits:
         model, ends = self.model, torch.tensor([begin, end], dtype=torch.int64)
         if n < 2:
             raise ConfigError(f"n must be at least 2, the beginning and the end, not {n}")
+        for what, given_ends in (("class", label), ("prompt", settings.get("prompt"))):
+            if isinstance(given_ends, Sequence) and not isinstance(given_ends, str) and len(given_ends) > 2:
+                raise ConfigError(f"a morph has two ends: give one {what}, or two, not {len(given_ends)}")
         cond, prompts = model.asked(ends, label, settings.get("prompt"))
         request = model.request(n, label=label, seed=begin, **settings)
         share = torch.linspace(0, 1, n, dtype=torch.float64)
@@ -170,6 +173,8 @@ class Edits:
         bfloat16. rounds: network calls that each step is solved by."""
         if self.model.denoiser.dtype != torch.float32:
             raise ConfigError('a picture is inverted in float32; load the model with precision="fp32"')
+        if self.model.clip is not None:
+            raise ConfigError("a picture cannot be inverted under guidance by a CLIP; leave that out")
         for name, allowed in (
             ("sampler", "ddim"),
             ("guidance", 1.0),
@@ -240,7 +245,7 @@ class Edits:
         note: str,
     ) -> Request:
         asked = NONE if label is None and self.model.classes else label
-        if self.model.facts.length and settings.get("prompt") is None:
+        if self.model.language is not None and settings.get("prompt") is None:
             settings = {**settings, "prompt": ""}
         request = self.model.request(n, label=asked, seed=seed, **settings)
         return replace(request, task=task, details=details, finish=finish, note=note)

@@ -191,6 +191,6 @@ class Parts:
             clip=config.clip,
             accumulate=config.accumulate,
             drop=config.label_drop,
-            null=nothing(self.facts.classes, self.facts.length),
+            null=nothing(self.facts.classes, self.model.language),
             ranks=ranks,
         )

@@ -91,7 +91,7 @@ def belief(teacher: Model, config: Config) -> Denoise:
     ends = torch.tensor([settings.guided_between], dtype=torch.float64)
     guidance = Guidance(
         torch.tensor([settings.guidance if teacher.guidable else 1.0], dtype=torch.float64),
-        nothing(teacher.classes, teacher.facts.length).map(lambda column: column.to(teacher.device)),
+        nothing(teacher.classes, teacher.language).map(lambda column: column.to(teacher.device)),
         ends,
         torch.tensor([settings.guidance_rescale], dtype=torch.float64),
     )

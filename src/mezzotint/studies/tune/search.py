@@ -23,6 +23,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from mezzotint import cache
 from mezzotint.config import Sample
 from mezzotint.disk.files import write_json
 from mezzotint.disk.folder import locked
@@ -30,7 +31,6 @@ from mezzotint.disk.model_file import read_header, save_model
 from mezzotint.disk.names import find
 from mezzotint.disk.snapshots import snapshots
 from mezzotint.errors import ConfigError, RunError
-from mezzotint.evaluate.judges import cache
 from mezzotint.evaluate.reference import SILENT, Progress
 from mezzotint.model.cost import TIMED_PICTURES, fit_steps, network_calls, seconds_of
 from mezzotint.model.model import Model, load
@@ -205,7 +205,7 @@ class Search:
         self.plain = self.weights("ema")
         student = self.plain.config.teacher is not None
         self.grid = replace(grid, samplers=STUDENTS) if student else grid
-        self.steerable = bool(self.plain.classes) and not student
+        self.steerable = self.plain.guidable and not student
         self.budget = self.allowed_calls()
         self.judge = open_tuning_judge(self.plain, progress)
         guided = 1 + len(grid.scales) * len(grid.intervals) + 3 * len(grid.around)
