@@ -1,7 +1,7 @@
 """From a configuration to objects: the only factory. One `match` for every choice."""
 
 from mezzotint.build.codecs import codec
-from mezzotint.build.losses import Lesson, denoiser, nested_grid, objective
+from mezzotint.build.losses import Lesson, denoiser, nested_grid, objective, telling
 from mezzotint.build.networks import network
 from mezzotint.build.optimizers import optimizer
 from mezzotint.build.processes import make_process, make_schedule, spacing
@@ -21,4 +21,5 @@ __all__ = [
     "optimizer",
     "source",
     "spacing",
+    "telling",
 ]

@@ -41,6 +41,10 @@ def train(
     ] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="peak learning rate")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="random seed (default 0)")] = None,
+    origin: Annotated[
+        str | None,
+        typer.Option("--from", help="run or model file whose weights to begin with, of the same network"),
+    ] = None,
     device: options.Device = None,
     precision: Annotated[
         str | None, typer.Option("--precision", help="precision: auto, fp32 or bf16")
@@ -69,6 +73,7 @@ def train(
       mezzotint train digits
       mezzotint train mnist --data pictures/mnist --minutes 5
       mezzotint train folder --data my/photos data.size=64 --name photos --watch
+      mezzotint train mnist --from mnist objective=consistency sample.sampler=consistency --name mnist_tuned
       torchrun --nproc-per-node=4 -m mezzotint train cifar10 --compile
     """
     from mezzotint import config as configuration
@@ -87,12 +92,20 @@ def train(
         train__device=device,
         train__precision=precision,
         train__compile=compile,
+        **({} if origin is None else _origin(origin)),
     )
     name = Path(source).stem if name is None else name
     if dry_run:
         check_name(name)
         return _dry_run(config)
     return run_of(config, out, name, overwrite=overwrite, resume=resume, watch=watch, track=track)
+
+
+def _origin(run: str) -> dict[str, str]:
+    """The changes of a configuration that begins with a model's weights."""
+    from mezzotint.run.start import origin
+
+    return {f"origin__{key}": value for key, value in origin(run).items()}
 
 
 def check_name(name: str) -> None:
