@@ -273,7 +273,7 @@ def main() -> None:
 
     from mezzotint import config as configuration
 
-    steps, n = (4, 200) if options.quick else (options.steps, 2000)
+    steps, n = (8, 200) if options.quick else (options.steps, 2000)
     sides = [Side("mezzotint, consistency", CONSISTENCY), Side("mezzotint, meanflow", MEANFLOW)]
     for make, checkout in (
         (kinyugo, options.kinyugo),
