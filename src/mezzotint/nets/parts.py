@@ -3,6 +3,7 @@
 import math
 from typing import TypeVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -15,6 +16,13 @@ def zero_init(layer: Layer) -> Layer:
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
+
+
+def normal(*shape: int) -> Tensor:
+    """A tensor of standard normal numbers, as of `torch.randn`. On the meta device, where a network has shapes alone, none are
+    drawn: PyTorch would load a symbolic algebra for that, which takes longer than loading the network."""
+    values = torch.empty(*shape)
+    return values if values.is_meta else values.normal_()
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
