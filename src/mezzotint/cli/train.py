@@ -71,7 +71,7 @@ def train(
       mezzotint train digits
       mezzotint train mnist --data pictures/mnist --minutes 5
       mezzotint train folder --data my/photos data.size=64 --name photos --watch
-      mezzotint train mnist --from mnist objective=consistency sample.sampler=consistency --name mnist_tuned
+      mezzotint train folder --data my/glyphs --from runs/photos --name glyphs
       torchrun --nproc-per-node=4 -m mezzotint train cifar10 --compile
     """
     from mezzotint import config as configuration
