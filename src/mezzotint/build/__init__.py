@@ -2,7 +2,7 @@
 
 from mezzotint.build.codecs import codec
 from mezzotint.build.languages import language
-from mezzotint.build.losses import Lesson, denoiser, nested_grid, objective
+from mezzotint.build.losses import Lesson, denoiser, nested_grid, objective, telling
 from mezzotint.build.networks import network
 from mezzotint.build.optimizers import optimizer
 from mezzotint.build.processes import make_process, make_schedule, spacing
@@ -23,4 +23,5 @@ __all__ = [
     "optimizer",
     "source",
     "spacing",
+    "telling",
 ]

@@ -43,7 +43,7 @@ def denoiser(
 
 def _condition(config: Config) -> Callable[[Tensor], Tensor]:
     levels = make_schedule(config)
-    match usual_told(config.diffusion) if not isinstance(config.network, Own) else config.network.told:
+    match _told(config):
         case "timestep" if isinstance(levels, schedule.Table):
             return levels.index
         case "timestep":
@@ -52,6 +52,18 @@ def _condition(config: Config) -> Callable[[Tensor], Tensor]:
             return time_condition
         case "sigma":
             return sigma_condition
+
+
+def _told(config: Config) -> Told:
+    return config.network.told if isinstance(config.network, Own) else usual_told(config.diffusion)
+
+
+def telling(config: Config) -> str:
+    """What the network of a configuration is told of the level, in words that are the same where its weights mean the same."""
+    if config.objective == "meanflow":
+        return "time in [0, 1]"
+    told = _told(config)
+    return f"timesteps of {config.diffusion.schedule}" if told == "timestep" else told
 
 
 def usual_told(diffusion: Diffusion) -> Told:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mezzotint.cli import options
 from mezzotint.cli.output import say
 from mezzotint.errors import CONTROL, printable
 
@@ -121,7 +122,7 @@ def listing(
     what: Annotated[
         str, typer.Argument(metavar="models|samplers|datasets|recipes", help="kind of thing to list")
     ],
-    out: Annotated[Path, typer.Option("--out", help="folder of all runs")] = Path("runs"),
+    out: options.Out = Path("runs"),
     all: Annotated[bool, typer.Option("--all", help="rarer samplers, too")] = False,
 ) -> int:
     """Lists what there is: models, samplers, datasets or recipes.

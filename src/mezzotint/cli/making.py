@@ -104,6 +104,10 @@ class Making:
         words = {"prompt": self.prompt or None, "negative": self.negative}
         return {name: getattr(self, name) for name in names} | guided | words
 
+    def asked(self, model: "Model") -> dict[str, Any]:
+        """What every request is told: how many, of which classes, from which seed, by which settings."""
+        return {"n": self.n, "label": self.classes(model), "seed": self.seed, **self.settings}
+
     def load(self, run: str, precision: str | None = None) -> "Model":
         from mezzotint.model.model import load
 

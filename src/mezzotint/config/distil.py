@@ -12,6 +12,13 @@ ObjectiveName = Literal["denoise", "map", "progressive", "consistency", "meanflo
 HOPS: tuple[ObjectiveName, ...] = ("map", "meanflow")  # whose networks are told how far a step goes
 
 
+class Origin(Tree):
+    """The model whose weights a training begins with; `mezzotint train RECIPE --from RUN` fills it in."""
+
+    file: Path
+    digest: str  # of the file's bytes: the first 16 digits of their SHA-256
+
+
 class Teacher(Tree):
     """The model that a student learns from; once it has, the file is not needed any more."""
 

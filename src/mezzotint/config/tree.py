@@ -3,12 +3,14 @@
 Imports no torch, so that --help and a wrong key answer at once.
 """
 
-from pydantic import model_validator
+from typing import Any
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from mezzotint.config.base import Tree
 from mezzotint.config.data import Data
 from mezzotint.config.diffusion import Diffusion
-from mezzotint.config.distil import ObjectiveName, Teacher
+from mezzotint.config.distil import ObjectiveName, Origin, Teacher
 from mezzotint.config.network import Network, UNet
 from mezzotint.config.sample import Sample
 from mezzotint.config.train import Train
@@ -24,11 +26,20 @@ class Config(Tree):
     sample: Sample = Sample()
     objective: ObjectiveName = "denoise"  # what is learned; map and progressive are of `mezzotint distil`
     teacher: Teacher | None = None  # of a student
+    origin: Origin | None = None  # of a training that begins with another model's weights
+
+    @model_serializer(mode="wrap")
+    def _without_no_origin(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A run that begins with random weights does not speak of an origin: its file is what it was before there were any."""
+        tree: dict[str, Any] = handler(self)
+        return tree if tree.get("origin") else {key: value for key, value in tree.items() if key != "origin"}
 
     @model_validator(mode="after")
     def _check_student(self) -> "Config":
         if self.objective in ("map", "progressive") and self.teacher is None:
             raise ValueError(f"objective {self.objective} needs a teacher: mezzotint distil RUN")
+        if self.teacher is not None and self.origin is not None:
+            raise ValueError("a student begins with its teacher's weights; leave origin out")
         if self.teacher is not None and self.objective in ("denoise", "meanflow"):
             raise ValueError(f"objective {self.objective} has no teacher; leave teacher out")
         if self.teacher is not None and self.sample.guidance != 1:

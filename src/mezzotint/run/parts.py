@@ -23,7 +23,8 @@ from mezzotint.media.facts import Facts
 from mezzotint.model.device import find_device, find_precision, place
 from mezzotint.model.model import Model
 from mezzotint.run.budget import fixed_steps
-from mezzotint.run.teacher import belief, open_teacher, take_over
+from mezzotint.run.start import open_origin, take_over
+from mezzotint.run.teacher import belief, open_teacher
 from mezzotint.train.distributed import Ranks
 from mezzotint.train.ema import Decay, Ema, Held
 from mezzotint.train.loop import Progress, State, held_out_loss, train
@@ -63,6 +64,7 @@ class Parts:
         self.facts = self.source.facts
         self.dtype = precision_of(config, self.facts, self.device)
         self.teacher = open_teacher(config, self.device)
+        self.origin = open_origin(config, self.facts, self.device)
         self.state, self.objective, self.ranks = self._state(ranks)
         # The network itself, without what compilation and several processes wrap around it: for diagnosis.
         self.plain = self._objective(self.state.net, self.state)
@@ -73,10 +75,18 @@ class Parts:
         self.validation = self.source.held_out(config.train.batch_size)
 
     def _state(self, ranks: Ranks) -> tuple[State, Objective, Ranks]:
-        """A network with random weights, or those of its teacher, and all that follows it."""
+        """A network with random weights, or those of its teacher or origin, and all that follows it."""
         train = self.config.train
         net = fresh_network(self.config, self.facts, self.device)
-        self.copied = self.teacher is not None and take_over(net, self.teacher)
+        if self.teacher is not None:
+            take_over(
+                net, self.teacher
+            )  # a student may be another network, and begins with random weights then
+        if self.origin is not None and not take_over(net, self.origin):
+            raise ConfigError(
+                f"{self.origin.source} cannot begin this run: it is another network; take its keys, network.kind="
+                f"{self.origin.config.network.kind} and so on, which mezzotint info {self.origin.source} shows"
+            )
         if train.ema_decay is None:
             ema = Ema(net, train.ema)
             lengths = [max(TRACKED, key=lambda length: abs(length - train.ema))]
@@ -103,11 +113,12 @@ class Parts:
     def describe(self) -> str:
         parameters = sum(p.numel() for p in self.state.net.parameters())
         classes = f", {len(self.facts.classes)} classes" if self.facts.classes else ""
-        student = f"; a student of {self.teacher.source}" if self.teacher else ""
+        before = f"; a student of {self.teacher.source}" if self.teacher else ""
+        before += f"; begins as {self.origin.source}" if self.origin else ""
         processes = f"; {self.ranks.count} processes" if self.ranks.count > 1 else ""
         return (
             f"{self.config.data.name}: {self.facts}{classes}, {self.source.count}; {self.config.network.kind} "
-            f"{parameters / 1e6:.2f}M parameters; {self.device.type} {str(self.dtype).removeprefix('torch.')}{processes}{student}"
+            f"{parameters / 1e6:.2f}M parameters; {self.device.type} {str(self.dtype).removeprefix('torch.')}{processes}{before}"
         )
 
     @torch.no_grad()

@@ -181,6 +181,8 @@ def _summary(run: RunRecord) -> Iterator[tuple[str, str]]:
             f"{teacher.sample.sampler}, {teacher.sample.steps} steps, guidance {teacher.sample.guidance:g}"
         )
         yield "teacher", f"{teacher.file.name} of {teacher.file.parent.name} ({teacher.digest}); {walked}"
+    if origin := config.origin:
+        yield "begins as", f"{origin.file.name} of {origin.file.parent.name} ({origin.digest})"
     budget_key = next((b for b in configuration.BUDGETS if getattr(train, b) is not None), None)
     budget = f"{getattr(train, budget_key):,g} {budget_key}" if budget_key else "20 epochs"
     yield "budget", budget + (f" = {run.until:,} steps" if run.until and budget_key != "steps" else "")
