@@ -1,7 +1,7 @@
 """From a configuration to objects: the only factory. One `match` for every choice."""
 
-from mezzotint.build.codecs import codec
-from mezzotint.build.losses import Lesson, denoiser, nested_grid, objective
+from mezzotint.build.codecs import codec, coder
+from mezzotint.build.losses import Lesson, denoiser, learned, nested_grid, objective
 from mezzotint.build.networks import network
 from mezzotint.build.optimizers import optimizer
 from mezzotint.build.processes import make_process, make_schedule, spacing
@@ -11,7 +11,9 @@ from mezzotint.build.words import described
 __all__ = [
     "Lesson",
     "codec",
+    "coder",
     "denoiser",
+    "learned",
     "described",
     "make_process",
     "make_schedule",

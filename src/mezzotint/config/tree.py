@@ -3,13 +3,16 @@
 Imports no torch, so that --help and a wrong key answer at once.
 """
 
-from pydantic import model_validator
+from typing import Any
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from mezzotint.config.base import Tree
+from mezzotint.config.codec import Codec
 from mezzotint.config.data import Data
 from mezzotint.config.diffusion import Diffusion
 from mezzotint.config.distil import ObjectiveName, Teacher
-from mezzotint.config.network import Network, UNet
+from mezzotint.config.network import VAE, Network, UNet
 from mezzotint.config.sample import Sample
 from mezzotint.config.train import Train
 
@@ -24,16 +27,37 @@ class Config(Tree):
     sample: Sample = Sample()
     objective: ObjectiveName = "denoise"  # what is learned; map and progressive are of `mezzotint distil`
     teacher: Teacher | None = None  # of a student
+    codec: Codec | None = None  # of a model of latents
+
+    @model_serializer(mode="wrap")
+    def _without_codec(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Models of pixels are written as they were before there were codecs."""
+        return {key: value for key, value in write(self).items() if key != "codec" or value is not None}
+
+    @model_validator(mode="after")
+    def _check_autoencoder(self) -> "Config":
+        if (self.objective == "autoencode") != isinstance(self.network, VAE):
+            raise ValueError(
+                "objective autoencode and network.kind vae go together: take the recipe vae, or neither of them"
+            )
+        if self.objective == "autoencode" and self.train.evaluate_every is not None:
+            raise ValueError(
+                "train.evaluate_every judges samples, and an autoencoder makes none; leave it out: its PSNR is told with "
+                "every held-out loss"
+            )
+        if self.objective == "autoencode" and self.codec is not None:
+            raise ValueError("an autoencoder of another one's codes is none of ours; leave codec out")
+        return self
 
     @model_validator(mode="after")
     def _check_student(self) -> "Config":
         if self.objective in ("map", "progressive") and self.teacher is None:
             raise ValueError(f"objective {self.objective} needs a teacher: mezzotint distil RUN")
-        if self.teacher is not None and self.objective in ("denoise", "meanflow"):
+        if self.teacher is not None and self.objective in ("denoise", "meanflow", "autoencode"):
             raise ValueError(f"objective {self.objective} has no teacher; leave teacher out")
         if self.teacher is not None and self.sample.guidance != 1:
             raise ValueError(BAKED_IN)
-        if self.objective != "denoise" and self.train.precision == "bf16":
+        if self.objective not in ("denoise", "autoencode") and self.train.precision == "bf16":
             raise ValueError(f"objective {self.objective} is learned in float32: leave train.precision out")
         diffusion = self.diffusion
         if self.objective == "meanflow" and (diffusion.process, diffusion.parameterization) != (

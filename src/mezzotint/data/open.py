@@ -203,12 +203,15 @@ class PictureSource:
         """Pictures, bytes, and their conditions; for one that cannot be read, another of its part, trained on or held out."""
         where = self.pictures.images.device if isinstance(self.pictures.images, Tensor) else index.device
         raw, used = self.pictures.read(index.to(where), part)
-        label = (
-            self.pictures.labels[used] if self.facts.classes and self.pictures.labels is not None else None
-        )
+        return raw.to(self.device, non_blocking=True), self.conditions(used)
+
+    def conditions(self, used: Tensor) -> Cond:
+        """What is told of pictures of these numbers."""
+        label = None
+        if self.facts.classes and self.pictures.labels is not None:
+            label = self.pictures.labels[used.to(self.pictures.labels.device)]
         columns = (label, None if self.text is None else self.text[used.to(self.text.device)])
-        cond = Cond(*(None if column is None else column.to(self.device) for column in columns))
-        return raw.to(self.device, non_blocking=True), cond
+        return Cond(*(None if column is None else column.to(self.device) for column in columns))
 
 
 Source = Points | Scenes | PictureSource | StreamSource

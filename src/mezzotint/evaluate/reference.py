@@ -17,7 +17,7 @@ from mezzotint.data.images import Pictures, load_pictures
 from mezzotint.data.known import flips_by_default
 from mezzotint.data.splits import ALL, split_of
 from mezzotint.errors import ConfigError, DataError
-from mezzotint.evaluate.judges import cache
+from mezzotint.disk import cache
 from mezzotint.evaluate.judges.features import Extractor, Features, cached_features
 from mezzotint.model.device import find_precision
 

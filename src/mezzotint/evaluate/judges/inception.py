@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mezzotint.errors import DataError
-from mezzotint.evaluate.judges import cache
+from mezzotint.disk import cache
 from mezzotint.evaluate.judges.features import Extractor, Features, in_colour
 
 SIDE_PIXELS = 299

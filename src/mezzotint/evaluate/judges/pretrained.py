@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mezzotint.errors import DataError, MissingExtra
-from mezzotint.evaluate.judges import cache
+from mezzotint.disk import cache
 from mezzotint.evaluate.judges.features import Extractor, Features, in_colour
 
 HUB = {"dinov2": "facebook/dinov2-base", "clip": "openai/clip-vit-base-patch32"}

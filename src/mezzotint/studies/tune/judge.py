@@ -16,7 +16,7 @@ from mezzotint.data import toy
 from mezzotint.data.held_out import held_out_count
 from mezzotint.data.images import load_pictures
 from mezzotint.data.known import flips_by_default
-from mezzotint.evaluate.judges import cache
+from mezzotint.disk import cache
 from mezzotint.evaluate.judges.features import Features, extract
 from mezzotint.evaluate.metrics.energy import energy_distance
 from mezzotint.evaluate.metrics.frechet import Moments, frechet_distance
