@@ -36,7 +36,7 @@ ARROWS: dict[str, set[str]] = {
     "model": MODEL,
     "run": RUN,
     "checking": {"cond", "randomness", "diffusion", "plots"},
-    "evaluate.judges": {"errors", "nets", "media"},
+    "evaluate.judges": {"errors", "nets", "media", "disk"},  # its cache
     "evaluate.metrics": {"errors", "data", "evaluate.judges"},
     "evaluate": RUN | {"evaluate.judges", "evaluate.metrics"},
     "studies": set(),

@@ -139,7 +139,7 @@ LATENTS = [
 class Quarters:
     """A toy latent: four pixels of a picture to four channels, centred and scaled to unit variance or so."""
 
-    bounded = False
+    bounded, exact, weights = False, True, None
 
     def shape(self, thing):
         channels, height, width = thing
@@ -151,14 +151,16 @@ class Quarters:
     def decode(self, codes):
         return to_uint8(torch.pixel_shuffle((codes - 0.5) / 1.5, 2))
 
+    def mask(self, things):
+        return torch.nn.functional.max_pool2d(things.float()[None], 2)[0] > 0
+
 
 class Bytes:''',
     ),
-    ("media/codec.py", "from torch import Tensor\n", "import torch\nfrom torch import Tensor\n"),
     (
         "config/tree.py",
         "class Config(Tree):\n",
-        'class Config(Tree):\n    codec: Literal["usual", "quarters"] = "usual"\n',
+        'class Config(Tree):\n    toy: Literal["none", "quarters"] = "none"\n',
     ),
     (
         "config/tree.py",
@@ -168,9 +170,9 @@ class Bytes:''',
     (
         "build/codecs.py",
         "    return facts.medium.codec\n",
-        '    return Quarters() if config.codec == "quarters" else facts.medium.codec\n',
+        '    return Quarters() if config.toy == "quarters" else facts.medium.codec\n',
     ),
-    ("build/codecs.py", "import Codec\n", "import Codec, Quarters\n"),
+    ("build/codecs.py", "import Codec, Latents\n", "import Codec, Latents, Quarters\n"),
 ]
 
 USE = """
@@ -251,5 +253,5 @@ def test_a_clip_is_a_row_of_the_media(tmp_path: Path) -> None:
 
 
 def test_a_latent_is_a_row_of_the_codecs(tmp_path: Path) -> None:
-    words = ["codec=quarters", "network.width=16"]
+    words = ["toy=quarters", "network.width=16"]
     used(tmp_path, {}, LATENTS, ("latent", (1, 8, 8), (4, 4, 4), words))

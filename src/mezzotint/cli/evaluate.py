@@ -82,9 +82,8 @@ def evaluate(
     from mezzotint.errors import ConfigError
     from mezzotint.evaluate import evaluation as study
     from mezzotint.evaluate.page import keep, page
-    from mezzotint.evaluate.table import table
-
     from mezzotint.evaluate.reconstruction import is_autoencoder
+    from mezzotint.evaluate.table import table
 
     if any(map(is_autoencoder, sources)):
         if metrics or data or report or not all(map(is_autoencoder, sources)):

@@ -31,7 +31,9 @@ def train(
     codec: Annotated[
         str | None,
         typer.Option(
-            "--codec", metavar="RUN|FILE", help="autoencoder of a model of latents: a run, or a published file"
+            "--codec",
+            metavar="RUN|FILE",
+            help="autoencoder of a model of latents: a run, or a published file",
         ),
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="folder of all runs")] = Path("runs"),

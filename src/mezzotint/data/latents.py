@@ -76,4 +76,3 @@ class CodedSource:
         device = self.pictures.device
         raw = self.codes[copy, index].to(device, non_blocking=True).float()
         return Batch(self.codec.standard(raw), self.pictures.conditions(self.used[index]))
-

@@ -2,6 +2,7 @@
 names that `nets.published` has."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,12 @@ IN_A_FOLDER = (
     "vae/diffusion_pytorch_model.safetensors",
     "taesd_encoder.safetensors",
 )
-OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}  # of attention, before 2023
+OLD_NAMES = {
+    "query": "to_q",
+    "key": "to_k",
+    "value": "to_v",
+    "proj_attn": "to_out.0",
+}  # of attention, before 2023
 HALVES = re.compile(r"(.*)(encoder|decoder)(.*\.safetensors)")  # TAESD's own: two files
 
 
@@ -99,7 +105,7 @@ def _taesd(weights: dict[str, Tensor]) -> Taesd:
     last = max(int(name.split(".")[2]) for name in weights if name.startswith("encoder.layers."))
     halvings = [i for i in range(1, last) if f"encoder.layers.{i}.weight" in weights]
     edges = [0, *halvings, last]
-    counts = [after - before - 1 for before, after in zip(edges, edges[1:])]
+    counts = [after - before - 1 for before, after in pairwise(edges)]
     latents = len(weights[f"encoder.layers.{last}.weight"])
     return Taesd(kind="taesd", latents=latents, width=width, counts=counts)
 

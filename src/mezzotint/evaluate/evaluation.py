@@ -193,9 +193,7 @@ class _Source:
         if precision is None:
             return self.given
         plain = build.denoiser(self.given.config, self.given.net)
-        return Model(
-            self.given.header, plain, self.given.device, self.given.source, self.given.codec
-        )
+        return Model(self.given.header, plain, self.given.device, self.given.source, self.given.codec)
 
 
 def judge_samples(

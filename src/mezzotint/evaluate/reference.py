@@ -16,8 +16,8 @@ from mezzotint.data.held_out import held_out_count, shuffled, split_set
 from mezzotint.data.images import Pictures, load_pictures
 from mezzotint.data.known import flips_by_default
 from mezzotint.data.splits import ALL, split_of
-from mezzotint.errors import ConfigError, DataError
 from mezzotint.disk import cache
+from mezzotint.errors import ConfigError, DataError
 from mezzotint.evaluate.judges.features import Extractor, Features, cached_features
 from mezzotint.model.device import find_precision
 

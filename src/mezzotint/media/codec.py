@@ -16,12 +16,20 @@ CHUNK = 64  # pictures that an autoencoder codes at a time
 
 
 class Codec(Protocol):
-    """bounded: whether codes lie in [-1, 1], so that beliefs may be kept there. exact: whether what is decoded from a code is
-    the thing that was coded. weights: what it has learned, which model files hold beside the network."""
+    @property
+    def bounded(self) -> bool:
+        """Whether codes lie in [-1, 1], so that beliefs may be kept there."""
+        ...
 
-    bounded: bool
-    exact: bool
-    weights: nn.Module | None
+    @property
+    def exact(self) -> bool:
+        """Whether what is decoded from a code is the thing that was coded."""
+        ...
+
+    @property
+    def weights(self) -> nn.Module | None:
+        """What it has learned, which model files hold beside the network."""
+        ...
 
     def shape(self, thing: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of a code, for things of a shape."""

@@ -365,7 +365,9 @@ def load(
     header = read_header(path)
     where = find_device(device)
     if header.config.objective == "autoencode":
-        raise ConfigError(f"{name} is an autoencoder, which makes no pictures by itself; {OF_ITS_CODES} {name}")
+        raise ConfigError(
+            f"{name} is an autoencoder, which makes no pictures by itself; {OF_ITS_CODES} {name}"
+        )
     net = network_of(header, path, network)
     codec = build.codec(header.config, header.facts)
     if codec.weights is not None:

@@ -193,15 +193,16 @@ class Layers(nn.Module):
 class Taesd(nn.Module):
     """The same codes by two small networks of convolutions and ReLUs, with no norm. counts: blocks of `width` channels at each size."""
 
-    def __init__(
-        self, latents: int = 4, width: int = 64, counts: Sequence[int] = (1, 3, 3, 3)
-    ) -> None:
+    def __init__(self, latents: int = 4, width: int = 64, counts: Sequence[int] = (1, 3, 3, 3)) -> None:
         super().__init__()
         self.channels, self.latents, self.factor = 3, latents, 2 ** (len(counts) - 1)
         down: list[nn.Module] = []
         for i, count in enumerate(counts):
             half = nn.Conv2d(width, width, 3, stride=2, padding=1, bias=False)
-            down += [half if i else nn.Conv2d(3, width, 3, padding=1), *(TinyBlock(width) for _ in range(count))]
+            down += [
+                half if i else nn.Conv2d(3, width, 3, padding=1),
+                *(TinyBlock(width) for _ in range(count)),
+            ]
         self.encoder = Layers([*down, nn.Conv2d(width, latents, 3, padding=1)])
         up: list[nn.Module] = [nn.Conv2d(latents, width, 3, padding=1), nn.ReLU()]
         for count in reversed(counts[1:]):

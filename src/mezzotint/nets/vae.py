@@ -7,6 +7,7 @@ easily as small ones (DC-AE, Chen et al. 2024).
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import torch.nn.functional as F
@@ -97,7 +98,7 @@ class VAE(nn.Module):
             nn.Conv2d(4 * channels, width, 3, padding=1),
             *(Block(width) for _ in range(blocks)),
         ]
-        for before, here in zip(widths, widths[1:]):
+        for before, here in pairwise(widths):
             down += [Down(before, here), *(Block(here) for _ in range(blocks))]
         last = nn.Conv2d(deepest, 2 * latents, 3, padding=1)
         self.encoder = nn.Sequential(*down, Block(deepest), group_norm(deepest), nn.SiLU(), last)

@@ -3,12 +3,13 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from mezzotint import build
-from mezzotint.config import Coder, Config
+from mezzotint.config import KL, VAE, Coder, Config, Taesd
 from mezzotint.data.latents import CodedSource
 from mezzotint.data.open import PictureSource, Scenes, Source, fingerprint
 from mezzotint.data.stream import StreamSource
@@ -39,13 +40,13 @@ def completed(config: Config) -> Config:
             "a model of latents needs an autoencoder: --codec RUN of mezzotint train vae, or --codec FILE of a published one"
         )
     path = _find(config.codec.file)
-    words, weights = _coder(path)[:2]
-    digest = digest_of(weights)
+    found = _read_coder(path)
+    digest = digest_of(found.weights)
     if config.codec.digest not in ("", digest):
         raise ModelError(
             f"{path} is not the autoencoder that this model began with; put that one back, or --overwrite"
         )
-    update = {"file": path.absolute(), "digest": digest, "network": words}
+    update = {"file": path.absolute(), "digest": digest, "network": found.words}
     return config.model_copy(update={"codec": config.codec.model_copy(update=update)})
 
 
@@ -65,22 +66,30 @@ def _find(name: Path) -> Path:
         raise
 
 
-def _coder(path: Path) -> tuple[Coder, dict[str, Tensor], Facts | None, Path]:
-    """The words and the weights of an autoencoder; the facts of what it learned from, where it is of ours."""
+class _Coder(NamedTuple):
+    """An autoencoder as it lies in a file: its words, its weights, channels of its pictures."""
+
+    words: Coder
+    weights: dict[str, Tensor]
+    channels: int
+
+
+def _read_coder(path: Path) -> _Coder:
+    """Of a run, of another model of latents, or a published one. Raises ConfigError or ModelError."""
     try:
         header = read_header(path)
     except ModelError:
         if not path.is_file():
             raise
-        return (*read_published(path), None, path)
-    if header.config.codec is not None and header.config.codec.network is not None:  # another model of latents
-        prefix = f"{CODEC}coder."
-        named = read_tensors(path)
-        weights = {name.removeprefix(prefix): t for name, t in named.items() if name.startswith(prefix)}
-        return header.config.codec.network, weights, header.facts, path
-    if header.config.objective != "autoencode":
+        return _Coder(*read_published(path), channels=3)
+    words, prefix = header.config.network, ""
+    if header.config.codec is not None:  # another model of latents
+        words, prefix = header.config.codec.network or words, f"{CODEC}coder."
+    if not isinstance(words, VAE | KL | Taesd):
         raise ConfigError(f"{path} is no autoencoder but a model of pictures; train one: mezzotint train vae")
-    return header.config.network, read_tensors(path), header.facts, path  # type: ignore[return-value]
+    named = read_tensors(path)
+    weights = {name.removeprefix(prefix): t for name, t in named.items() if name.startswith(prefix)}
+    return _Coder(words, weights, header.facts.shape[0])
 
 
 def open_codec(config: Config, facts: Facts, device: torch.device) -> Codec:
@@ -89,13 +98,13 @@ def open_codec(config: Config, facts: Facts, device: torch.device) -> Codec:
     if not isinstance(codec, Latents):
         return codec
     assert config.codec is not None and config.codec.file is not None
-    words, weights, known, path = _coder(config.codec.file)
-    if known is not None and known.shape[0] != facts.shape[0]:
+    found, path = _read_coder(config.codec.file), config.codec.file
+    if found.channels != facts.shape[0]:
         raise ConfigError(
-            f"{path} learned from pictures of {known.shape[0]} channels, and these have {facts.shape[0]}: set "
-            f"data.channels={known.shape[0]}"
+            f"{path} learned from pictures of {found.channels} channels, and these have {facts.shape[0]}: set "
+            f"data.channels={found.channels}"
         )
-    fill(codec.coder, weights, path)
+    fill(codec.coder, found.weights, path)
     place(codec, device)
     return codec
 
@@ -149,8 +158,12 @@ def _key(source: PictureSource, codec: str) -> str:
         return cache.digest(images, codec)
     total = len(source.pictures)
     probes = source.pictures.batch(torch.arange(min(PROBES, total)) * total // min(PROBES, total))[0]
-    held = cache.digest(source.held, source.kept)  # which decides what stands in for a picture that cannot be read
-    return cache.digest(probes, held, fingerprint(source), *(str(size) for size in source.pictures.size), codec)
+    held = cache.digest(
+        source.held, source.kept
+    )  # which decides what stands in for a picture that cannot be read
+    return cache.digest(
+        probes, held, str(fingerprint(source)), *(str(size) for size in source.pictures.size), codec
+    )
 
 
 def _copy(source: PictureSource, codec: Latents, folder: Path, name: str) -> tuple[Tensor, Tensor]:
@@ -180,7 +193,9 @@ def _read(folder: Path, name: str, total: int) -> tuple[Tensor, Tensor] | None:
         index = json.loads((folder / f"{name}.json").read_text())
         if index["count"] != total:
             return None
-        parts = [read_tensors(folder / f"{name}-{number:05d}.safetensors") for number in range(index["shards"])]
+        parts = [
+            read_tensors(folder / f"{name}-{number:05d}.safetensors") for number in range(index["shards"])
+        ]
         codes, used = (torch.cat([part[key] for part in parts]) for key in ("codes", "used"))
     except (OSError, ValueError, KeyError, TypeError, ModelError):
         return None

@@ -19,8 +19,8 @@ from mezzotint.data.batches import check_ranks
 from mezzotint.disk.model_file import Header
 from mezzotint.errors import ConfigError
 from mezzotint.media.facts import Facts
-from mezzotint.model.device import find_device, find_precision, place
 from mezzotint.model.autoencoder import Autoencoder
+from mezzotint.model.device import find_device, find_precision, place
 from mezzotint.model.model import Model
 from mezzotint.run.budget import fixed_steps
 from mezzotint.run.latents import open_source

@@ -34,7 +34,9 @@ class Reconstructions:
             return None
         picture = self._pairs()
         self.folder.mkdir(exist_ok=True)
-        plots.save_png(picture, self.folder / f"step-{step:07d}.png", {"run": self.model.source, "step": step})
+        plots.save_png(
+            picture, self.folder / f"step-{step:07d}.png", {"run": self.model.source, "step": step}
+        )
         return picture
 
     def watch(self, step: int, *, last: bool) -> None:

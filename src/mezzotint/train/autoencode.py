@@ -40,7 +40,9 @@ class AutoencodeLoss:
         compile: bool = False,
     ) -> None:
         self.net, self.factor, self.latents, self.dtype = net, factor, latents, dtype
-        self._call = cast(Callable[..., tuple[Tensor, Tensor, Tensor]], torch.compile(net) if compile else net)
+        self._call = cast(
+            Callable[..., tuple[Tensor, Tensor, Tensor]], torch.compile(net) if compile else net
+        )
 
     def __call__(self, x0: Tensor, eps: Tensor, u: Tensor, cond: Cond) -> Tensor:
         """(B,) float32. x0: (B, C, H, W) in [-1, 1]. Of eps, standard normal like x0, as much is used as codes have elements;

@@ -24,13 +24,13 @@ import torch
 from torch import Tensor
 
 from mezzotint.config import Sample
+from mezzotint.disk import cache
 from mezzotint.disk.files import write_json
 from mezzotint.disk.folder import locked
 from mezzotint.disk.model_file import read_header, save_model
 from mezzotint.disk.names import find
 from mezzotint.disk.snapshots import snapshots
 from mezzotint.errors import ConfigError, RunError
-from mezzotint.disk import cache
 from mezzotint.evaluate.reference import SILENT, Progress
 from mezzotint.model.cost import TIMED_PICTURES, fit_steps, network_calls, seconds_of
 from mezzotint.model.model import Model, load
@@ -218,7 +218,9 @@ class Search:
         """The model with a choice as its defaults, just as it would be written."""
         model = self.weights(choice.weights)
         config = model.config.model_copy(update={"sample": choice.settings})
-        return Model(replace(model.header, config=config), model.denoiser, model.device, model.source, model.codec)
+        return Model(
+            replace(model.header, config=config), model.denoiser, model.device, model.source, model.codec
+        )
 
     def allowed_calls(self) -> int:
         """Network calls a picture that the target allows."""
