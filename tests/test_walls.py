@@ -151,6 +151,9 @@ class Quarters:
     def decode(self, codes):
         return to_uint8(torch.pixel_shuffle((codes - 0.5) / 1.5, 2))
 
+    def preview(self, codes):
+        return self.decode(codes)
+
     def mask(self, things):
         return torch.nn.functional.max_pool2d(things.float()[None], 2)[0] > 0
 

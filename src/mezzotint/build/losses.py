@@ -139,7 +139,7 @@ def learned(
     """What training minimises, of a network: by way of its denoiser, where it is one."""
     if isinstance(config.network, VAE):
         words = config.network
-        return AutoencodeLoss(net, words.factor, words.latents, dtype=dtype, compile=compile)
+        return AutoencodeLoss(net, words.factor, words.latents, dtype=dtype)
     return objective(config, denoiser(config, net, dtype=dtype, compile=compile), lesson)
 
 

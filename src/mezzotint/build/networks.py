@@ -54,6 +54,10 @@ def network(config: Config, facts: Facts) -> nn.Module:
                     f"an autoencoder of factor {config.network.factor} needs sides that are multiples of it, not {height}x{width}; set "
                     "data.size"
                 )
+            if config.network.latents > channels * config.network.factor**2:
+                raise ConfigError(
+                    f"a code of {config.network.latents} channels has more numbers than its picture; take fewer network.latents"
+                )
             return vae.VAE(channels=channels, **options)
         case _:
             assert_never(config.network)

@@ -45,6 +45,10 @@ class Config(Tree):
                 "train.evaluate_every judges samples, and an autoencoder makes none; leave it out: its PSNR is told with "
                 "every held-out loss"
             )
+        if self.objective == "autoencode" and self.train.compile:
+            raise ValueError(
+                "an autoencoder is not compiled, since its codes have another size in every second step; leave train.compile out"
+            )
         if self.objective == "autoencode" and self.codec is not None:
             raise ValueError("an autoencoder of another one's codes is none of ours; leave codec out")
         return self

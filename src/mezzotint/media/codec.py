@@ -43,6 +43,10 @@ class Codec(Protocol):
         """The inverse of `encode`, for codes of any range, on the device of the codes."""
         ...
 
+    def preview(self, codes: Tensor) -> Tensor:
+        """About what `decode` gives, at next to no cost: for pictures on the way."""
+        ...
+
     def mask(self, things: Tensor) -> Tensor:
         """Which elements of codes have to do with a part of things: bool of the last axes of a thing -> of a code."""
         ...
@@ -62,6 +66,9 @@ class Bytes:
     def decode(self, codes: Tensor) -> Tensor:
         return to_uint8(codes)
 
+    def preview(self, codes: Tensor) -> Tensor:
+        return self.decode(codes)
+
     def mask(self, things: Tensor) -> Tensor:
         return things
 
@@ -80,6 +87,9 @@ class AsTheyAre:
     def decode(self, codes: Tensor) -> Tensor:
         return codes.float()
 
+    def preview(self, codes: Tensor) -> Tensor:
+        return self.decode(codes)
+
     def mask(self, things: Tensor) -> Tensor:
         return things
 
@@ -89,18 +99,21 @@ class Latents(nn.Module):
     W / factor).
 
     coder: a frozen network with `encode` (B, C, H, W) in [-1, 1] -> (B, latents, h, w), its inverse `decode`, and the numbers
-    `channels`, `factor` and `latents`. mean, std: of its codes, (latents, 1, 1); 0 and 1 until they are `measured`.
+    `channels`, `factor` and `latents`. mean, std: of its codes, (latents, 1, 1); 0 and 1 until they are `measured`. colours:
+    (latents + 1, channels), the mean colour of the pixels of an element as a linear function of it, for previews.
     """
 
     bounded = exact = False
     mean: Tensor
     std: Tensor
+    colours: Tensor
 
     def __init__(self, coder: Any) -> None:
         super().__init__()
         self.coder = coder
         self.register_buffer("mean", torch.zeros(coder.latents, 1, 1))
         self.register_buffer("std", torch.ones(coder.latents, 1, 1))
+        self.register_buffer("colours", torch.zeros(coder.latents + 1, coder.channels))
         self.eval().requires_grad_(False)
 
     @property
@@ -134,11 +147,17 @@ class Latents(nn.Module):
     def standard(self, raw: Tensor) -> Tensor:
         return (raw - self.mean) / self.std
 
-    def measured(self, raw: Tensor) -> None:
-        """From now on channels of codes like these (N, latents, h, w) have mean 0 and variance 1."""
+    def measured(self, raw: Tensor, things: Tensor) -> None:
+        """From now on channels of codes like these (N, latents, h, w) have mean 0 and variance 1. things: the pictures
+        (n, C, H, W) of the first n of them, whose colours are fitted by least squares."""
         channels = raw.double().transpose(0, 1).flatten(1)
         self.mean.copy_(channels.mean(1)[:, None, None])
         self.std.copy_(channels.std(1).clamp(min=1e-6)[:, None, None])
+        some = self.standard(raw[: len(things)].to(self.mean.device))
+        means = F.avg_pool2d(to_model(things), self.coder.factor)
+        seen, wanted = (x.double().cpu().movedim(1, -1).flatten(0, 2) for x in (some, means))
+        seen = torch.cat([seen, torch.ones(len(seen), 1, dtype=seen.dtype)], 1)
+        self.colours.copy_(torch.linalg.lstsq(seen, wanted).solution)
 
     def encode(self, things: Tensor) -> Tensor:
         return self.standard(self.raw(things))
@@ -147,6 +166,12 @@ class Latents(nn.Module):
     def decode(self, codes: Tensor) -> Tensor:
         z = codes.to(self.mean.device).float() * self.std + self.mean
         return to_uint8(torch.cat([self.coder.decode(part) for part in z.split(CHUNK)]))
+
+    def preview(self, codes: Tensor) -> Tensor:
+        """The mean colour of the pixels of each element."""
+        codes = codes.to(self.mean.device).float().movedim(1, -1)
+        small = (codes @ self.colours[:-1] + self.colours[-1]).movedim(-1, 1)
+        return to_uint8(F.interpolate(small, scale_factor=self.coder.factor, mode="nearest"))
 
     def mask(self, things: Tensor) -> Tensor:
         """Every element of a code one of whose pixels is meant."""

@@ -25,6 +25,7 @@ from mezzotint.model.device import place
 from mezzotint.train.distributed import Ranks
 
 MEASURED = 10_000  # pictures by whose codes means and variances are found
+COLOURED = 256  # pictures by which the colours of previews are found
 SHARD_BYTES = 2**26
 AT_A_TIME = 256  # pictures
 PROBES = 64  # pictures of a set that is not in memory, by which it is known again
@@ -82,9 +83,10 @@ def _read_coder(path: Path) -> _Coder:
         if not path.is_file():
             raise
         return _Coder(*read_published(path), channels=3)
-    words, prefix = header.config.network, ""
+    words: object = header.config.network
+    prefix = ""
     if header.config.codec is not None:  # another model of latents
-        words, prefix = header.config.codec.network or words, f"{CODEC}coder."
+        words, prefix = header.config.codec.network, f"{CODEC}coder."
     if not isinstance(words, VAE | KL | Taesd):
         raise ConfigError(f"{path} is no autoencoder but a model of pictures; train one: mezzotint train vae")
     named = read_tensors(path)
@@ -121,8 +123,8 @@ def open_source(config: Config, device: torch.device, ranks: Ranks | None = None
     assert isinstance(codec, Latents)
     if not isinstance(source, PictureSource):
         assert isinstance(source, Scenes | StreamSource)
-        some = source.preview(min(MEASURED // 10, source.total)).x0
-        codec.measured(codec.raw(source.codec.decode(some)))
+        things = source.codec.decode(source.preview(min(MEASURED // 10, source.total)).x0)
+        codec.measured(codec.raw(things), things[:COLOURED])
         return replace(source, codec=codec)
     for key in ("crop", "colour"):
         if getattr(config.data, key):
@@ -147,7 +149,9 @@ def _coded(source: PictureSource, codec: Latents, config: Config, ranks: Ranks) 
     codes, used = torch.stack([codes for codes, _ in parts]), parts[0][1]
     kept = source.kept
     some = kept[torch.arange(min(MEASURED, len(kept))) * len(kept) // min(MEASURED, len(kept))]
-    codec.measured(codes[0, some].float())
+    where = source.pictures.images
+    few = some[:COLOURED].to(where.device if isinstance(where, Tensor) else some.device)
+    codec.measured(codes[0, some].float(), source.pictures.read(few, kept)[0])
     return CodedSource(source, codes, used, codec)
 
 
@@ -158,12 +162,8 @@ def _key(source: PictureSource, codec: str) -> str:
         return cache.digest(images, codec)
     total = len(source.pictures)
     probes = source.pictures.batch(torch.arange(min(PROBES, total)) * total // min(PROBES, total))[0]
-    held = cache.digest(
-        source.held, source.kept
-    )  # which decides what stands in for a picture that cannot be read
-    return cache.digest(
-        probes, held, str(fingerprint(source)), *(str(size) for size in source.pictures.size), codec
-    )
+    parts = cache.digest(source.held, source.kept)  # from which stand-ins are taken for what cannot be read
+    return cache.digest(probes, parts, str(fingerprint(source)), codec)
 
 
 def _copy(source: PictureSource, codec: Latents, folder: Path, name: str) -> tuple[Tensor, Tensor]:

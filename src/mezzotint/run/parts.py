@@ -49,7 +49,9 @@ def precision_of(config: Config, facts: Facts, device: torch.device) -> torch.dt
 
 
 def compiles(config: Config, device: torch.device) -> bool:
-    """Whether training compiles the network."""
+    """Whether training compiles the network. Not an autoencoder, whose codes have another size in every second step."""
+    if config.objective == "autoencode":
+        return False
     return device.type == "cuda" if config.train.compile is None else config.train.compile
 
 

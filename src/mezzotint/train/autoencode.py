@@ -10,7 +10,6 @@ as well. Such codes are smooth, and are what is drawn of them at other sizes; di
 """
 
 from collections.abc import Callable
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -37,12 +36,8 @@ class AutoencodeLoss:
         latents: int,
         *,
         dtype: torch.dtype = torch.float32,
-        compile: bool = False,
     ) -> None:
         self.net, self.factor, self.latents, self.dtype = net, factor, latents, dtype
-        self._call = cast(
-            Callable[..., tuple[Tensor, Tensor, Tensor]], torch.compile(net) if compile else net
-        )
 
     def __call__(self, x0: Tensor, eps: Tensor, u: Tensor, cond: Cond) -> Tensor:
         """(B,) float32. x0: (B, C, H, W) in [-1, 1]. Of eps, standard normal like x0, as much is used as codes have elements;
@@ -51,7 +46,7 @@ class AutoencodeLoss:
         noise = eps.flatten(1)[:, : self.latents * height * width].unflatten(1, (-1, height, width))
         change, target = transform(u, (height, width), self.factor)
         with torch.autocast(x0.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            x, mean, log_variance = self._call(x0, noise.float(), change)
+            x, mean, log_variance = self.net(x0, noise.float(), change)
         divergence = (mean.square() + log_variance.exp() - 1 - log_variance) / 2
         return difference(x.float(), target(x0)) + KL * divergence.flatten(1).mean(1)
 

@@ -66,7 +66,7 @@ class Learner:
         lesson = build.Lesson(belief(teacher, config), self.net) if teacher else None
         self.denoiser: Denoiser | None = None  # which an autoencoder has not
         if config.objective == "autoencode":
-            self.objective = build.learned(config, self.net, dtype=dtype, compile=compile)
+            self.objective = build.learned(config, self.net, dtype=dtype)
         else:
             self.denoiser = build.denoiser(config, self.net, dtype=dtype, compile=compile)
             self.objective = build.objective(config, self.denoiser, lesson)
