@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import mezzotint
 from mezzotint import config
@@ -17,9 +17,11 @@ from mezzotint.disk.model_file import read_header
 from mezzotint.errors import ConfigError, ModelError
 from mezzotint.media.codec import Bytes, Latents
 from mezzotint.model.autoencoder import load_autoencoder, psnr
+from mezzotint.nets.published import AutoencoderKL
 from mezzotint.run.events import Done, Event, Logged
 from mezzotint.run.fit import check, fit
 from mezzotint.run.latents import completed, digest_of, open_source
+from mezzotint.run.teacher import student
 
 RARE = dict.fromkeys(("validate_every", "sample_every", "checkpoint_every"), "100%")
 DATA = {"name": "digits", "limit": 96, "holdout": 0.25}
@@ -269,8 +271,6 @@ def test_tasks_of_pixels_are_refused_and_the_others_are_not(trained: Path) -> No
 
 
 def test_a_student_of_a_model_of_codes_has_its_autoencoder(trained: Path, tmp_path: Path) -> None:
-    from mezzotint.run.teacher import student
-
     rare = [f"train.{key}={value}" for key, value in RARE.items()]
     chosen = student(
         trained, "map", 1, ["train.batch_size=4", "teacher.sample.sampler=ddim", *rare], train__steps=2
@@ -283,17 +283,25 @@ def test_a_student_of_a_model_of_codes_has_its_autoencoder(trained: Path, tmp_pa
 
 
 def test_a_published_autoencoder_codes_too(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
-    from mezzotint.nets.published import AutoencoderKL
-
+    path = tmp_path / "kl.safetensors"
     torch.manual_seed(0)
-    save_file(AutoencoderKL(4, (32, 32), 1).state_dict(), tmp_path / "kl.safetensors")
-    size = {**DATA, "channels": 3, "limit": 32}
-    finish(
-        latent(tmp_path / "kl.safetensors", data=size, train={**LATENT["train"], "steps": 1}),
-        tmp_path / "run",
-    )
+    save_file(AutoencoderKL(4, (32, 32), 1).state_dict(), path)
+    data = {**DATA, "channels": 3, "limit": 32}
+    finish(latent(path, data=data, train={**LATENT["train"], "steps": 1}), tmp_path / "run")
     assert mezzotint.load(tmp_path / "run").sample(2).values.shape == (2, 3, 8, 8)
     with pytest.raises(ConfigError, match="is of RGB pictures: set"):
-        check(latent(tmp_path / "kl.safetensors"))
+        check(latent(path))
+
+
+def test_a_set_without_an_end_is_coded_as_it_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the words of its captions."""
+    monkeypatch.setattr("mezzotint.run.latents.MEASURED", 200)
+    torch.manual_seed(0)
+    save_file(AutoencoderKL(4, (32, 32, 32), 1).state_dict(), tmp_path / "kl.safetensors")
+    source = open_source(
+        completed(latent(tmp_path / "kl.safetensors", data={"name": "scenes"})), torch.device("cpu")
+    )
+    x0, cond = next(source.batches(0, 20, 0))
+    assert x0.shape == (20, 4, 8, 8) and cond.text is not None and len(cond.text) == 20
+    assert x0.mean((0, 2, 3)).abs().max() < 0.5 and 0.5 < float(x0.std()) < 1.5
+    assert not isinstance(source, CodedSource)
