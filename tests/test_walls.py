@@ -139,7 +139,7 @@ LATENTS = [
 class Quarters:
     """A toy latent: four pixels of a picture to four channels, centred and scaled to unit variance or so."""
 
-    bounded = False
+    bounded, exact, weights = False, True, None
 
     def shape(self, thing):
         channels, height, width = thing
@@ -151,14 +151,19 @@ class Quarters:
     def decode(self, codes):
         return to_uint8(torch.pixel_shuffle((codes - 0.5) / 1.5, 2))
 
+    def preview(self, codes):
+        return self.decode(codes)
+
+    def mask(self, things):
+        return torch.nn.functional.max_pool2d(things.float()[None], 2)[0] > 0
+
 
 class Bytes:''',
     ),
-    ("media/codec.py", "from torch import Tensor\n", "import torch\nfrom torch import Tensor\n"),
     (
         "config/tree.py",
         "class Config(Tree):\n",
-        'class Config(Tree):\n    codec: Literal["usual", "quarters"] = "usual"\n',
+        'class Config(Tree):\n    toy: Literal["none", "quarters"] = "none"\n',
     ),
     (
         "config/tree.py",
@@ -168,9 +173,9 @@ class Bytes:''',
     (
         "build/codecs.py",
         "    return facts.medium.codec\n",
-        '    return Quarters() if config.codec == "quarters" else facts.medium.codec\n',
+        '    return Quarters() if config.toy == "quarters" else facts.medium.codec\n',
     ),
-    ("build/codecs.py", "import Codec\n", "import Codec, Quarters\n"),
+    ("build/codecs.py", "import Codec, Latents\n", "import Codec, Latents, Quarters\n"),
 ]
 
 USE = """

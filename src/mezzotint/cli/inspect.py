@@ -38,7 +38,7 @@ def info(
     classes = ", ".join(printable(name, keep="") for name in header.facts.classes) or "none"
     print(f"model     {printable(str(path), keep='')}")
     print(f"weights   {printable(header.weights, keep='')} at step {header.step:,}")
-    print(f"makes     {header.facts}")
+    print(f"makes     {'codes of ' if header.config.objective == 'autoencode' else ''}{header.facts}")
     print(f"classes   {classes}")
     print(f"network   {header.config.network.kind}, {_parameters(path):,} parameters\n")
     print(printable(configuration.dump(header.config)), end="")

@@ -28,6 +28,14 @@ def train(
     source: options.Source,
     overrides: options.Overrides = None,
     data: options.Data = None,
+    codec: Annotated[
+        str | None,
+        typer.Option(
+            "--codec",
+            metavar="RUN|FILE",
+            help="autoencoder of a model of latents: a run, or a published file",
+        ),
+    ] = None,
     out: options.Out = Path("runs"),
     name: Annotated[
         str | None, typer.Option("--name", help="name of the run (default: that of the recipe)")
@@ -72,6 +80,7 @@ def train(
       mezzotint train mnist --data pictures/mnist --minutes 5
       mezzotint train folder --data my/photos data.size=64 --name photos --watch
       mezzotint train folder --data my/glyphs --from runs/photos --name glyphs
+      mezzotint train latent --codec photos_vae --data my/photos data.size=128
       torchrun --nproc-per-node=4 -m mezzotint train cifar10 --compile
     """
     from mezzotint import config as configuration
@@ -80,6 +89,7 @@ def train(
         source,
         overrides or [],
         data__path=None if data is None else str(data),
+        codec__file=codec,
         train__epochs=epochs,
         train__images=images,
         train__steps=steps,
@@ -166,7 +176,10 @@ def run_of(
         return 128 + received[0]
     _say(f"done: {done.folder}/model.safetensors at step {done.step:,}")
     _afterwards(folder, source_read, allowance, patience)
-    _say(f"look at {done.folder}/report.html;  more: mezzotint sample {_spoken(done.folder)} -n 64")
+    more = f"sample {_spoken(done.folder)} -n 64"
+    if config.objective == "autoencode":
+        more = f"evaluate {_spoken(done.folder)};  mezzotint train latent --codec {_spoken(done.folder)}"
+    _say(f"look at {done.folder}/report.html;  more: mezzotint {more}")
     return 0
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from mezzotint.config.base import Tree
 from mezzotint.config.sample import Sample
 
-ObjectiveName = Literal["denoise", "map", "progressive", "consistency", "meanflow"]
+ObjectiveName = Literal["denoise", "map", "progressive", "consistency", "meanflow", "autoencode"]
 HOPS: tuple[ObjectiveName, ...] = ("map", "meanflow")  # whose networks are told how far a step goes
 
 

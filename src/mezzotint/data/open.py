@@ -205,11 +205,15 @@ class PictureSource:
         """Pictures, bytes, and their conditions; for one that cannot be read, another of its part, trained on or held out."""
         where = self.pictures.images.device if isinstance(self.pictures.images, Tensor) else index.device
         raw, used = self.pictures.read(index.to(where), part)
-        label = (
-            self.pictures.labels[used] if self.facts.classes and self.pictures.labels is not None else None
-        )
+        return raw.to(self.device, non_blocking=True), self.conditions(used)
+
+    def conditions(self, used: Tensor) -> Cond:
+        """What is told of pictures of these numbers."""
+        label = None
+        if self.facts.classes and self.pictures.labels is not None:
+            label = self.pictures.labels[used.to(self.pictures.labels.device)]
         cond = replace(NO_COND if self.captions is None else self.captions[used], label=label)
-        return raw.to(self.device, non_blocking=True), cond.map(lambda column: column.to(self.device))
+        return cond.map(lambda column: column.to(self.device))
 
 
 Source = Points | Scenes | PictureSource | StreamSource

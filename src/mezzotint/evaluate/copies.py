@@ -59,10 +59,13 @@ class CopyCheck:
     def of(folder: Path, source: Source | None = None, device: str = "auto") -> "CopyCheck | None":
         """Of a run directory. source: its data where they are open already. None where copies cannot be looked for: of
         points, streamed sets, and where too few pictures are held out."""
+        if read_header(folder / "model.safetensors").config.objective == "autoencode":
+            return None
         model = load(folder / "model.safetensors", device=device)
         if model.config.data.stream:
             return None
-        source = source or build.source(model.config, find_device("cpu"))
+        pixels = model.config.model_copy(update={"codec": None})
+        source = source or build.source(pixels, find_device("cpu"))
         if not isinstance(source, PictureSource) or len(source.held) < 20 or len(source.kept) < 4:
             return None
         count = min(len(source.kept), max(4, MAX_TRAIN_BYTES // math.prod(model.facts.shape)))

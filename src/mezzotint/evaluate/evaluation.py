@@ -145,6 +145,11 @@ def evaluate(
         raise ConfigError(
             "vlb and ode are bounds of a denoiser, and a student has none: leave it out, or the metrics"
         )
+    latents = [one for one in opened if one.header and one.header.config.codec is not None]
+    if latents and {"vlb", "ode"} & set(metrics):
+        raise ConfigError(
+            f"vlb and ode are bits of pixels, and {latents[0].name} is a model of codes, which have no bits/dim to compare"
+        )
     if isinstance(data, Tensor):
         reference = given_pictures(data)
     else:
@@ -188,7 +193,7 @@ class _Source:
         if precision is None:
             return self.given
         plain = build.denoiser(self.given.config, self.given.net)
-        return Model(self.given.header, plain, self.given.device, self.given.source)
+        return Model(self.given.header, plain, self.given.device, self.given.source, codec=self.given.codec)
 
 
 def judge_samples(

@@ -24,10 +24,11 @@ from mezzotint.diffusion.schedule import Schedule
 from mezzotint.diffusion.solvers import first_order
 from mezzotint.diffusion.table import SAMPLERS, check_noise
 from mezzotint.disk.checkpoint import last_checkpoint, load_raw
-from mezzotint.disk.model_file import Header, fill, load_weights, read_header, save_model
+from mezzotint.disk.model_file import Header, fill, load_codec, load_weights, read_header, save_model
 from mezzotint.disk.names import find, spoken
 from mezzotint.disk.snapshots import average_of, snapshots
 from mezzotint.errors import ConfigError, ModelError
+from mezzotint.media.codec import Codec
 from mezzotint.model.by_clip import by_clip
 from mezzotint.model.device import find_device, find_precision, place
 from mezzotint.model.edits import Edits, Picture
@@ -39,6 +40,7 @@ from mezzotint.tasks.generate import seeds_from
 from mezzotint.tasks.invert import Invert
 from mezzotint.tasks.task import Way
 
+OF_ITS_CODES = "train a model of its codes: mezzotint train latent --codec"
 OF_SNAPSHOTS = " of snapshots"  # of an average that was made afterwards
 
 
@@ -53,12 +55,15 @@ class Model:
         device: torch.device,
         source: str,
         encoder: Path | None = None,
+        codec: Codec | None = None,
     ) -> None:
+        """codec: where it has learned something; by default the usual one of the medium."""
         assert isinstance(denoiser.net, nn.Module)
         self.header, self.denoiser, self.device, self.source = header, denoiser, device, source
         self.net: nn.Module = denoiser.net
         self.config, self.facts = header.config, header.facts
-        self.medium, self.codec = header.facts.medium, build.codec(header.config, header.facts)
+        self.medium, self.codec = header.facts.medium, codec or build.codec(header.config, header.facts)
+        assert codec is not None or self.codec.weights is None, "a codec with weights must be given"
         self.schedule: Schedule = build.make_schedule(header.config)
         self.process: Process = denoiser.process
         self.language = build.language(header.config, header.facts, device, encoder)
@@ -88,7 +93,7 @@ class Model:
         """Writes a model file, which `load` and the command line take. Of a network that is none of ours it holds the
         weights and no code, see `load`."""
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        save_model(Path(path), self.net, self.header)
+        save_model(Path(path), self.net, self.header, self.codec.weights)
 
     def by_clip(self, folder: str | Path) -> "Model":
         """The same model, which a CLIP in a folder drives to what a prompt says, whether or not it knows words itself: guidance is
@@ -390,9 +395,17 @@ def load(
     path = find(name)
     header = read_header(path)
     where = find_device(device)
+    if header.config.objective == "autoencode":
+        raise ConfigError(
+            f"{name} is an autoencoder, which makes no pictures by itself; {OF_ITS_CODES} {name}"
+        )
     net = network_of(header, path, network)
+    codec = build.codec(header.config, header.facts)
+    if codec.weights is not None:
+        place(codec.weights, where)
+        load_codec(codec.weights, path)
     if weights in ("ema", header.weights):
-        load_weights(net, path)
+        load_weights(net, path, codec.weights is not None)
     elif weights == "raw":
         newest = last_checkpoint(path.parent)
         if newest is None:
@@ -415,6 +428,7 @@ def load(
         where,
         spoken(path),
         None if encoder is None else Path(encoder).expanduser(),
+        codec,
     )
 
 

@@ -61,7 +61,8 @@ class Coordinates(nn.Module):
         self.project = nn.Conv2d(4 * self.WAVES, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.project(self.features(*x.shape[-2:], x.device).to(x.dtype))
+        height, width = x.shape[-2:]
+        return x + self.project(self.features(height, width, x.device).to(x.dtype))
 
     @classmethod
     def features(cls, height: int, width: int, device: torch.device) -> Tensor:

@@ -16,13 +16,14 @@ from mezzotint.cond import Batch
 from mezzotint.conditions.labels import nothing
 from mezzotint.config import Config
 from mezzotint.data.batches import check_ranks
-from mezzotint.data.open import Source
 from mezzotint.disk.model_file import Header
 from mezzotint.errors import ConfigError
 from mezzotint.media.facts import Facts
+from mezzotint.model.autoencoder import Autoencoder
 from mezzotint.model.device import find_device, find_precision, place
 from mezzotint.model.model import Model
 from mezzotint.run.budget import fixed_steps
+from mezzotint.run.latents import open_source
 from mezzotint.run.start import open_origin, take_over
 from mezzotint.run.teacher import belief, open_teacher
 from mezzotint.train.distributed import Ranks
@@ -43,13 +44,15 @@ def fresh_network(config: Config, facts: Facts, device: torch.device) -> nn.Modu
 
 def precision_of(config: Config, facts: Facts, device: torch.device) -> torch.dtype:
     """The precision of the network in training; students, which learn from small differences, have float32."""
-    if config.objective != "denoise":
+    if config.objective not in ("denoise", "autoencode"):
         return torch.float32
     return find_precision(config.train.precision, device) if facts.medium.half else torch.float32
 
 
 def compiles(config: Config, device: torch.device) -> bool:
-    """Whether training compiles the network."""
+    """Whether training compiles the network. Not an autoencoder, whose codes have another size in every second step."""
+    if config.objective == "autoencode":
+        return False
     return device.type == "cuda" if config.train.compile is None else config.train.compile
 
 
@@ -60,7 +63,7 @@ class Parts:
         self.config, self.folder = config, folder
         check_ranks(config.train.batch_size, ranks.count)
         self.device = find_device(config.train.device)
-        self.source: Source = build.source(config, self.device)
+        self.source = open_source(config, self.device, ranks)
         self.facts = self.source.facts
         self.dtype = precision_of(config, self.facts, self.device)
         self.teacher = open_teacher(config, self.device)
@@ -68,10 +71,9 @@ class Parts:
         self.state, self.objective, self.ranks = self._state(ranks)
         # The network itself, without what compilation and several processes wrap around it: for diagnosis.
         self.plain = self._objective(self.state.net, self.state)
-        averaged = build.denoiser(config, self.state.ema.net, dtype=self.dtype)
-        self.averaged = build.objective(config, averaged, self._lesson(self.state))
+        self.averaged = self._objective(self.state.ema.net, self.state)
         header = Header(config, self.facts, 0, f"ema {self.state.ema.profile}")
-        self.model = Model(header, averaged, self.device, folder.name)
+        self.model = self._model(header)
         self.validation = self.source.held_out(config.train.batch_size)
 
     def _state(self, ranks: Ranks) -> tuple[State, Objective, Ranks]:
@@ -101,8 +103,15 @@ class Parts:
         return state, self._objective(ranks.wrap(net), state, compiles(self.config, self.device)), ranks
 
     def _objective(self, net: nn.Module, state: State, compile: bool = False) -> Objective:
-        bound = build.denoiser(self.config, net, dtype=self.dtype, compile=compile)
-        return build.objective(self.config, bound, self._lesson(state))
+        return build.learned(self.config, net, self._lesson(state), dtype=self.dtype, compile=compile)
+
+    def _model(self, header: Header) -> Model | Autoencoder:
+        """What the average is by now, for sheets and files."""
+        net = self.state.ema.net
+        if self.config.objective == "autoencode":
+            return Autoencoder(header, net, self.device, self.folder.name)
+        bound = build.denoiser(self.config, net, dtype=self.dtype)
+        return Model(header, bound, self.device, self.folder.name, codec=self.source.codec)
 
     def _lesson(self, state: State) -> build.Lesson | None:
         """What a student learns from; of the averages, the last is the student of the stage before, if it has stages."""
@@ -127,7 +136,10 @@ class Parts:
         the first batch or the first sheet is due. Returns the loss."""
         few = self.source.preview(min(8, self.config.train.batch_size))
         loss = held_out_loss(self.averaged, [few]).loss
-        next(self.model.stream(1))
+        if isinstance(self.model, Model):
+            next(self.model.stream(1))
+        else:
+            self.model.psnr([few])
         self._rehearse_batch_norm(few)
         return loss
 
@@ -190,6 +202,7 @@ class Parts:
         config = self.config.train
         state, objective, ranks = trial or (self.state, self.objective, self.ranks)
         rate: Callable[[float], float] = learning_rate(config.lr * slower, config.warmup, config.decay)
+        language = None if isinstance(self.model, Autoencoder) else self.model.language
         if isinstance(objective, ProgressiveLoss):
             rate = objective.rate(rate)
         return train(
@@ -202,6 +215,6 @@ class Parts:
             clip=config.clip,
             accumulate=config.accumulate,
             drop=config.label_drop,
-            null=nothing(self.facts.classes, self.model.language),
+            null=nothing(self.facts.classes, language),
             ranks=ranks,
         )

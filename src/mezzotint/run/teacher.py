@@ -33,6 +33,8 @@ def student(
     """
     path = find(name)
     teacher = read_header(path).config
+    if teacher.objective == "autoencode":
+        raise ConfigError(f"{name} is an autoencoder, which makes no pictures; distil a model of its codes")
     if teacher.teacher is not None or teacher.objective != "denoise":
         raise ConfigError(f"{name} is a student itself; distil the model that it learned from")
     steps = max(FEWEST_STEPS, 2 * calls)
@@ -40,6 +42,9 @@ def student(
     sampler = "consistency" if method == "consistency" else "ddim"
     tree = {
         **teacher.model_dump(mode="json", exclude={"train", "sample", "origin"}),
+        **(
+            {"codec": {"file": str(path.absolute())}} if teacher.codec else {}
+        ),  # the teacher has it in its file
         "objective": method,
         "teacher": {"file": str(path.absolute()), "digest": digest(path), "calls": calls, "sample": walked},
         "train": {**TRAIN, "batch_size": teacher.train.batch_size // 2 or 1},

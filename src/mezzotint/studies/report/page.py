@@ -139,6 +139,9 @@ def _tiles(run: RunRecord) -> Iterator[tuple[str, str, str]]:
             f"{val_loss[-1]:.4g}",
             f"lowest {val_loss.min():.4g} at step {steps[val_loss.argmin()]:,.0f}",
         )
+    _, psnr = plots.column(run.rows, "psnr")
+    if len(psnr):
+        yield "PSNR", f"{psnr[-1]:.2f} dB", "of held-out pictures"
     _, speed = plots.column(run.rows, "images_per_second")
     if len(speed):
         yield "pictures a second", f"{sorted(speed)[len(speed) // 2]:,.0f}", "median"
@@ -169,11 +172,14 @@ def _summary(run: RunRecord) -> Iterator[tuple[str, str]]:
         network += f", {parameters:,} parameters"
     yield "data", description
     yield "network", network
-    yield (
-        "diffusion",
-        f"{config.diffusion.process}, {config.diffusion.schedule.kind} schedule, predicts "
-        f"{config.diffusion.parameterization}, weight {config.diffusion.weight}",
-    )
+    if config.objective != "autoencode":
+        yield (
+            "diffusion",
+            f"{config.diffusion.process}, {config.diffusion.schedule.kind} schedule, predicts "
+            f"{config.diffusion.parameterization}, weight {config.diffusion.weight}",
+        )
+    if (codec := config.codec) and codec.file and codec.network:
+        yield "codec", f"{codec.network.kind} of {codec.file.parent.name} ({codec.digest})"
     if config.objective != "denoise":
         yield "objective", config.objective
     if teacher := config.teacher:

@@ -218,7 +218,13 @@ class Search:
         """The model with a choice as its defaults, just as it would be written."""
         model = self.weights(choice.weights)
         config = model.config.model_copy(update={"sample": choice.settings})
-        return Model(replace(model.header, config=config), model.denoiser, model.device, model.source)
+        return Model(
+            replace(model.header, config=config),
+            model.denoiser,
+            model.device,
+            model.source,
+            codec=model.codec,
+        )
 
     def allowed_calls(self) -> int:
         """Network calls a picture that the target allows."""
@@ -393,7 +399,7 @@ class Search:
         """Writes the model file, whole or not at all."""
         model = self.model(choice)
         try:
-            save_model(self.path, model.net, model.header)
+            save_model(self.path, model.net, model.header, model.codec.weights)
         except OSError as error:
             raise RunError(
                 f"{self.path} cannot be written ({error}) and is as it was; make room or copy it elsewhere, then tune again"
