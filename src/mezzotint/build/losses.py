@@ -154,6 +154,8 @@ def _weight(config: Config, levels: schedule.Schedule) -> loss.Weight | None:
             return loss.edm(config.diffusion.sigma_data)
         case "vlb":
             return loss.vlb(levels)
+        case "jit":
+            return loss.jit()
         case _:
             assert_never(config.diffusion.weight)
 

@@ -6,17 +6,17 @@ from torch import nn
 
 from mezzotint.build.codecs import codec
 from mezzotint.conditions.text import FIRST
-from mezzotint.config import HOPS, MLP, Config, Own, UNet, UNetSimple
+from mezzotint.config import HOPS, MLP, Config, DiT, Own, UNet, UNetSimple
 from mezzotint.errors import ConfigError
 from mezzotint.media.facts import Facts
-from mezzotint.nets import mlp, unet, unet_simple
+from mezzotint.nets import dit, mlp, unet, unet_simple
 
 
 def network(config: Config, facts: Facts) -> nn.Module:
     """The network with random weights."""
     if isinstance(config.network, Own):
         raise ConfigError(
-            "network.kind own is a network from Python, which no recipe can make; use mlp, unet_simple or unet"
+            "network.kind own is a network from Python, which no recipe can make; use mlp, unet_simple, unet or dit"
         )
     options = config.network.model_dump(exclude={"kind"})
     if config.objective in HOPS:
@@ -25,22 +25,32 @@ def network(config: Config, facts: Facts) -> nn.Module:
         raise ConfigError(
             f"network.kind {config.network.kind} is not for {facts.kind}; use {facts.medium.network}"
         )
-    if config.train.recompute and not isinstance(config.network, UNet):
-        raise ConfigError("train.recompute is for network.kind unet; leave it out")
-    if facts.length and not isinstance(config.network, UNet):
+    if config.train.recompute and not isinstance(config.network, UNet | DiT):
+        raise ConfigError("train.recompute is for network.kind unet or dit; leave it out")
+    if facts.length and not isinstance(config.network, UNet | DiT):
         raise ConfigError(
-            f"network.kind {config.network.kind} knows no words; use unet, or data.captions=false"
+            f"network.kind {config.network.kind} knows no words; use unet or dit, or data.captions=false"
         )
-    channels, classes = codec(config, facts).shape(facts.shape)[0], len(facts.classes)
+    shape, classes = codec(config, facts).shape(facts.shape), len(facts.classes)
+    channels, words = shape[0], len(facts.words) + FIRST if facts.length else 0
     match config.network:
         case MLP():
             return mlp.MLP(dim=channels, classes=classes, **options)
         case UNetSimple():
             return unet_simple.UNetSimple(channels=channels, classes=classes, **options)
         case UNet():
-            words = len(facts.words) + FIRST if facts.length else 0
             return unet.UNet(
                 channels=channels,
+                classes=classes,
+                words=words,
+                length=facts.length,
+                recompute=config.train.recompute,
+                **options,
+            )
+        case DiT():
+            return dit.DiT(
+                channels=channels,
+                axes=len(shape) - 1,
                 classes=classes,
                 words=words,
                 length=facts.length,

@@ -4,7 +4,7 @@ from mezzotint.config.data import UNNAMED, Data
 from mezzotint.config.diffusion import Diffusion, Discrete, Karras, LinearTime, Lognormal
 from mezzotint.config.distil import HOPS, ObjectiveName, Teacher
 from mezzotint.config.loading import change, difference, dump, load, parse, recipes
-from mezzotint.config.network import MLP, Own, UNet, UNetSimple
+from mezzotint.config.network import MLP, DiT, Own, UNet, UNetSimple
 from mezzotint.config.sample import Sample, SamplerName, SpacingName
 from mezzotint.config.train import BUDGETS, Train
 from mezzotint.config.tree import BAKED_IN, Config
@@ -17,6 +17,7 @@ __all__ = [
     "UNNAMED",
     "Config",
     "Data",
+    "DiT",
     "Diffusion",
     "Discrete",
     "Karras",

@@ -5,8 +5,9 @@ whatever coordinate the network is trained with, `label (B,)` int64 for class-co
 flow maps also take `span (B,)`, the length of the step that the answer is held for.
 """
 
+from mezzotint.nets.dit import DiT
 from mezzotint.nets.mlp import MLP
 from mezzotint.nets.unet import UNet
 from mezzotint.nets.unet_simple import UNetSimple
 
-__all__ = ["MLP", "UNet", "UNetSimple"]
+__all__ = ["MLP", "DiT", "UNet", "UNetSimple"]
