@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mezzotint.build.processes import make_process, make_schedule, spacing
+from mezzotint.conditions.image import Shown
 from mezzotint.config import Config, Diffusion, Discrete, Own
 from mezzotint.diffusion import loss, parameterization, schedule
 from mezzotint.diffusion.denoiser import Denoise, Denoiser, sigma_condition, time_condition
@@ -91,7 +92,9 @@ def objective(config: Config, bound: Denoiser, lesson: Lesson | None = None) -> 
     match config.objective:
         case "denoise":
             levels = make_schedule(config)
-            return loss.DenoisingLoss(bound, levels, _weight(config, levels), _distance(config))
+            denoising = loss.DenoisingLoss(bound, levels, _weight(config, levels), _distance(config))
+            enlarged = config.data.enlarge
+            return Shown(denoising, enlarged, config.data.window) if enlarged else denoising
         case "meanflow":
             assert isinstance(bound, FlowMap)
             return MeanFlowLoss(bound)

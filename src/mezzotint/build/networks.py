@@ -33,6 +33,9 @@ def network(config: Config, facts: Facts) -> nn.Module:
         )
     shape, classes = codec(config, facts).shape(facts.shape), len(facts.classes)
     channels, words = shape[0], len(facts.words) + FIRST if facts.length else 0
+    enlarged = config.data.enlarge
+    if enlarged:
+        _check_enlarging(config, facts, shape, enlarged)
     match config.network:
         case MLP():
             return mlp.MLP(dim=channels, classes=classes, **options)
@@ -44,6 +47,7 @@ def network(config: Config, facts: Facts) -> nn.Module:
                 classes=classes,
                 words=words,
                 length=facts.length,
+                shown=channels if enlarged else 0,
                 recompute=config.train.recompute,
                 **options,
             )
@@ -59,3 +63,16 @@ def network(config: Config, facts: Facts) -> nn.Module:
             )
         case _:
             assert_never(config.network)
+
+
+def _check_enlarging(config: Config, facts: Facts, shape: tuple[int, ...], factor: int) -> None:
+    """Raises ConfigError where pictures cannot be shown a small version of themselves."""
+    if not isinstance(config.network, UNet):
+        raise ConfigError(f"network.kind {config.network.kind} is shown no pictures; data.enlarge needs unet")
+    if shape != facts.shape:
+        raise ConfigError("data.enlarge is for models of pixels; leave it or the codec out")
+    height, width = facts.shape[1:]
+    if height % factor or width % factor:
+        raise ConfigError(f"data.enlarge={factor} does not divide {width}x{height}; set data.size to a multiple")
+    if config.data.window > min(height, width):
+        raise ConfigError(f"data.window={config.data.window} is more than the pictures have, {width}x{height}")

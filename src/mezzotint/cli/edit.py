@@ -86,21 +86,28 @@ def vary(
 def enlarge(
     run: options.Run,
     picture: Picture,
-    factor: Annotated[int, typer.Option("--factor", help="factor of width and height, such as 2 or 4")] = 2,
+    factor: Annotated[
+        int | None, typer.Option("--factor", help="factor of width and height (default 2, or the model's own)")
+    ] = None,
     returns: Returns = None,
+    grain: options.Grain = None,
     *,
     how: Making,
 ) -> int:
-    """Makes a picture larger. Its blocks keep the means of the small picture.
+    """Makes a picture larger, so that made small again it is the given one.
+
+    With a model that was trained to enlarge (`mezzotint train upscale`) by what that has learnt; with any other, from the
+    means of blocks.
 
     \b
-    Example:
+    Examples:
       mezzotint enlarge mnist small.png --factor 2
+      mezzotint enlarge upscale small.png --grain 0.2
     """
     model = how.load(run)
     label = how.classes(model)
     request = model.edits.enlarge(
-        picture, factor, returns=returns, n=how.n, label=label, seed=how.seed, **how.settings
+        picture, factor, returns=returns, grain=grain, n=how.n, label=label, seed=how.seed, **how.settings
     )
     return make(model, request, how, f"{picture.stem}-enlarge")
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mezzotint import build
 from mezzotint.cond import Cond
+from mezzotint.conditions.image import MAX_GRAIN, USUAL_GRAIN, of_request
 from mezzotint.conditions.labels import NONE, Label, conditions, in_words, nothing
 from mezzotint.conditions.text import Prompt, numbers, prompts_of
 from mezzotint.config import BAKED_IN, Sample, parse
@@ -91,6 +92,15 @@ class Model:
         return bool(self.classes) or self.facts.length > 0
 
     @property
+    def blank(self) -> Tensor | None:
+        """A picture for a model that enlarges, where it does not matter which: (1, C, h, w) uint8; None for other models."""
+        factor = self.config.data.enlarge
+        if not factor:
+            return None
+        channels, height, width = self.facts.shape
+        return torch.zeros(1, channels, height // factor, width // factor, dtype=torch.uint8)
+
+    @property
     def batch(self) -> int:
         """Things a network call, usually."""
         return self.medium.batch
@@ -145,8 +155,8 @@ class Model:
         """Makes pictures like this one: see `Edits.vary`."""
         return self.answer(self.edits.vary(picture, **arguments))
 
-    def enlarge(self, picture: Picture, factor: int = 2, **arguments: Any) -> Samples:
-        """Makes a picture larger: see `Edits.enlarge`."""
+    def enlarge(self, picture: Picture | Samples, factor: int | None = None, **arguments: Any) -> Samples:
+        """Makes a picture larger, or with a model that enlarges all samples of another one: see `Edits.enlarge`."""
         return self.answer(self.edits.enlarge(picture, factor, **arguments))
 
     def colour(self, picture: Picture, **arguments: Any) -> Samples:
@@ -186,16 +196,20 @@ class Model:
         label: Label = None,
         prompt: Prompt = None,
         negative: str | None = None,
+        image: Tensor | None = None,
+        grain: float = USUAL_GRAIN,
         seed: int = 0,
         **settings: Any,
     ) -> Request:
-        """What `sample` is told, checked and completed. Raises ConfigError in one line."""
+        """What `sample` is told, checked and completed. image: (n or 1, C, h, w) uint8 small pictures, for models that
+        enlarge, under a `grain` of noise (see `conditions.image`); `Edits.enlarge` takes files. Raises ConfigError in one line."""
         if n < 1:
             raise ConfigError(f"n must be at least 1, not {n}")
         check_seeds(seed, n)
         chosen = self._completed(self.settings(**settings))
         seeds = seeds_from(seed, n, torch.device("cpu"))
         cond, prompts = self.asked(seeds, label, prompt)
+        cond = self._shown(cond, image, grain, seeds)
         away: Cond | None = None
         if negative is not None:
             away, _ = self.asked(seeds[:1], NONE if self.classes else None, negative)
@@ -214,6 +228,27 @@ class Model:
             return cond, ()
         prompts = prompts_of(prompt, seeds, self.facts.examples)
         return replace(cond, text=numbers(prompts, self.facts.words, self.facts.length)), prompts
+
+    def _shown(self, cond: Cond, image: Tensor | None, grain: float, seeds: Tensor) -> Cond:
+        """What is asked together with the pictures that are shown, for models that enlarge. Raises ConfigError."""
+        if self.blank is None:
+            if image is not None:
+                raise ConfigError("this model is shown no picture; leave image out")
+            return cond
+        factor, shape = self.config.data.enlarge or 1, self.blank.shape[1:]
+        if image is None:
+            raise ConfigError(
+                f"this model makes pictures {factor} times as large, and needs one: mezzotint enlarge {self.source} PICTURE, "
+                f"or mezzotint sample ANOTHER --then {self.source}"
+            )
+        if image.shape[1:] != shape:
+            sizes = ("x".join(map(str, size)) for size in (image.shape[1:], shape))
+            raise ConfigError("pictures of {} are not what this model enlarges, which is {}".format(*sizes))
+        if not 0 <= grain <= MAX_GRAIN:
+            raise ConfigError(f"grain must be from 0 to {MAX_GRAIN:g}, not {grain:g}")
+        small = self.codec.encode(image).expand(len(seeds), *shape)
+        told = of_request(small, factor, grain, seeds)
+        return replace(cond, image=told.image, grain=told.grain)
 
     def settings(self, **changes: Any) -> Sample:
         """The model's sampling defaults with changes. Raises ConfigError for a value or a name that is not possible."""
@@ -288,7 +323,7 @@ class Model:
         """How strongly rows are driven to what they are asked to be, away from nothing asked or from something else; rows that are asked just that are
         not."""
         away = nothing(self.classes, self.facts.length) if away is None else away
-        asked, others = cond.inputs(), away.inputs()
+        asked, others = cond.asked.inputs(), away.inputs()
         if not asked:
             return None
         n = len(next(iter(asked.values())))

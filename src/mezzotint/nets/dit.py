@@ -49,11 +49,12 @@ def angles(grid: Sequence[int], heads: int, size: int, device: torch.device) -> 
 
     A head of `size` numbers is size // 2 pairs, shared out evenly among the axes; pairs left over do not turn. Along every
     axis the middles of patches have coordinates from -1 to 1 whatever their number, so that what was learnt at one size
-    holds at another. Frequencies lie between pi and 10 pi, evenly in their logarithm, and each head has its own.
+    holds at another. Frequencies lie between pi / 2 and 4 pi, evenly in their logarithm, and each head has its own: half a
+    turn to four turns along an axis, the most that 8 patches can tell apart. (HDiT has pi to 10 pi, for more patches.)
     """
     each = size // 2 // len(grid)
-    frequencies = torch.linspace(math.log(math.pi), math.log(10 * math.pi), heads * each + 1, device=device)
-    frequencies = frequencies[:-1].exp().view(each, heads).T  # (heads, each)
+    frequencies = torch.linspace(math.log(math.pi / 2), math.log(4 * math.pi), heads * each, device=device)
+    frequencies = frequencies.exp().view(each, heads).T  # (heads, each)
     places = [torch.arange(0.5, n, device=device) * 2 / n - 1 for n in grid]
     coordinates = torch.cartesian_prod(*places).view(-1, len(grid))  # (patches, axes)
     turned = coordinates[None, :, :, None] * frequencies[:, None, None, :]  # (heads, patches, axes, each)

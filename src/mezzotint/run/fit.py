@@ -122,7 +122,8 @@ class _Training:
         self.run, self.until, self.fixed = run, until, fixed  # fixed: what a checkpoint keeps of the start
         self.meter = Meter(stored.get("losses", []))
         self.rollbacks: int = stored.get("rollbacks", 0)
-        self.allowance, self.sheets = allowance, Sheets(run.model, run.folder, run.ranks, allowance)
+        self.allowance = allowance
+        self.sheets = Sheets(run.model, run.folder, run.ranks, allowance, run.small())
         self.drawn, self.seconds_a_curve = time.perf_counter(), 1.0  # the loss curve
         train = run.config.train
 
