@@ -73,6 +73,10 @@ def _check_enlarging(config: Config, facts: Facts, shape: tuple[int, ...], facto
         raise ConfigError("data.enlarge is for models of pixels; leave it or the codec out")
     height, width = facts.shape[1:]
     if height % factor or width % factor:
-        raise ConfigError(f"data.enlarge={factor} does not divide {width}x{height}; set data.size to a multiple")
+        raise ConfigError(
+            f"data.enlarge={factor} does not divide {width}x{height}; set data.size to a multiple"
+        )
     if config.data.window > min(height, width):
-        raise ConfigError(f"data.window={config.data.window} is more than the pictures have, {width}x{height}")
+        raise ConfigError(
+            f"data.window={config.data.window} is more than the pictures have, {width}x{height}"
+        )

@@ -87,7 +87,8 @@ def enlarge(
     run: options.Run,
     picture: Picture,
     factor: Annotated[
-        int | None, typer.Option("--factor", help="factor of width and height (default 2, or the model's own)")
+        int | None,
+        typer.Option("--factor", help="factor of width and height (default 2, or the model's own)"),
     ] = None,
     returns: Returns = None,
     grain: options.Grain = None,

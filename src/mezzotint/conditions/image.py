@@ -20,7 +20,10 @@ from mezzotint.randomness import GRAIN, noise, uniform
 
 MAX_GRAIN = 0.5  # of training; a model that is shown noise alone learns to ignore the picture
 USUAL_GRAIN = 0.1  # of sampling
-ROUNDS = 6  # of `consistent`
+ROUNDS, GAIN = (
+    12,
+    1.5,
+)  # of `consistent`: down(up(x)) keeps 0.23 to 1.01 of a pattern, so an error shrinks to 0.65 a round
 
 
 def smaller(x: Tensor, factor: int) -> Tensor:
@@ -90,12 +93,12 @@ class Shown:
 
 
 def consistent(things: Tensor, small: Tensor, factor: int) -> Tensor:
-    """Enlarged pictures whose small versions are the given ones: x + up(small - down(x)), repeated (Irani & Peleg 1991,
+    """Enlarged pictures whose small versions are the given ones: x + gain up(small - down(x)), repeated (Irani & Peleg 1991,
     "Improving resolution by image registration"), which also takes back a shift of colours.
 
     things: uint8 (B, C, H, W); small: uint8 (B or 1, C, h, w). Returns uint8 (B, C, H, W).
     """
     x, wanted = things.float(), small.float()
     for _ in range(ROUNDS):
-        x = (x + larger(wanted - smaller(x, factor), factor)).clamp(0, 255)
+        x = (x + GAIN * larger(wanted - smaller(x, factor), factor)).clamp(0, 255)
     return x.round().to(torch.uint8)

@@ -34,7 +34,9 @@ class Data(Tree):
     enlarge: Annotated[int, Field(ge=2, le=8)] | None = (
         None  # a model that makes pictures so many times as large: each is shown a small version of itself
     )
-    window: Annotated[int, Field(ge=0)] = 0  # train on random squares of so many pixels a side; 0: on the whole
+    window: Annotated[int, Field(ge=0)] = (
+        0  # train on random squares of so many pixels a side; 0: on the whole
+    )
     flip: bool | None = None  # mirror at random; None: where that makes sense for the set
     crop: Annotated[int, Field(ge=0)] = 0  # shift at random by up to so many pixels
     colour: Annotated[float, Field(ge=0, lt=1)] = 0.0  # jitter of brightness, contrast and saturation

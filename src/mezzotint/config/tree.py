@@ -36,9 +36,13 @@ class Config(Tree):
         if self.objective != "denoise" and self.train.precision == "bf16":
             raise ValueError(f"objective {self.objective} is learned in float32: leave train.precision out")
         if self.data.enlarge and self.objective != "denoise":
-            raise ValueError("models that enlarge have no students (yet); leave data.enlarge or objective out")
+            raise ValueError(
+                "models that enlarge have no students (yet); leave data.enlarge or objective out"
+            )
         if self.data.enlarge and self.train.evaluate_every:
-            raise ValueError("models that enlarge have no Fréchet distance in training; leave train.evaluate_every out")
+            raise ValueError(
+                "models that enlarge have no Fréchet distance in training; leave train.evaluate_every out"
+            )
         if self.data.window and not self.data.enlarge:
             raise ValueError("data.window is for models that enlarge; give data.enlarge, or leave it out")
         if self.data.window % (self.data.enlarge or 1):

@@ -117,7 +117,9 @@ class Edits:
             return self._trained(picture, factor, returns, grain, n, label, seed, settings)
         if isinstance(picture, Samples) or grain is not None:
             what = "grain is" if grain is not None else "samples are enlarged"
-            raise ConfigError(f"{what} for models that were trained to enlarge (data.enlarge); this one was not")
+            raise ConfigError(
+                f"{what} for models that were trained to enlarge (data.enlarge); this one was not"
+            )
         factor, n, seed = factor or 2, n or 1, seed or 0
         channels, height, width = self.model.facts.shape
         if factor < 2 or height % factor or width % factor:
@@ -160,7 +162,7 @@ class Edits:
                 raise ConfigError("of samples each is enlarged once; leave n out")
             small, note, n = picture.values, "", len(picture)
             seed = int(picture.seeds[0]) if seed is None else seed
-            details["of"] = picture.settings
+            details |= {"of": picture.settings, "usual": label is None and not any(settings.values())}
         else:
             seen = given.picture(picture, tuple(self.model.blank.shape[1:]), max_pixels=self.max_pixels)
             small, note, n, seed = seen.pixels[None], seen.note, n or 1, seed or 0

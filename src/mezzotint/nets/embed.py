@@ -70,7 +70,9 @@ class Conditioning(nn.Module):
             noise = torch.zeros_like(c_noise) if grain is None else 1000 * grain
             emb = emb + self.grain(sinusoidal(noise, self.dim).to(self.inner.weight.dtype))
         elif grain is not None:
-            raise ValueError("this network is shown no picture: leave the grain out, or build it with shown=C")
+            raise ValueError(
+                "this network is shown no picture: leave the grain out, or build it with shown=C"
+            )
         if self.table is None:
             if label is not None:
                 raise ValueError(

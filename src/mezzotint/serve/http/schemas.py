@@ -176,10 +176,13 @@ class Edit(Body):
         Annotated[float, Field(ge=0, le=1000, description="pixels of soft transition inside the mask")] | None
     ) = None
     factor: (
-        Annotated[int, Field(ge=2, le=1000, description="of enlarge; 2 or the model's own if left out")] | None
+        Annotated[int, Field(ge=2, le=1000, description="of enlarge; 2 or the model's own if left out")]
+        | None
     ) = None
     grain: (
-        Annotated[float, Field(ge=0, le=0.5, description="noise on the picture, of models trained to enlarge")]
+        Annotated[
+            float, Field(ge=0, le=0.5, description="noise on the picture, of models trained to enlarge")
+        ]
         | None
     ) = None
     seeds: (
