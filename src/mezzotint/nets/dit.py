@@ -89,11 +89,10 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, places: Places) -> Tensor:
         """x (B, N, width) -> (B, N, width)."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        with torch.autocast(x.device.type, enabled=False):  # angles need more digits than half precision has
-            q, k = (
-                rotate(norm(_whole(each)), places.cos, places.sin).to(v.dtype)
-                for norm, each in ((self.norm_q, q), (self.norm_k, k))
-            )
+        q, k = (  # in float32, since angles need more digits than half precision has
+            rotate(norm(_whole(each)), places.cos, places.sin).to(v.dtype)
+            for norm, each in ((self.norm_q, q), (self.norm_k, k))
+        )
         there = None if places.there is None else places.there[:, None, None]
         return self.out(softmax_attention(q, k, v, there).transpose(1, 2).flatten(2))
 
@@ -248,6 +247,14 @@ class DiT(nn.Module):
         h = self.leave(self.norm(h[:, count:]) * (1 + scale) + shift)
         out = self.smooth(unpatchify(h, self.patch, grid))
         return out[(..., *(slice(start, start + side) for start, side in zip(starts, sides)))]
+
+    def elementwise(self) -> list[nn.Parameter]:
+        """Weights for an optimiser of numbers where another one takes matrices (`train.muon`): what starts at zero, the last
+        convolution, and tables of vectors."""
+        tables = [
+            weight for name, weight in self.named_parameters() if name.endswith(("table", "tokens", "places"))
+        ]
+        return [self.modulate.weight, self.leave.weight, self.smooth.weight, *tables]
 
     def _learnt(self, n: int, label: Tensor | None) -> Tensor:
         """The learnt tokens of n rows, (n, tokens, width). No label means K."""
