@@ -141,6 +141,7 @@ def test_what_the_network_is_told() -> None:
         ("min_snr", lambda snr: snr.clamp(max=5) / snr),
         ("p2", lambda snr: 1 / (1 + snr)),
         ("edm", lambda snr: (1 / snr + 0.25) / (0.25 / snr) / snr),
+        ("jit", lambda snr: (1 + snr.sqrt()).square().clamp(max=400) / snr),
     ],
 )
 def test_weights(batch: tuple[Tensor, Tensor, Tensor], weight: str, expected: Any) -> None:
@@ -230,7 +231,9 @@ def test_every_recipe_builds(recipe: str) -> None:
     facts = Facts((2,), ("a", "b")) if points else Facts((3, 32, 32), tuple("0123456789"))
     with torch.device("meta"):
         net = build.network(made, facts)
-        out = net(torch.zeros(2, *facts.shape), torch.zeros(2), torch.zeros(2, dtype=torch.int64))
+        x = torch.zeros(2, *facts.shape)
+        shown = {"image": x, "grain": torch.zeros(2)} if made.data.enlarge else {}
+        out = net(x, torch.zeros(2), torch.zeros(2, dtype=torch.int64), **shown)
     assert out.shape == (2, *facts.shape)
     build.objective(made, build.denoiser(made, net))
     millions = sum(p.numel() for p in net.parameters()) / 1e6

@@ -90,11 +90,18 @@ class Attention(nn.Module):
         """x (B, N, width) -> (B, N, width)."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         q, k = (  # in float32, since angles need more digits than half precision has
-            rotate(norm(_whole(each)), places.cos, places.sin).to(v.dtype)
+            rotate(norm(_whole(each)), places.cos, places.sin)
             for norm, each in ((self.norm_q, q), (self.norm_k, k))
         )
         there = None if places.there is None else places.there[:, None, None]
-        return self.out(softmax_attention(q, k, v, there).transpose(1, 2).flatten(2))
+        if (
+            x.device.type == "cpu"
+        ):  # whose fused kernel is several times slower backwards in half precision (docs/LOG.md)
+            with torch.autocast("cpu", enabled=False):
+                h = softmax_attention(q, k, _whole(v), there)
+        else:
+            h = softmax_attention(q.to(v.dtype), k.to(v.dtype), v, there)
+        return self.out(h.transpose(1, 2).flatten(2))
 
 
 def _whole(x: Tensor) -> Tensor:
