@@ -108,7 +108,7 @@ def test_other_models_are_shown_nothing(model: Model, upscaler: Model) -> None:
         model.enlarge(GREY, grain=0.1)
     with pytest.raises(ConfigError, match="samples are enlarged for models"):
         model.enlarge(model.sample(2))
-    with pytest.raises(ConfigError, match="is shown no picture; leave image out"):
+    with pytest.raises(ConfigError, match="is shown no picture; leave image and grain out"):
         model.sample(1, image=torch.zeros(1, 1, 2, 2, dtype=torch.uint8))
     with pytest.raises(ConfigError, match="of 1x8x8 are not what this model enlarges, which is 1x4x4"):
         upscaler.enlarge(upscaler.enlarge(GREY))

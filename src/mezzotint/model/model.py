@@ -197,12 +197,12 @@ class Model:
         prompt: Prompt = None,
         negative: str | None = None,
         image: Tensor | None = None,
-        grain: float = USUAL_GRAIN,
+        grain: float | None = None,
         seed: int = 0,
         **settings: Any,
     ) -> Request:
         """What `sample` is told, checked and completed. image: (n or 1, C, h, w) uint8 small pictures, for models that
-        enlarge, under a `grain` of noise (see `conditions.image`); `Edits.enlarge` takes files. Raises ConfigError in one line."""
+        enlarge, under a `grain` of noise, by default 0.1 (see `conditions.image`); `Edits.enlarge` takes files. Raises ConfigError in one line."""
         if n < 1:
             raise ConfigError(f"n must be at least 1, not {n}")
         check_seeds(seed, n)
@@ -229,11 +229,11 @@ class Model:
         prompts = prompts_of(prompt, seeds, self.facts.examples)
         return replace(cond, text=numbers(prompts, self.facts.words, self.facts.length)), prompts
 
-    def _shown(self, cond: Cond, image: Tensor | None, grain: float, seeds: Tensor) -> Cond:
+    def _shown(self, cond: Cond, image: Tensor | None, grain: float | None, seeds: Tensor) -> Cond:
         """What is asked together with the pictures that are shown, for models that enlarge. Raises ConfigError."""
         if self.blank is None:
-            if image is not None:
-                raise ConfigError("this model is shown no picture; leave image out")
+            if image is not None or grain is not None:
+                raise ConfigError("this model is shown no picture; leave image and grain out")
             return cond
         factor, shape = self.config.data.enlarge or 1, self.blank.shape[1:]
         if image is None:
@@ -244,6 +244,7 @@ class Model:
         if image.shape[1:] != shape:
             sizes = ("x".join(map(str, size)) for size in (image.shape[1:], shape))
             raise ConfigError("pictures of {} are not what this model enlarges, which is {}".format(*sizes))
+        grain = USUAL_GRAIN if grain is None else grain
         if not 0 <= grain <= MAX_GRAIN:
             raise ConfigError(f"grain must be from 0 to {MAX_GRAIN:g}, not {grain:g}")
         small = self.codec.encode(image).expand(len(seeds), *shape)
