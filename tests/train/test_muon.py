@@ -109,7 +109,7 @@ class WithTable(nn.Module):
         torch.manual_seed(0)
         self.table, self.linear = nn.Parameter(torch.randn(4, 12)), nn.Linear(12, 8)
 
-    def elementwise(self) -> list[nn.Parameter]:
+    def elementwise(self) -> list[torch.Tensor]:
         return [self.table]
 
     def forward(self, index: torch.Tensor) -> torch.Tensor:

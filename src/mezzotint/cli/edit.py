@@ -95,10 +95,10 @@ def enlarge(
     *,
     how: Making,
 ) -> int:
-    """Makes a picture larger, so that made small again it is the given one.
+    """Makes a picture larger.
 
-    With a model that was trained to enlarge (`mezzotint train upscale`) by what that has learnt; with any other, from the
-    means of blocks.
+    Made small again it is the given one. A model that was trained to enlarge (`mezzotint train upscale`) shows what it has
+    learnt; any other goes by the means of blocks.
 
     \b
     Examples:

@@ -216,6 +216,7 @@ class DiT(nn.Module):
         self.leave = zero_init(nn.Linear(width, numbers))
         self.smooth = CONVOLUTIONS[axes](channels, channels, 3, padding=1)
         nn.init.dirac_(self.smooth.weight)  # it starts by passing everything on
+        assert self.smooth.bias is not None
         nn.init.zeros_(self.smooth.bias)
 
     def forward(
@@ -255,7 +256,7 @@ class DiT(nn.Module):
         out = self.smooth(unpatchify(h, self.patch, grid))
         return out[(..., *(slice(start, start + side) for start, side in zip(starts, sides)))]
 
-    def elementwise(self) -> list[nn.Parameter]:
+    def elementwise(self) -> list[Tensor]:
         """Weights for an optimiser of numbers where another one takes matrices (`train.muon`): what starts at zero, the last
         convolution, and tables of vectors."""
         tables = [
