@@ -1,6 +1,6 @@
 """A picture as a condition: a small version of what is wanted, made as large as that, under noise of its own.
 
-"Noise conditioning augmentation" (Ho et al. 2022, "Cascaded diffusion models", section 4.2): beside x, networks are shown
+"Noise conditioning augmentation" (Ho et al. 2022, "Cascaded diffusion models", section 4): beside x, networks are shown
 
     c = sqrt(1 - grain^2) up(small) + grain eps',
 

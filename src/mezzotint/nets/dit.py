@@ -203,7 +203,7 @@ class DiT(nn.Module):
         self.pooled = nn.Linear(WIDTH, width) if words else None
         self.word = nn.Linear(WIDTH, width) if words else None
         self.tokens = nn.Parameter(0.02 * torch.randn(classes + 1, tokens, width))
-        # Pictures lie near few directions of a patch's space; noise fills it, and need not pass (JiT, section 4.2).
+        # Natural patches lie near few directions of their space; noise fills all of it, and need not pass (JiT).
         bottleneck = min(numbers, width // 2)
         self.enter = nn.Sequential(nn.Linear(numbers, bottleneck, bias=False), nn.Linear(bottleneck, width))
         self.blocks = nn.ModuleList(Block(width, self.heads, recompute) for _ in range(depth))

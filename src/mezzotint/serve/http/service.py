@@ -110,12 +110,12 @@ class Service:
             model.asked(torch.zeros(1, dtype=torch.int64), None, body.negative)
         except ConfigError as error:  # it names the word that is not known
             raise Problem(422, str(error), param="prompt") from error
-        shown = {"image": model.blank} if isinstance(body, Edit) and body.task == "enlarge" else {}
-        if model.blank is not None and not shown:
+        shown = model.blank if isinstance(body, Edit) and body.task == "enlarge" else None
+        if model.blank is not None and shown is None:
             words = "this model makes pictures larger: give it one, by /v1/edits with the task enlarge"
             raise Problem(422, words, param="model")
         try:
-            return model.request(n, label=label, seed=seed, **shown, **_words(body), **settings)
+            return model.request(n, label=label, seed=seed, image=shown, **_words(body), **settings)
         except ConfigError:
             words = "there is no such class; /v1/models lists them"
             if not model.classes:
