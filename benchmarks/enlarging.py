@@ -3,7 +3,7 @@
     python benchmarks/enlarging.py --model RUN [--grains 0 0.1 0.2 0.3] [--n 196]
 
 PSNR and SSIM (Wang et al. 2004) against the pictures as they were: the mean over pictures. Of a generative model these fall as
-it invents more, so the mean of 8 draws is shown, too, which is what PSNR rewards. Consistency: the root mean square of down(x) -
+it invents more, so the mean of 4 draws is shown, too, which is what PSNR rewards. Consistency: the root mean square of down(x) -
 small, in grey levels; the noise of 8 bits is 0.29. Detail: the energy that x has beyond what the small picture says, over that of
 the real one: a blurred picture has less than 1. The pictures are those that the run held out.
 """
@@ -18,7 +18,7 @@ from mezzotint import build, plots
 from mezzotint.conditions.image import consistent, larger, smaller
 from mezzotint.model.model import Model, load
 
-DRAWS = 8
+DRAWS = 4
 SHOWN = 8
 
 
