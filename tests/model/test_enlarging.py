@@ -10,7 +10,9 @@ from helpers_small import FLOW, UNET, write_run
 
 from mezzotint import config
 from mezzotint.build.networks import network
-from mezzotint.conditions.image import smaller
+from mezzotint.conditions.image import larger, smaller
+from mezzotint.diffusion.denoiser import Denoiser
+from mezzotint.diffusion.parameterization import x0
 from mezzotint.errors import ConfigError
 from mezzotint.media.facts import Facts
 from mezzotint.model.again import command
@@ -56,6 +58,19 @@ def test_enlarged_pictures_are_the_given_one_when_made_small(upscaler: Model) ->
     )  # the network is told
 
 
+def test_what_it_makes_is_added_to_the_picture_made_large(upscaler: Model) -> None:
+    """A network that says 0, as one begins, is bicubic enlargement."""
+    silent = UNet(1, 8, (1,), 1, shown=1)
+    bound = Denoiser(silent.eval(), upscaler.process, x0)
+    model = Model(upscaler.header, bound, upscaler.device, "silent")
+    small = torch.from_numpy(GREY)[None, None]
+    made = model.make(model.request(1, image=small))
+    bicubic = larger(small.float(), 2).round().clamp(0, 255)
+    assert (made.float() - bicubic).abs().max() <= 1
+    request = model.request(3, image=small.expand(3, 1, 4, 4))
+    assert request.part(1, 3).base is not None and len(request.part(1, 3).base) == 2
+
+
 def test_the_network_sees_picture_and_grain(upscaler: Model) -> None:
     x, level = torch.zeros(1, 1, 8, 8), torch.ones(1)
     net = upscaler.net
@@ -96,6 +111,7 @@ def test_a_chain_enlarges_every_sample_from_its_seed(model: Model, upscaler: Mod
         (lambda m: m.enlarge(GREY, 4), "2 times as large; leave factor out"),
         (lambda m: m.enlarge(GREY, returns=2), "leave returns out"),
         (lambda m: m.enlarge(GREY, grain=0.9), "grain must be from 0 to 0.5"),
+        (lambda m: m.enlarge(GREY, clip=True), "has no range; leave clip out"),
     ],
 )
 def test_what_a_model_that_enlarges_is_not_for(upscaler: Model, ask: Any, message: str) -> None:

@@ -4,8 +4,9 @@
 
     c = sqrt(1 - grain^2) up(small) + grain eps',
 
-and told grain. In training grain is drawn for every row, so that a model forgives a small picture that another model made; in
-sampling it is chosen: more grain takes the small picture less at its word.
+and told grain. What it makes is x0 = (picture - up(small)) / UNIT, what the small picture does not say, in a unit in which it varies as
+ordinary data does ("SRDiff", Li et al. 2022): 0 is bicubic enlargement. In training grain is drawn for every row, so that a model forgives a small
+picture that another model made; in sampling it is chosen: more grain takes the small picture less at its word.
 """
 
 from collections.abc import Callable
@@ -20,10 +21,11 @@ from mezzotint.randomness import GRAIN, noise, uniform
 
 MAX_GRAIN = 0.5  # of training; a model that is shown noise alone learns to ignore the picture
 USUAL_GRAIN = 0.1  # of sampling
+UNIT = 0.05  # of codes in [-1, 1]: photographs differ from their bicubic enlargement by 0.02 to 0.1
 ROUNDS, GAIN = (
     12,
     1.5,
-)  # of `consistent`: down(up(x)) keeps 0.23 to 1.01 of a pattern, so an error shrinks to 0.65 a round
+)  # of `consistent`: down(up(x)) keeps 0.23 to 1.01 of a pattern; an error shrinks to 0.65 a round
 
 
 def smaller(x: Tensor, factor: int) -> Tensor:
@@ -46,16 +48,20 @@ def shown(large: Tensor, grain: Tensor, eps: Tensor) -> Cond:
     return Cond(image=(1 - wide**2).sqrt() * large + wide * eps, grain=share)
 
 
-def of_request(small: Tensor, factor: int, grain: float, seeds: Tensor) -> Cond:
-    """The same for sampling: small (n, C, h, w) codes; the noise of row i is that of seeds[i], (n,) int64."""
-    large = larger(small, factor)
+def residual(x: Tensor, large: Tensor) -> Tensor:
+    """What pictures x (B, C, H, W) have beyond their `larger` small versions; about unit variance."""
+    return (x - large) / UNIT
+
+
+def of_request(large: Tensor, grain: float, seeds: Tensor) -> Cond:
+    """The same for sampling: the noise of row i is that of seeds[i], (n,) int64."""
     eps = torch.cat([noise(few, 0, GRAIN, large.shape[1:]) for few in seeds.split(64)])  # it takes memory
     return shown(large, torch.full((len(seeds),), grain), eps)
 
 
 @dataclass(frozen=True)
 class Shown:
-    """An objective whose rows are shown a small version of themselves.
+    """An objective whose rows are shown a small version of themselves, and learn what it does not say.
 
     objective: as in training, (x0, eps, u, cond) -> (B,). window: side of the random squares that x0, eps and what is shown of
     it are cut to, the same for all three, at multiples of the factor; 0 for whole pictures. A network of convolutions learns
@@ -75,10 +81,12 @@ class Shown:
         if self.window:
             places = uniform(seeds, 1, GRAIN, 2)
             x0, eps, large = (self._cut(pictures, places) for pictures in (x0, eps, large))
-        grain = MAX_GRAIN * uniform(seeds, 2, GRAIN, 1)[:, 0]
+        grain = (
+            MAX_GRAIN * uniform(seeds, 2, GRAIN, 1)[:, 0] ** 2
+        )  # more of little grain, where there is most to see
         fresh = noise(seeds.to(x0.device), 0, GRAIN, x0.shape[1:])
         seen = shown(large, grain, fresh)
-        return self.objective(x0, eps, u, replace(cond, image=seen.image, grain=seen.grain))
+        return self.objective(residual(x0, large), eps, u, replace(cond, image=seen.image, grain=seen.grain))
 
     def _cut(self, pictures: Tensor, places: Tensor) -> Tensor:
         """One square of each picture (B, C, H, W). places: (B, 2) in (0, 1), of 0 and 1 the first and the last."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mezzotint import build
 from mezzotint.cond import Cond
-from mezzotint.conditions.image import MAX_GRAIN, USUAL_GRAIN, of_request
+from mezzotint.conditions.image import MAX_GRAIN, UNIT, USUAL_GRAIN, larger, of_request
 from mezzotint.conditions.labels import NONE, Label, conditions, in_words, nothing
 from mezzotint.conditions.text import Prompt, numbers, prompts_of
 from mezzotint.config import BAKED_IN, Sample, parse
@@ -29,6 +29,7 @@ from mezzotint.disk.model_file import Header, fill, load_weights, read_header, s
 from mezzotint.disk.names import find, spoken
 from mezzotint.disk.snapshots import average_of, snapshots
 from mezzotint.errors import ConfigError, ModelError
+from mezzotint.media.codec import Added, Codec
 from mezzotint.model.device import find_device, find_precision, place
 from mezzotint.model.edits import Edits, Picture
 from mezzotint.model.inverted import KEPT, Inverted
@@ -209,12 +210,14 @@ class Model:
         chosen = self._completed(self.settings(**settings))
         seeds = seeds_from(seed, n, torch.device("cpu"))
         cond, prompts = self.asked(seeds, label, prompt)
-        cond = self._shown(cond, image, grain, seeds)
+        cond, base = self._shown(cond, image, grain, seeds)
         away: Cond | None = None
         if negative is not None:
             away, _ = self.asked(seeds[:1], NONE if self.classes else None, negative)
         asked = in_words(label, self.classes, n)
-        return Request(int(n), asked, cond, int(seed), chosen, prompts=prompts, negative=negative, away=away)
+        return Request(
+            int(n), asked, cond, int(seed), chosen, prompts=prompts, negative=negative, away=away, base=base
+        )
 
     def asked(
         self, seeds: Tensor, label: Label = None, prompt: Prompt = None
@@ -229,12 +232,15 @@ class Model:
         prompts = prompts_of(prompt, seeds, self.facts.examples)
         return replace(cond, text=numbers(prompts, self.facts.words, self.facts.length)), prompts
 
-    def _shown(self, cond: Cond, image: Tensor | None, grain: float | None, seeds: Tensor) -> Cond:
-        """What is asked together with the pictures that are shown, for models that enlarge. Raises ConfigError."""
+    def _shown(
+        self, cond: Cond, image: Tensor | None, grain: float | None, seeds: Tensor
+    ) -> tuple[Cond, Tensor | None]:
+        """What is asked together with the pictures that are shown, and those that what is made is added to, for models that
+        enlarge. Raises ConfigError."""
         if self.blank is None:
             if image is not None or grain is not None:
                 raise ConfigError("this model is shown no picture; leave image and grain out")
-            return cond
+            return cond, None
         factor, shape = self.config.data.enlarge or 1, self.blank.shape[1:]
         if image is None:
             raise ConfigError(
@@ -247,9 +253,18 @@ class Model:
         grain = USUAL_GRAIN if grain is None else grain
         if not 0 <= grain <= MAX_GRAIN:
             raise ConfigError(f"grain must be from 0 to {MAX_GRAIN:g}, not {grain:g}")
-        small = self.codec.encode(image).expand(len(seeds), *shape)
-        told = of_request(small, factor, grain, seeds)
-        return replace(cond, image=told.image, grain=told.grain)
+        large = larger(self.codec.encode(image).expand(len(seeds), *shape), factor)
+        told = of_request(large, grain, seeds)
+        return replace(cond, image=told.image, grain=told.grain), large
+
+    def codec_of(self, request: Request) -> Codec:
+        """Between the codes that a request is answered in and its things."""
+        return self.codec if request.base is None else Added(self.codec, request.base, UNIT)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether what it makes lies in [-1, 1]."""
+        return self.codec.bounded and self.blank is None
 
     def settings(self, **changes: Any) -> Sample:
         """The model's sampling defaults with changes. Raises ConfigError for a value or a name that is not possible."""
@@ -262,6 +277,8 @@ class Model:
             check_noise(settings.sampler, settings.eta, settings.churn)
         except ValueError as error:
             raise ConfigError(f"sample: {error}") from None
+        if settings.clip and self.blank is not None:
+            raise ConfigError("a model that enlarges says what is added, which has no range; leave clip out")
         if settings.guidance != 1 and self.config.teacher is not None:
             raise ConfigError(BAKED_IN)
         if self.config.objective == "map" and SAMPLERS[settings.sampler].solver is not first_order:
@@ -291,7 +308,7 @@ class Model:
         without what has no effect."""
         changes: dict[str, Any] = {
             "spacing": settings.spacing or build.spacing(self.config),
-            "clip": self.codec.bounded if settings.clip is None else settings.clip,
+            "clip": self.bounded if settings.clip is None else settings.clip,
         }
         if settings.guidance == 1 or not self.guidable:
             changes |= {"guidance": 1.0, "guidance_interval": None, "guidance_rescale": 0.0}
@@ -340,13 +357,14 @@ class Model:
         )
 
     def _corrections(self, settings: Sample) -> list[Correction]:
-        wanted = self.codec.bounded if settings.clip is None else settings.clip
+        wanted = self.bounded if settings.clip is None else settings.clip
         return [clip()] if wanted else []
 
     def previews(self, request: Request) -> Iterator[Preview]:
         """Answers a request in one batch, a preview after every step."""
+        codec = self.codec_of(request)
         for _, state in together(self.guided, {0: self.walk(request)}):
-            yield Preview(state.step, request.steps, state.x, state.x0, self.medium, self.codec)
+            yield Preview(state.step, request.steps, state.x, state.x0, self.medium, codec)
 
     def make(self, request: Request) -> Tensor:
         """Answers a request in one batch: its things, decoded, on the CPU."""

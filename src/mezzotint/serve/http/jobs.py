@@ -93,7 +93,7 @@ class Job:
 
     def _samples(self, codes: Tensor) -> Samples:
         model = self.ticket.model
-        return model.finish(self.ticket.request, model.codec.decode(codes).cpu())
+        return model.finish(self.ticket.request, model.codec_of(self.ticket.request).decode(codes).cpu())
 
     def _show(self, now: Now) -> None:
         self.now = now
