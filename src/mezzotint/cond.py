@@ -1,7 +1,7 @@
 """What networks are told: one row a picture. And a batch of training, pictures with what is told of them."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import torch
@@ -14,7 +14,10 @@ class Cond:
 
     label: (B,) int64, the class; K (the number of classes) is "none". text: (B, L) int64, the words of a text by their
     numbers, see `conditions.text`. context: (B, L, D) float32, vectors of a text by an encoder that was trained elsewhere, and
-    context_mask: (B, L) bool, which of them are there, see `conditions.frozen`. "Nothing asked" is a `Cond` of one row, such as
+    context_mask: (B, L) bool, which of them are there, see `conditions.frozen`. image: (B, C, H, W), a picture to go by, and grain:
+    (B,), the noise that lies over it, see `conditions.image`.
+
+    "Nothing asked" is a `Cond` of one row, such as
     Cond(label=tensor([K])): guidance drives away from it, and training puts it in the place of rows that are dropped.
     """
 
@@ -22,6 +25,17 @@ class Cond:
     text: Tensor | None = None
     context: Tensor | None = None
     context_mask: Tensor | None = None
+    image: Tensor | None = None
+    grain: Tensor | None = None
+
+    @property
+    def asked(self) -> "Cond":
+        """What is asked for, without the picture that is shown."""
+        return replace(self, image=None, grain=None)
+
+    def instead(self, other: "Cond") -> "Cond":
+        """What `other` asks for, of the pictures that are shown here."""
+        return replace(other, image=self.image, grain=self.grain)
 
     def inputs(self) -> dict[str, Tensor]:
         """What the network is given, by keyword."""
@@ -38,17 +52,17 @@ class Cond:
     def where(self, mask: Tensor, other: "Cond") -> "Cond":
         """These rows, and where mask (B,) bool on the CPU is True those of `other`, of B rows or of one row.
 
-        Raises ValueError where `other` lacks a field that is set here.
+        The pictures shown stay. Raises ValueError where `other` lacks a field that is set here.
         """
 
         def mixed(mine: Tensor, theirs: Tensor) -> Tensor:
             here = mask.to(mine.device, non_blocking=True).reshape(-1, *[1] * (mine.ndim - 1))
             return torch.where(here, theirs.to(mine.device, non_blocking=True), mine)
 
-        theirs = other.inputs()
-        if missing := [name for name in self.inputs() if name not in theirs]:
+        mine, theirs = self.asked.inputs(), other.inputs()
+        if missing := [name for name in mine if name not in theirs]:
             raise ValueError(f"{missing[0]} is set here and not in what takes its place; give it there, too")
-        return Cond(**{name: mixed(value, theirs[name]) for name, value in self.inputs().items()})
+        return self.instead(Cond(**{name: mixed(value, theirs[name]) for name, value in mine.items()}))
 
     @staticmethod
     def cat(conds: Iterable["Cond"]) -> "Cond":

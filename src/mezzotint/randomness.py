@@ -66,7 +66,10 @@ def noise(seed: Tensor, step: Tensor | int, draw: int, shape: Sequence[int]) -> 
     return pair[:, :size].float().reshape(len(seed), *shape)
 
 
-CLASS = -1  # which draw of a seed its class is; solvers draw 0, 1, ...
+CLASS, GRAIN = (
+    -1,
+    -2,
+)  # which draws of a seed its class and the noise on a picture shown are; solvers draw 0, 1, ...
 
 
 # What a random draw of training is for; the `draw` of `randomness`. Each has numbers of its own.

@@ -141,6 +141,7 @@ def test_what_the_network_is_told() -> None:
         ("min_snr", lambda snr: snr.clamp(max=5) / snr),
         ("p2", lambda snr: 1 / (1 + snr)),
         ("edm", lambda snr: (1 / snr + 0.25) / (0.25 / snr) / snr),
+        ("jit", lambda snr: (1 + snr.sqrt()).square().clamp(max=400) / snr),
     ],
 )
 def test_weights(batch: tuple[Tensor, Tensor, Tensor], weight: str, expected: Any) -> None:
@@ -231,10 +232,12 @@ def test_every_recipe_builds(recipe: str) -> None:
     with torch.device("meta"):
         shape = build.codec(made, facts).shape(facts.shape)
         net = build.network(made, facts)
+        x = torch.zeros(2, *shape)
+        shown = {"image": x, "grain": torch.zeros(2)} if made.data.enlarge else {}
         if made.objective == "autoencode":
-            out, *_ = net(torch.zeros(2, *shape), torch.zeros(2, 4, 8, 8))
+            out, *_ = net(x, torch.zeros(2, 4, 8, 8))
         else:
-            out = net(torch.zeros(2, *shape), torch.zeros(2), torch.zeros(2, dtype=torch.int64))
+            out = net(x, torch.zeros(2), torch.zeros(2, dtype=torch.int64), **shown)
     assert out.shape == (2, *shape)
     build.learned(made, net)
     millions = sum(p.numel() for p in net.parameters()) / 1e6

@@ -38,6 +38,7 @@ def told(config: Config) -> Denoiser:
         (GREY, {"network": SMALL}),
         (GREY, {"network": {**SMALL, "attention": [1], "head_channels": 4, "dropout": 0.1, "patch": 1}}),
         (GREY, {"network": {"kind": "unet_simple", "width": 8, "norm": "batch", "down": "stride"}}),
+        (GREY, {"network": {"kind": "dit", "width": 16, "depth": 1, "head_channels": 8, "patch": 2}}),
         (Facts((2,)), {"network": {"kind": "mlp", "width": 8, "depth": 1}}),
         *[
             (GREY, {"network": SMALL, "diffusion": diffusion})
@@ -132,7 +133,7 @@ def test_the_edm_of_ones_own_deviation() -> None:
 
 
 def test_no_recipe_makes_a_network_from_python() -> None:
-    with pytest.raises(ConfigError, match="which no recipe can make; use mlp, unet_simple or unet"):
+    with pytest.raises(ConfigError, match="which no recipe can make; use mlp, unet_simple, unet or dit"):
         build.network(parse({"network": {"kind": "own"}}), GREY)
     with pytest.raises(ConfigError, match=r"network\.told timestep needs a discrete"):
         told(

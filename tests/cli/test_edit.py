@@ -2,12 +2,16 @@
 
 import hashlib
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers_small import FLOW, UNET, write_run
 from helpers_workshop import Call
 from PIL import Image
+
+from mezzotint.media.facts import Facts
 
 GREY = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
 
@@ -71,6 +75,33 @@ def test_vary_and_enlarge(mezzotint: Call, table: Path) -> None:
     assert answer.code == 0 and "the picture of 8x8 pixels is resized to 2x2" in answer.out
     with np.load("e.npz") as file:
         assert file["images"].shape == (1, 8, 8, 1)
+
+
+def test_a_model_that_enlarges_alone_and_in_a_chain(mezzotint: Call, table: Path) -> None:
+    tree = {"network": UNET, "diffusion": FLOW, "data": {"enlarge": 2}}
+    write_run(Path("large"), Facts((1, 16, 16)), **tree)
+    answer = mezzotint("enlarge", "large", "seven.png", "-n", 2, "--grain", 0.2, "-o", "e.npz")
+    assert answer.code == 0, answer.err
+    with np.load("e.npz") as file:
+        assert file["images"].shape == (2, 16, 16, 1)
+    words = ("sample", "digits", "-n", 2, "--class", 3, "--steps", 3, "--then", "large")
+    assert mezzotint(*words, "-o", "chain.png").code == 0
+    shown = mezzotint("info", "chain.png")
+    line = next(line for line in (shown.out + shown.err).splitlines() if "--then large --grain 0.1" in line)
+    again = shlex.split(line[line.index("mezzotint") :])[1:]
+    assert mezzotint(*again, "-o", "again.png").code == 0
+    with Image.open("chain.png") as one, Image.open("again.png") as other:
+        assert one.tobytes() == other.tobytes()
+    assert mezzotint(*words, "--grain", 0.3, "-o", "rough.png").code == 0
+    for wrong, said in (
+        (("sample", "large"), "needs one: mezzotint enlarge"),
+        (("sample", "digits", "--grain", 0.1), "name it, --then RUN"),
+        (("sample", "digits", "--then", "digits"), "for models that were trained to enlarge"),
+        (("enlarge", "digits", "seven.png", "--grain", 0.1), "grain is for models"),
+        (("evaluate", "large"), "needs one"),
+    ):
+        answer = mezzotint(*wrong)
+        assert answer.code == 2 and said in answer.err and len(answer.err.splitlines()) <= 2, answer.err
 
 
 def test_morph_runs_from_seed_to_seed(mezzotint: Call, table: Path) -> None:

@@ -35,6 +35,7 @@ WEIGHTS: dict[str, Weight] = {
     "min_snr": min_snr(),
     "p2": p2(),
     "edm": loss.edm(),
+    "jit": loss.jit(),
     "vlb": vlb(linear()),
 }
 B = 16
@@ -283,3 +284,18 @@ def test_a_training_step_reaches_the_network() -> None:
     x = alpha * x0 + sigma * eps
     scale = (alpha / sigma) ** 2 * sigma**2  # SNR c_out^2
     close(weight.grad, (scale * 2 * (0.3 * x - (eps - x0)) * x).mean().reshape(1), rtol=1e-10)
+
+
+def test_jits_weight_is_the_plain_loss_on_the_velocity() -> None:
+    """x0-prediction under `jit` is what a network that says the velocity of the same x0 would be given, but where the noise is
+    below 0.05, as in the paper's own code."""
+    draw = torch.Generator().manual_seed(3)
+    x0, eps, answer = (torch.randn(B, 2, dtype=torch.float64, generator=draw) for _ in range(3))
+    u = torch.linspace(0.06, 0.98, B, dtype=torch.float64)
+    logsnr = linear_time(u)
+    x = add_noise(flow, x0, eps, logsnr)
+    velocity = (x - answer) / per_row(u, x)  # sigma is the time of the straight flow
+    one = DenoisingLoss(Denoiser(_Told(answer), flow, p.x0), linear_time, loss.jit())(x0, eps, u)
+    other = DenoisingLoss(Denoiser(_Told(velocity), flow, p.velocity), linear_time)(x0, eps, u)
+    close(one, other, atol=1e-5)
+    assert float(loss.jit()(linear_time(torch.tensor([0.01]).double()), u)) == 400

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mezzotint.nets import MLP, UNet, UNetSimple
+from mezzotint.nets import MLP, DiT, UNet, UNetSimple
 
 SIMPLE = {
     "simple": lambda classes: UNetSimple(1, width=8, levels=3, classes=classes),
@@ -23,7 +23,8 @@ FULL = {
     ),
     "full-patch": lambda classes: UNet(1, 8, (1, 2), 1, attention=(4,), patch=2, classes=classes),
 }
-PICTURES = SIMPLE | FULL
+TRANSFORMER = {"dit": lambda classes: DiT(1, 16, 2, head_channels=8, patch=4, classes=classes)}
+PICTURES = SIMPLE | FULL | TRANSFORMER
 EVERY = PICTURES | {"mlp": lambda classes: MLP(2, width=16, depth=2, classes=classes)}
 
 Make = Callable[[int], nn.Module]
@@ -154,7 +155,7 @@ def test_gradients_are_those_of_finite_differences(make: Make) -> None:
     assert torch.autograd.gradcheck(lambda x: net(x, c_noise, torch.tensor([0, 2])), x, fast_mode=True)
 
 
-@cases({name: EVERY[name] for name in ("mlp", "simple", "full-attention", "full-patch")})
+@cases({name: EVERY[name] for name in ("mlp", "simple", "full-attention", "full-patch", "dit")})
 def test_compiles_without_a_graph_break(make: Make) -> None:
     net = awake(make(3).eval())
     x, c_noise = (tensor.float() for tensor in inputs(net))

@@ -101,3 +101,29 @@ def test_a_step_that_is_not_finite_changes_nothing() -> None:
     optimizer.found_inf = torch.tensor(0.0)
     one_step(model, [optimizer], torch.randn(32, 12))
     assert not any(torch.equal(model.state_dict()[name], value) for name, value in weights.items())
+
+
+class WithTable(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.table, self.linear = nn.Parameter(torch.randn(4, 12)), nn.Linear(12, 8)
+
+    def elementwise(self) -> list[torch.Tensor]:
+        return [self.table]
+
+    def forward(self, index: torch.Tensor) -> torch.Tensor:
+        return self.linear(self.table[index])
+
+
+def test_what_a_network_calls_elementwise_moves_by_adamw() -> None:
+    mine, theirs = WithTable(), WithTable()
+    first = mine.linear.weight.detach().clone()
+    by_adamw = torch.optim.AdamW([theirs.table], lr=0.01, betas=(0.9, 0.99), weight_decay=0.0)
+    index = torch.tensor([0, 2, 3])
+    one_step(mine, [muon(mine, lr=0.01)], index)
+    one_step(theirs, [by_adamw], index)
+    torch.testing.assert_close(mine.table, theirs.table)
+    assert (
+        torch.linalg.svdvals(mine.linear.weight.detach() - first).std() < 0.01
+    )  # a matrix's move is orthogonal

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mezzotint.build.processes import make_process, make_schedule, spacing
+from mezzotint.conditions.image import Shown
 from mezzotint.config import VAE, Config, Diffusion, Discrete, Own
 from mezzotint.diffusion import loss, parameterization, schedule
 from mezzotint.diffusion.denoiser import Denoise, Denoiser, sigma_condition, time_condition
@@ -107,7 +108,9 @@ def objective(config: Config, bound: Denoiser, lesson: Lesson | None = None) -> 
     match config.objective:
         case "denoise":
             levels = make_schedule(config)
-            return loss.DenoisingLoss(bound, levels, _weight(config, levels), _distance(config))
+            denoising = loss.DenoisingLoss(bound, levels, _weight(config, levels), _distance(config))
+            enlarged = config.data.enlarge
+            return Shown(denoising, enlarged, config.data.window) if enlarged else denoising
         case "meanflow":
             assert isinstance(bound, FlowMap)
             return MeanFlowLoss(bound)
@@ -187,6 +190,8 @@ def _weight(config: Config, levels: schedule.Schedule) -> loss.Weight | None:
             return loss.edm(config.diffusion.sigma_data)
         case "vlb":
             return loss.vlb(levels)
+        case "jit":
+            return loss.jit()
         case _:
             assert_never(config.diffusion.weight)
 

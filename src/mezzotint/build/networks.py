@@ -6,17 +6,17 @@ from torch import nn
 
 from mezzotint.build.codecs import code_channels
 from mezzotint.conditions.text import BYTES, FIRST
-from mezzotint.config import HOPS, MLP, VAE, Config, Own, UNet, UNetSimple
+from mezzotint.config import HOPS, MLP, VAE, Config, DiT, Own, UNet, UNetSimple
 from mezzotint.errors import ConfigError
 from mezzotint.media.facts import Facts
-from mezzotint.nets import mlp, unet, unet_simple, vae
+from mezzotint.nets import dit, mlp, unet, unet_simple, vae
 
 
 def network(config: Config, facts: Facts) -> nn.Module:
     """The network with random weights."""
     if isinstance(config.network, Own):
         raise ConfigError(
-            "network.kind own is a network from Python, which no recipe can make; use mlp, unet_simple or unet"
+            "network.kind own is a network from Python, which no recipe can make; use mlp, unet_simple, unet or dit"
         )
     options = config.network.model_dump(exclude={"kind"})
     if config.objective in HOPS:
@@ -25,27 +25,43 @@ def network(config: Config, facts: Facts) -> nn.Module:
         raise ConfigError(
             f"network.kind {config.network.kind} is not for {facts.kind}; use {facts.medium.network}"
         )
-    if config.train.recompute and not isinstance(config.network, UNet):
-        raise ConfigError("train.recompute is for network.kind unet; leave it out")
-    if facts.length and not isinstance(config.network, UNet | VAE):
+    if config.train.recompute and not isinstance(config.network, UNet | DiT):
+        raise ConfigError("train.recompute is for network.kind unet or dit; leave it out")
+    if facts.width and isinstance(config.network, DiT):
+        raise ConfigError("network.kind dit looks at words, not at what an encoder says; use unet")
+    if facts.length and not isinstance(config.network, UNet | DiT | VAE):
         raise ConfigError(
-            f"network.kind {config.network.kind} knows no words; use unet, or data.captions=false"
+            f"network.kind {config.network.kind} knows no words; use unet or dit, or data.captions=false"
         )
     channels, classes = code_channels(config, facts), len(facts.classes)
+    count = BYTES if facts.reading == "bytes" else len(facts.words)
+    words = count + FIRST if facts.length and not facts.width else 0
+    enlarged = config.data.enlarge
+    if enlarged:
+        _check_enlarging(config, facts, enlarged)
     match config.network:
         case MLP():
             return mlp.MLP(dim=channels, classes=classes, **options)
         case UNetSimple():
             return unet_simple.UNetSimple(channels=channels, classes=classes, **options)
         case UNet():
-            count = BYTES if facts.reading == "bytes" else len(facts.words)
-            words = count + FIRST if facts.length and not facts.width else 0
             return unet.UNet(
                 channels=channels,
                 classes=classes,
                 words=words,
                 length=facts.length,
                 context=facts.width,
+                shown=channels if enlarged else 0,
+                recompute=config.train.recompute,
+                **options,
+            )
+        case DiT():
+            return dit.DiT(
+                channels=channels,
+                axes=len(facts.shape) - 1,
+                classes=classes,
+                words=words,
+                length=facts.length,
                 recompute=config.train.recompute,
                 **options,
             )
@@ -63,3 +79,20 @@ def network(config: Config, facts: Facts) -> nn.Module:
             return vae.VAE(channels=channels, **options)
         case _:
             assert_never(config.network)
+
+
+def _check_enlarging(config: Config, facts: Facts, factor: int) -> None:
+    """Raises ConfigError where pictures cannot be shown a small version of themselves."""
+    if not isinstance(config.network, UNet):
+        raise ConfigError(f"network.kind {config.network.kind} is shown no pictures; data.enlarge needs unet")
+    if config.codec is not None:
+        raise ConfigError("data.enlarge is for models of pixels; leave it or the codec out")
+    height, width = facts.shape[1:]
+    if height % factor or width % factor:
+        raise ConfigError(
+            f"data.enlarge={factor} does not divide {width}x{height}; set data.size to a multiple"
+        )
+    if config.data.window > min(height, width):
+        raise ConfigError(
+            f"data.window={config.data.window} is more than the pictures have, {width}x{height}"
+        )

@@ -77,18 +77,26 @@ def vary(
 def enlarge(
     run: options.Run,
     picture: Picture,
-    factor: Annotated[int, typer.Option("--factor", help="factor of width and height, such as 2 or 4")] = 2,
+    factor: Annotated[
+        int | None,
+        typer.Option("--factor", help="factor of width and height (default 2, or the model's own)"),
+    ] = None,
     returns: Returns = None,
+    grain: options.Grain = None,
     *,
     how: Making,
 ) -> int:
-    """Makes a picture larger. Its blocks keep the means of the small picture.
+    """Makes a picture larger.
+
+    Made small again it is the given one. A model that was trained to enlarge (`mezzotint train upscale`) shows what it has
+    learnt; any other goes by the means of blocks.
 
     \b
-    Example:
+    Examples:
       mezzotint enlarge mnist small.png --factor 2
+      mezzotint enlarge upscale small.png --grain 0.2
     """
-    return _made(how, run, "enlarge", picture, factor=factor, returns=returns)
+    return _made(how, run, "enlarge", picture, factor=factor, returns=returns, grain=grain)
 
 
 @lasting()

@@ -43,6 +43,15 @@ Prompt = Annotated[
     typer.Option("--prompt", help="text of what to show; repeated: several texts in turn"),
 ]
 Negative = Annotated[str | None, typer.Option("--negative", help="text of what guidance drives away from")]
+Grain = Annotated[
+    float | None,
+    typer.Option(
+        "--grain",
+        help="noise laid over the small picture, 0 to 0.5 (default 0.1), for models trained to enlarge; more invents more",
+        min=0,
+        max=0.5,
+    ),
+]
 EditClass = Annotated[
     list[str] | None,
     typer.Option("--class", help="class: a name, a number, a list a,b,c, or all (in turn); none by default"),

@@ -21,6 +21,11 @@ def sample(
     prompts: Annotated[
         Path | None, typer.Option("--prompts", help="file of texts, one a line, in turn")
     ] = None,
+    then: Annotated[
+        list[str] | None,
+        typer.Option("--then", help="model that enlarges what this one makes; repeated: one after the other"),
+    ] = None,
+    grain: options.Grain = None,
     *,
     how: Making,
 ) -> int:
@@ -33,14 +38,27 @@ def sample(
       mezzotint sample latest -n 1000 -o many.npz
       mezzotint sample scenes -n 8 --prompt "a small red circle left of a large blue square"
       mezzotint sample small.safetensors --network small:Small
+      mezzotint sample flowers32 -n 16 --then upscale
     """
+    from mezzotint.errors import ConfigError
+    from mezzotint.model.model import load
+
     if prompts is not None:
         how.prompt = [*(how.prompt or []), *_lines(prompts)]
     model = how.load(run, precision=None if noise is None else "fp32")  # as it was found
     if noise is None:
-        return make(model, model.request(**how.asked(model)), how, f"{model.source}-{how.seed}")
-    request = model.edits.from_noise(noise, **how.asked(model))
-    return make(model, request, how, f"{model.source}-{noise.stem}")
+        request, name = model.request(**how.asked(model)), f"{model.source}-{how.seed}"
+    else:
+        request = model.edits.from_noise(noise, **how.asked(model))
+        name = f"{model.source}-{noise.stem}"
+    if grain is not None and not then:
+        raise ConfigError("--grain is of the model that enlarges; name it, --then RUN, or leave it out")
+    larger = [load(place, device=how.device or "auto") for place in then or ()]  # before anything is made
+    for step in larger:
+        samples = model.answer(request, how.batch)
+        model, request = step, step.edits.enlarge(samples, grain=grain)
+        name += f"-{step.source}"
+    return make(model, request, how, name)
 
 
 def _lines(path: Path) -> list[str]:

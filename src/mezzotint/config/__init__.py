@@ -5,7 +5,7 @@ from mezzotint.config.data import UNNAMED, Data
 from mezzotint.config.diffusion import Diffusion, Discrete, Karras, LinearTime, Lognormal
 from mezzotint.config.distil import HOPS, ObjectiveName, Teacher
 from mezzotint.config.loading import change, difference, dump, load, parse, recipes
-from mezzotint.config.network import MLP, VAE, Own, UNet, UNetSimple
+from mezzotint.config.network import MLP, VAE, DiT, Own, UNet, UNetSimple
 from mezzotint.config.sample import Sample, SamplerName, SpacingName
 from mezzotint.config.train import BUDGETS, Train
 from mezzotint.config.tree import BAKED_IN, Config
@@ -22,6 +22,7 @@ __all__ = [
     "Coder",
     "Config",
     "Data",
+    "DiT",
     "Diffusion",
     "Discrete",
     "Karras",

@@ -38,6 +38,12 @@ class Data(Tree):
         None  # of captions: a folder with a CLIP or T5, which reads them and stays as it is
     )
     background: str = "white"  # what transparent parts are laid over: a colour's name, or #rrggbb
+    enlarge: Annotated[int, Field(ge=2, le=8)] | None = (
+        None  # a model that makes pictures so many times as large: each is shown a small version of itself
+    )
+    window: Annotated[int, Field(ge=0)] = (
+        0  # train on random squares of so many pixels a side; 0: on the whole
+    )
     flip: bool | None = None  # mirror at random; None: where that makes sense for the set
     crop: Annotated[int, Field(ge=0)] = 0  # shift at random by up to so many pixels
     colour: Annotated[float, Field(ge=0, lt=1)] = 0.0  # jitter of brightness, contrast and saturation

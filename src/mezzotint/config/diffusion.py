@@ -51,7 +51,9 @@ class Diffusion(Tree):
     schedule: Annotated[Discrete | Karras | Lognormal | LinearTime, Field(discriminator="kind")] = Discrete()
     parameterization: Literal["eps", "x0", "v", "velocity", "edm"] = "v"  # what the network predicts
     sigma_data: Annotated[float, Field(gt=0)] = 0.5  # standard deviation of the data, for edm
-    weight: Literal["simple", "snr", "min_snr", "p2", "edm", "vlb"] = "simple"  # of the levels in the loss
+    weight: Literal["simple", "snr", "min_snr", "p2", "edm", "vlb", "jit"] = (
+        "simple"  # of the levels in the loss
+    )
     distance: Literal["l2", "l1", "huber"] = "l2"  # between prediction and target
 
     @model_validator(mode="after")

@@ -53,6 +53,17 @@ class VAE(Tree):
     blocks: PositiveInt = 1  # residual blocks at each size, and one more at the deepest
 
 
+class DiT(Tree):
+    """A transformer over patches."""
+
+    kind: Literal["dit"]
+    width: PositiveInt = 256  # numbers of a token, one token a patch
+    depth: PositiveInt = 6  # blocks
+    head_channels: PositiveInt = 32  # numbers of an attention head
+    patch: PositiveInt = 4  # side of a patch; the cost grows with the number of patches
+    tokens: PositiveInt = 4  # learnt tokens before the patches; of each class where there are classes
+
+
 class Own(Tree):
     """A network from Python, of which a model file holds the weights and no code. No recipe can make one."""
 
@@ -61,4 +72,4 @@ class Own(Tree):
     told: Literal["timestep", "time", "sigma"] = "time"  # what it is told of the noise level
 
 
-Network = Annotated[MLP | UNetSimple | UNet | VAE | Own, Field(discriminator="kind")]
+Network = Annotated[MLP | UNetSimple | UNet | DiT | VAE | Own, Field(discriminator="kind")]

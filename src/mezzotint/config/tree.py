@@ -67,6 +67,18 @@ class Config(Tree):
             raise ValueError(BAKED_IN)
         if self.objective not in ("denoise", "autoencode") and self.train.precision == "bf16":
             raise ValueError(f"objective {self.objective} is learned in float32: leave train.precision out")
+        if self.data.enlarge and self.objective != "denoise":
+            raise ValueError(
+                "models that enlarge have no students (yet); leave data.enlarge or objective out"
+            )
+        if self.data.enlarge and self.train.evaluate_every:
+            raise ValueError(
+                "models that enlarge have no Fréchet distance in training; leave train.evaluate_every out"
+            )
+        if self.data.window and not self.data.enlarge:
+            raise ValueError("data.window is for models that enlarge; give data.enlarge, or leave it out")
+        if self.data.window % (self.data.enlarge or 1):
+            raise ValueError(f"data.window={self.data.window} must be a multiple of data.enlarge")
         diffusion = self.diffusion
         if self.objective == "meanflow" and (diffusion.process, diffusion.parameterization) != (
             "flow",

@@ -103,7 +103,7 @@ def cfg(denoise: Denoise, c_skip: Callable[[Tensor], Tensor] = torch.zeros_like)
         if guidance is None or not len(pays):
             return denoise(x, logsnr, cond, **({} if to is None else {"to": to}))
         there = pays.to(x.device, non_blocking=True)
-        away = guidance.away.expand(len(x)).map(lambda column: column[there])
+        away = cond.instead(guidance.away.expand(len(x))).map(lambda column: column[there])
         x0, other = denoise(
             torch.cat([x, x[there]]),
             torch.cat([logsnr, logsnr[pays]]),

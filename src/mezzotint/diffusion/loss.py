@@ -42,6 +42,12 @@ def edm(sigma_data: float = 0.5) -> Weight:
     return lambda logsnr, u: logsnr.exp() + sigma_data**-2
 
 
+def jit(limit: float = 400.0) -> Weight:
+    """min((1 + alpha / sigma)^2, limit): the plain loss on the velocity of the straight flow, |u_hat - u|^2 = (alpha + sigma)^2 /
+    sigma^2 |x0_hat - x0|^2, for a network that says x0 (Li & He 2025, "JiT"; their sigma >= 0.05 is the limit of 400)."""
+    return lambda logsnr, u: (1 + (logsnr / 2).exp()).square().clamp(max=limit)
+
+
 def vlb(schedule: Schedule) -> Weight:
     """T / 2 (SNR(t - 1) - SNR(t)): the terms of the variational bound, in nats (Kingma et al. 2021, eq. 13).
 

@@ -58,11 +58,11 @@ class CopyCheck:
     @staticmethod
     def of(folder: Path, source: Source | None = None, device: str = "auto") -> "CopyCheck | None":
         """Of a run directory. source: its data where they are open already. None where copies cannot be looked for: of
-        points, streamed sets, and where too few pictures are held out."""
+        points, streamed sets, models that enlarge what they are given, and where too few pictures are held out."""
         if read_header(folder / "model.safetensors").config.objective == "autoencode":
             return None
         model = load(folder / "model.safetensors", device=device)
-        if model.config.data.stream:
+        if model.config.data.stream or model.config.data.enlarge:
             return None
         pixels = model.config.model_copy(update={"codec": None})
         source = source or build.source(pixels, find_device("cpu"))

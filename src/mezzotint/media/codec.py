@@ -73,6 +73,30 @@ class Bytes:
         return things
 
 
+class Added:
+    """Codes that say what is added to others: base (B, *shape), codes of `codec`, plus `unit` times these."""
+
+    bounded, exact, weights = False, False, None
+
+    def __init__(self, codec: Codec, base: Tensor, unit: float) -> None:
+        self.codec, self.base, self.unit = codec, base, unit
+
+    def shape(self, thing: tuple[int, ...]) -> tuple[int, ...]:
+        return self.codec.shape(thing)
+
+    def encode(self, things: Tensor) -> Tensor:
+        return (self.codec.encode(things) - self.base.to(things.device)) / self.unit
+
+    def decode(self, codes: Tensor) -> Tensor:
+        return self.codec.decode(self.base.to(codes.device) + self.unit * codes)
+
+    def preview(self, codes: Tensor) -> Tensor:
+        return self.codec.preview(self.base.to(codes.device) + self.unit * codes)
+
+    def mask(self, things: Tensor) -> Tensor:
+        return self.codec.mask(things)
+
+
 class AsTheyAre:
     """Numbers of about unit variance, float32 (B, *D), such as points in the plane: their own code."""
 

@@ -29,8 +29,19 @@ class _Rest(BaseModel):
 def command(settings: Mapping[str, Any], run: str | None = None) -> str | None:
     """What to type for the same picture. run: the name or path of its model; by default as it was called then.
 
-    None where no `mezzotint sample` made it: its settings are others, such as those of a strip or of an older version.
+    None where no `mezzotint sample` made it: its settings are others, such as those of a strip or of an older version. Of a
+    chain, `run` is the last model; that its weights are the same is not said in it.
     """
+    if settings.get("usual") is True and isinstance(settings.get("of"), Mapping):  # a chain of two models
+        first, model, grain = command(settings["of"]), run or settings.get("model"), settings.get("grain")
+        if (
+            first is None
+            or not isinstance(model, str)
+            or model.startswith("-")
+            or not isinstance(grain, float)
+        ):
+            return None
+        return f"{first} {shlex.join(['--then', model, '--grain', _number(grain)])}"
     own = {key: value for key, value in settings.items() if key in Sample.model_fields}
     try:
         sample = Sample.model_validate(own)

@@ -27,7 +27,8 @@ def network_calls(model: Model, settings: Sample) -> int:
         total += len(x)
         return torch.zeros_like(x)
 
-    request = replace(model.request(1, label=model.classes[0] if model.classes else None), settings=settings)
+    label = model.classes[0] if model.classes else None
+    request = replace(model.request(1, label=label, image=model.blank), settings=settings)
     for _ in together(cfg(answer), {0: model.walk(request)}):
         pass
     return total
@@ -50,7 +51,7 @@ def seconds_of(model: Model, repeats: int = 3) -> float:
 
     def once() -> float:
         began = time.perf_counter()
-        model.sample(TIMED_PICTURES, label=ALL if model.classes else None)
+        model.sample(TIMED_PICTURES, label=ALL if model.classes else None, image=model.blank)
         return time.perf_counter() - began
 
     return min(once() for _ in range(repeats))
@@ -60,7 +61,8 @@ def seconds_of(model: Model, repeats: int = 3) -> float:
 def seconds_a_call(model: Model, n: int) -> float:
     """Of one thing in a network call of n: the second of two calls, since the first warms up."""
     x = torch.zeros(n, *model.codec.shape(model.facts.shape), device=model.device)
-    cond = model.request(n, label=ALL if model.classes else None).cond.map(lambda column: column.to(x.device))
+    request = model.request(n, label=ALL if model.classes else None, image=model.blank)
+    cond = request.cond.map(lambda column: column.to(x.device))
     level = model.schedule(torch.tensor(0.5, dtype=torch.float64))
     for _ in range(2):
         began = time.perf_counter()

@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 from mezzotint.cond import Cond
+from mezzotint.conditions.image import USUAL_GRAIN, consistent
 from mezzotint.conditions.labels import NONE, Label
 from mezzotint.data import given
 from mezzotint.errors import ConfigError
 from mezzotint.model.inverted import Inverted
 from mezzotint.model.request import Request
+from mezzotint.model.samples import Samples
 from mezzotint.tasks import colour as colours
 from mezzotint.tasks import edit as edits
 from mezzotint.tasks import enlarge as sizes
@@ -98,18 +100,33 @@ class Edits:
 
     def enlarge(
         self,
-        picture: Picture,
-        factor: int = 2,
+        picture: Picture | Samples,
+        factor: int | None = None,
         *,
         returns: int | None = None,
-        n: int = 1,
+        grain: float | None = None,
+        n: int | None = None,
         label: Label = None,
-        seed: int = 0,
+        seed: int | None = None,
         **settings: Any,
     ) -> Request:
-        """The picture `factor` times as large, in the model's size; its blocks have the means of the picture."""
+        """The picture `factor` times as large, in the model's size.
+
+        With any model of pictures, which knows nothing but the means of blocks: they are those of the picture. factor: 2 by default.
+        With a model that was trained to enlarge (`data.enlarge`), and its factor: pictures whose small versions are the picture. grain: in [0, 0.5],
+        by default 0.1, the noise laid over what it is shown; with more it invents more. It takes the samples of another model as
+        well, one of each, from their seeds.
+        """
         self._check_pictures("enlarge")
+        if self.model.config.data.enlarge:
+            return self._trained(picture, factor, returns, grain, n, label, seed, settings)
         self._check_pixels("enlarge")
+        if isinstance(picture, Samples) or grain is not None:
+            what = "grain is" if grain is not None else "samples are enlarged"
+            raise ConfigError(
+                f"{what} for models that were trained to enlarge (data.enlarge); this one was not"
+            )
+        factor, n, seed = factor or 2, n or 1, seed or 0
         channels, height, width = self.model.facts.shape
         if factor < 2 or height % factor or width % factor:
             factors = [k for k in range(2, 9) if height % k == 0 == width % k]
@@ -125,6 +142,40 @@ class Edits:
         task = self._task(sizes.enlarge, self._codes(small.pixels), factor, times)
         finish = partial(sizes.with_means, small=small.pixels, factor=factor)
         return self._request(task, details, finish, n, label, seed, settings, small.note)
+
+    def _trained(
+        self,
+        picture: Picture | Samples,
+        factor: int | None,
+        returns: int | None,
+        grain: float | None,
+        n: int | None,
+        label: Label,
+        seed: int | None,
+        settings: dict[str, Any],
+    ) -> Request:
+        """`enlarge` by a model that was trained to."""
+        own = self.model.config.data.enlarge
+        assert own is not None and self.model.blank is not None
+        if factor not in (None, own):
+            raise ConfigError(f"this model makes pictures {own} times as large; leave factor out")
+        if returns is not None:
+            raise ConfigError("a model that was trained to enlarge walks once; leave returns out")
+        grain = USUAL_GRAIN if grain is None else float(grain)
+        details: dict[str, Any] = {"task": "enlarge", "factor": own, "grain": grain}
+        if isinstance(picture, Samples):
+            if n not in (None, len(picture)):
+                raise ConfigError("of samples each is enlarged once; leave n out")
+            small, note, n = picture.values, "", len(picture)
+            seed = int(picture.seeds[0]) if seed is None else seed
+            details |= {"of": picture.settings, "usual": label is None and not any(settings.values())}
+        else:
+            seen = given.picture(picture, tuple(self.model.blank.shape[1:]), max_pixels=self.max_pixels)
+            small, note, n, seed = seen.pixels[None], seen.note, n or 1, seed or 0
+            details["picture"] = seen.digest
+        finish = partial(consistent, small=small, factor=own)
+        settings = {**settings, "image": small, "grain": grain}
+        return self._request(Task(), details, finish, n, label, seed, settings, note)
 
     def colour(
         self,

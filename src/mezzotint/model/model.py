@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mezzotint import build
 from mezzotint.cond import Cond
+from mezzotint.conditions.image import MAX_GRAIN, UNIT, USUAL_GRAIN, larger, of_request
 from mezzotint.conditions.labels import NONE, Label, conditions, in_words, nothing, word
 from mezzotint.conditions.text import Prompt, prompts_of
 from mezzotint.config import BAKED_IN, Sample, parse
@@ -28,7 +29,7 @@ from mezzotint.disk.model_file import Header, fill, load_codec, load_weights, re
 from mezzotint.disk.names import find, spoken
 from mezzotint.disk.snapshots import average_of, snapshots
 from mezzotint.errors import ConfigError, ModelError
-from mezzotint.media.codec import Codec
+from mezzotint.media.codec import Added, Codec
 from mezzotint.model.by_clip import by_clip
 from mezzotint.model.device import find_device, find_precision, place
 from mezzotint.model.edits import Edits, Picture
@@ -111,6 +112,15 @@ class Model:
         return bool(self.classes) or self.language is not None
 
     @property
+    def blank(self) -> Tensor | None:
+        """A picture for a model that enlarges, where it does not matter which: (1, C, h, w) uint8; None for other models."""
+        factor = self.config.data.enlarge
+        if not factor:
+            return None
+        channels, height, width = self.facts.shape
+        return torch.zeros(1, channels, height // factor, width // factor, dtype=torch.uint8)
+
+    @property
     def batch(self) -> int:
         """Things a network call, usually."""
         return self.medium.batch
@@ -165,8 +175,8 @@ class Model:
         """Makes pictures like this one: see `Edits.vary`."""
         return self.answer(self.edits.vary(picture, **arguments))
 
-    def enlarge(self, picture: Picture, factor: int = 2, **arguments: Any) -> Samples:
-        """Makes a picture larger: see `Edits.enlarge`."""
+    def enlarge(self, picture: Picture | Samples, factor: int | None = None, **arguments: Any) -> Samples:
+        """Makes a picture larger, or with a model that enlarges all samples of another one: see `Edits.enlarge`."""
         return self.answer(self.edits.enlarge(picture, factor, **arguments))
 
     def colour(self, picture: Picture, **arguments: Any) -> Samples:
@@ -206,10 +216,13 @@ class Model:
         label: Label = None,
         prompt: Prompt = None,
         negative: str | None = None,
+        image: Tensor | None = None,
+        grain: float | None = None,
         seed: int = 0,
         **settings: Any,
     ) -> Request:
-        """What `sample` is told, checked and completed. Raises ConfigError in one line."""
+        """What `sample` is told, checked and completed. image: (n or 1, C, h, w) uint8 small pictures, for models that
+        enlarge, under a `grain` of noise, by default 0.1 (see `conditions.image`); `Edits.enlarge` takes files. Raises ConfigError in one line."""
         if n < 1:
             raise ConfigError(f"n must be at least 1, not {n}")
         check_seeds(seed, n)
@@ -220,11 +233,14 @@ class Model:
         chosen = self._completed(self.settings(**settings))
         seeds = seeds_from(seed, n, torch.device("cpu"))
         cond, prompts = self.asked(seeds, label, prompt)
+        cond, base = self._shown(cond, image, grain, seeds)
         away: Cond | None = None
         if negative is not None:
             away, _ = self.asked(seeds[:1], NONE if self.classes else None, negative)
         asked = in_words(label, self.classes, n)
-        return Request(int(n), asked, cond, int(seed), chosen, prompts=prompts, negative=negative, away=away)
+        return Request(
+            int(n), asked, cond, int(seed), chosen, prompts=prompts, negative=negative, away=away, base=base
+        )
 
     def asked(
         self, seeds: Tensor, label: Label = None, prompt: Prompt = None
@@ -243,6 +259,40 @@ class Model:
         prompts = prompts_of(prompt, seeds, self.facts.examples)
         return replace(self.language.cond(prompts), label=cond.label), prompts
 
+    def _shown(
+        self, cond: Cond, image: Tensor | None, grain: float | None, seeds: Tensor
+    ) -> tuple[Cond, Tensor | None]:
+        """What is asked together with the pictures that are shown, and those that what is made is added to, for models that
+        enlarge. Raises ConfigError."""
+        if self.blank is None:
+            if image is not None or grain is not None:
+                raise ConfigError("this model is shown no picture; leave image and grain out")
+            return cond, None
+        factor, shape = self.config.data.enlarge or 1, self.blank.shape[1:]
+        if image is None:
+            raise ConfigError(
+                f"this model makes pictures {factor} times as large, and needs one: mezzotint enlarge {self.source} PICTURE, "
+                f"or mezzotint sample ANOTHER --then {self.source}"
+            )
+        if image.shape[1:] != shape:
+            sizes = ("x".join(map(str, size)) for size in (image.shape[1:], shape))
+            raise ConfigError("pictures of {} are not what this model enlarges, which is {}".format(*sizes))
+        grain = USUAL_GRAIN if grain is None else grain
+        if not 0 <= grain <= MAX_GRAIN:
+            raise ConfigError(f"grain must be from 0 to {MAX_GRAIN:g}, not {grain:g}")
+        large = larger(self.codec.encode(image).expand(len(seeds), *shape), factor)
+        told = of_request(large, grain, seeds)
+        return replace(cond, image=told.image, grain=told.grain), large
+
+    def codec_of(self, request: Request) -> Codec:
+        """Between the codes that a request is answered in and its things."""
+        return self.codec if request.base is None else Added(self.codec, request.base, UNIT)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether what it makes lies in [-1, 1]."""
+        return self.codec.bounded and self.blank is None
+
     def settings(self, **changes: Any) -> Sample:
         """The model's sampling defaults with changes. Raises ConfigError for a value or a name that is not possible."""
         given = {key: value for key, value in changes.items() if value is not None}
@@ -254,6 +304,8 @@ class Model:
             check_noise(settings.sampler, settings.eta, settings.churn)
         except ValueError as error:
             raise ConfigError(f"sample: {error}") from None
+        if settings.clip and self.blank is not None:
+            raise ConfigError("a model that enlarges says what is added, which has no range; leave clip out")
         if settings.guidance != 1 and self.config.teacher is not None:
             raise ConfigError(BAKED_IN)
         if self.config.objective == "map" and SAMPLERS[settings.sampler].solver is not first_order:
@@ -288,7 +340,7 @@ class Model:
         without what has no effect."""
         changes: dict[str, Any] = {
             "spacing": settings.spacing or build.spacing(self.config),
-            "clip": self.codec.bounded if settings.clip is None else settings.clip,
+            "clip": self.bounded if settings.clip is None else settings.clip,
         }
         if self.clip is not None:
             changes |= {
@@ -326,7 +378,7 @@ class Model:
         """How strongly rows are driven to what they are asked to be, away from nothing asked or from something else; rows that are asked just that are
         not."""
         away = nothing(self.classes, self.language) if away is None else away
-        asked, others = cond.inputs(), away.inputs()
+        asked, others = cond.asked.inputs(), away.inputs()
         if not asked:
             return None
         n = len(next(iter(asked.values())))
@@ -342,13 +394,14 @@ class Model:
         )
 
     def _corrections(self, settings: Sample) -> list[Correction]:
-        wanted = self.codec.bounded if settings.clip is None else settings.clip
+        wanted = self.bounded if settings.clip is None else settings.clip
         return [clip()] if wanted else []
 
     def previews(self, request: Request) -> Iterator[Preview]:
         """Answers a request in one batch, a preview after every step."""
+        codec = self.codec_of(request)
         for _, state in together(self.guided, {0: self.walk(request)}):
-            yield Preview(state.step, request.steps, state.x, state.x0, self.medium, self.codec)
+            yield Preview(state.step, request.steps, state.x, state.x0, self.medium, codec)
 
     def make(self, request: Request) -> Tensor:
         """Answers a request in one batch: its things, decoded, on the CPU."""

@@ -28,7 +28,7 @@ class Request:
 
     task: what is done, by default new things out of noise. details: of the task, which go into the PNG beside the settings; rows: those of
     each thing alone. finish: what is done with finished things (B, *shape) at last. prompts: n texts, where the model knows words; negative: one that guidance
-    drives away from, and away, one row, the same for networks. note: a line for people.
+    drives away from, and away, one row, the same for networks. base: n codes that what a model makes is added to, of models that enlarge. note: a line for people.
     """
 
     n: int
@@ -43,6 +43,7 @@ class Request:
     prompts: tuple[str, ...] = ()
     negative: str | None = None
     away: Cond | None = None
+    base: Tensor | None = None
     note: str = ""
 
     @property
@@ -66,6 +67,7 @@ class Request:
             task=self.task.part(begin, end),
             rows=self.rows[begin:end],
             prompts=self.prompts[begin:end],
+            base=None if self.base is None else self.base[begin:end],
         )
 
     def parts(self, batch: int) -> Iterator["Request"]:

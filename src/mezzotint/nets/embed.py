@@ -25,29 +25,39 @@ def sinusoidal(t: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
     return F.pad(torch.cat([angles.cos(), angles.sin()], dim=1), (0, dim % 2))
 
 
+def _silent(dim: int) -> nn.Sequential:
+    """An MLP of a sinusoid that starts by saying nothing."""
+    return nn.Sequential(nn.Linear(dim, dim), nn.SiLU(), zero_init(nn.Linear(dim, dim)))
+
+
 class Conditioning(nn.Module):
     """The vector that modulates every block: an MLP of the noise level, plus an embedding of the class.
 
     dim: length of the vector. classes: K, the number of classes; 0 makes it unconditional. The class table has
     K + 1 rows: row K is the null label, "no class", which guidance needs (Ho & Salimans 2022). span: whether it is also
-    told the length of a step, as a flow map is; what that adds starts at zero.
+    told the length of a step, as a flow map is; grain: or the noise that lies over a picture it is shown. What they add starts at zero.
     """
 
-    def __init__(self, dim: int, classes: int = 0, span: bool = False) -> None:
+    def __init__(self, dim: int, classes: int = 0, span: bool = False, grain: bool = False) -> None:
         super().__init__()
         self.dim, self.classes = dim, classes
         self.inner = nn.Linear(dim, dim)
         self.outer = nn.Linear(dim, dim)
         self.table = nn.Parameter(normal(classes + 1, dim)) if classes else None
-        self.span = (
-            nn.Sequential(nn.Linear(dim, dim), nn.SiLU(), zero_init(nn.Linear(dim, dim))) if span else None
-        )
+        self.span = _silent(dim) if span else None
+        self.grain = _silent(dim) if grain else None
 
-    def forward(self, c_noise: Tensor, label: Tensor | None = None, span: Tensor | None = None) -> Tensor:
-        """(B,) noise levels, (B,) int64 labels of 0..K and (B,) lengths of steps -> (B, dim). No label means K, no length 0,
-        for every row.
+    def forward(
+        self,
+        c_noise: Tensor,
+        label: Tensor | None = None,
+        span: Tensor | None = None,
+        grain: Tensor | None = None,
+    ) -> Tensor:
+        """(B,) noise levels, (B,) int64 labels of 0..K, (B,) lengths of steps and (B,) grains in [0, 1) -> (B, dim). No label
+        means K, no length or grain 0, for every row.
 
-        Raises ValueError for a label where there are no classes, and for a length where none was foreseen. Labels out of 0..K make `one_hot` raise
+        Raises ValueError for a label where there are no classes, and for a length or a grain where none was foreseen. Labels out of 0..K make `one_hot` raise
         RuntimeError on a CPU and a device-side assertion on a GPU: checking them here would stall it.
         """
         emb = self.outer(F.silu(self.inner(sinusoidal(c_noise, self.dim).to(self.inner.weight.dtype))))
@@ -56,6 +66,13 @@ class Conditioning(nn.Module):
             emb = emb + self.span(sinusoidal(length, self.dim).to(self.inner.weight.dtype))
         elif span is not None:
             raise ValueError("this network is no flow map: leave the span out, or build it with span=True")
+        if self.grain is not None:
+            noise = torch.zeros_like(c_noise) if grain is None else 1000 * grain
+            emb = emb + self.grain(sinusoidal(noise, self.dim).to(self.inner.weight.dtype))
+        elif grain is not None:
+            raise ValueError(
+                "this network is shown no picture: leave the grain out, or build it with shown=C"
+            )
         if self.table is None:
             if label is not None:
                 raise ValueError(

@@ -1,6 +1,7 @@
 """Small parts that several networks share."""
 
 import math
+from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
@@ -33,20 +34,25 @@ def group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(math.gcd(32, channels, max(1, channels // 4)), channels, eps=1e-5)
 
 
-def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, int, int]:
-    """Pad pictures (B, C, H, W) evenly on all sides until `multiple` divides both sides.
+def pad_axes(x: Tensor, multiples: Sequence[int]) -> tuple[Tensor, list[int]]:
+    """Pad things (B, C, *axes), of three axes at most, evenly on all sides until every axis is a multiple of its number.
 
-    The border is mirrored, or repeated where the picture is too small to be mirrored.
-    Returns the padded pictures and the row and column at which the original starts in them.
+    The border is mirrored, or repeated where a thing is too small to be mirrored.
+    Returns the padded things and where along each axis the original starts in them.
     """
-    height, width = x.shape[-2:]
-    rows, columns = -height % multiple, -width % multiple
-    if rows == columns == 0:
-        return x, 0, 0
-    top, left = rows // 2, columns // 2
-    mirrors = rows - top < height and columns - left < width
-    padding = (left, columns - left, top, rows - top)
-    return F.pad(x, padding, mode="reflect" if mirrors else "replicate"), top, left
+    more = [-side % multiple for side, multiple in zip(x.shape[2:], multiples)]
+    if not any(more):
+        return x, [0] * len(more)
+    starts = [count // 2 for count in more]
+    mirrors = all(count - count // 2 < side for count, side in zip(more, x.shape[2:]))
+    padding = [side for start, count in zip(starts[::-1], more[::-1]) for side in (start, count - start)]
+    return F.pad(x, padding, mode="reflect" if mirrors else "replicate"), starts
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, int, int]:
+    """`pad_axes` for pictures (B, C, H, W) with one number for both sides: also returns the row and column at which the original starts."""
+    x, (top, left) = pad_axes(x, (multiple, multiple))
+    return x, top, left
 
 
 class Coordinates(nn.Module):

@@ -178,6 +178,7 @@ class UNet(nn.Module):
     words, length: numbers of words and places of a text, see `TextEncoder`; 0 for none. Positions look at the words where they
     look at each other, and the whole text joins the noise level.
     context: numbers of a vector of an encoder that was trained elsewhere, which are looked at in place of words, see `Context`.
+    shown: channels of a picture that it is shown beside x, of x's size, under noise that it is told; 0 for none.
     recompute: activation checkpointing, see `Stage`.
     """
 
@@ -198,6 +199,7 @@ class UNet(nn.Module):
         words: int = 0,
         length: int = 0,
         context: int = 0,
+        shown: int = 0,
     ) -> None:
         super().__init__()
         self.options: dict[str, Any] = {
@@ -225,7 +227,8 @@ class UNet(nn.Module):
             return Stage(ResidualBlock(channels_in, channels_out, emb, dropout), attend, recompute)
 
         self.multiple = factors[-1]
-        self.conditioning = Conditioning(emb, classes, span)
+        self.shown = shown
+        self.conditioning = Conditioning(emb, classes, span, grain=shown > 0)
         self.encoder = TextEncoder(words, length) if words else None
         self.context = Context(context, length, WIDTH) if context else None
         self.pooled = nn.Linear(WIDTH, emb) if words or context else None
@@ -235,8 +238,8 @@ class UNet(nn.Module):
         for wide, factor in zip(widths, factors):
             if factor == patch:
                 inside = width
-                convolution = nn.Conv2d(channels * patch**2, inside, 3, padding=1)
-                where = [Coordinates(inside)] if words else []  # for "left of"
+                convolution = nn.Conv2d((channels + shown) * patch**2, inside, 3, padding=1)
+                where = [Coordinates(inside)] if words or context else []  # for "left of"
                 enter: nn.Module = nn.Sequential(nn.PixelUnshuffle(patch), convolution, *where)
             else:
                 inside = skips[-1]
@@ -269,11 +272,18 @@ class UNet(nn.Module):
         text: Tensor | None = None,
         context: Tensor | None = None,
         context_mask: Tensor | None = None,
+        image: Tensor | None = None,
+        grain: Tensor | None = None,
     ) -> Tensor:
-        """x (B, channels, H, W), c_noise (B,), label (B,) int64 in 0..K or None, span (B,) or None, text (B, L) int64, or context (B, L, D) and which of it is there (B, L) bool, or None, which is no text -> (B, channels, H, W)."""
+        """x (B, channels, H, W), c_noise (B,), label (B,) int64 in 0..K or None, span (B,) or None, text (B, L) int64, or context
+        (B, L, D) and which of it is there (B, L) bool, or None, which is no text, image (B, shown, H, W) and grain (B,) in [0, 1) where it is
+        shown a picture -> (B, channels, H, W)."""
+        if (image is not None) != (self.shown > 0):
+            raise ValueError("a network built with shown=C needs an image, and no other takes one")
+        x = x if image is None else torch.cat([x, image.to(x.dtype)], 1)
         height, width = x.shape[-2:]
         h, top, left = pad_to_multiple(x, self.multiple)
-        emb, words = self.conditioning(c_noise, label, span), None
+        emb, words = self.conditioning(c_noise, label, span, grain), None
         if self.encoder is not None and self.pooled is not None:
             words = Words(*self.encoder(self.encoder.nothing(len(x)) if text is None else text))
             emb = emb + self.pooled(words.vectors[:, 0])

@@ -121,7 +121,7 @@ def check(config: Config) -> str:
 def _sheets(run: Parts, allowance: Allowance) -> Sheets | Reconstructions:
     """What shows how a run goes."""
     if isinstance(run.model, Model):
-        return Sheets(run.model, run.folder, run.ranks, allowance)
+        return Sheets(run.model, run.folder, run.ranks, allowance, run.small())
     shown = run.validation[0] if run.validation else run.source.preview(run.config.train.batch_size)
     return Reconstructions(run.model, originals(shown.x0), run.folder, run.ranks, allowance)
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from mezzotint import build
 from mezzotint.cond import Batch
+from mezzotint.conditions.image import smaller
 from mezzotint.conditions.labels import nothing
 from mezzotint.config import Config
 from mezzotint.data.batches import check_ranks
@@ -130,6 +131,15 @@ class Parts:
             f"{parameters / 1e6:.2f}M parameters; {self.device.type} {str(self.dtype).removeprefix('torch.')}{processes}{before}"
         )
 
+    def small(self, count: int = 64) -> torch.Tensor | None:
+        """Pictures for a model that enlarges them to show what it can, held-out ones where there are: (N, C, h, w) uint8; None
+        for other models."""
+        factor = self.config.data.enlarge
+        if not factor:
+            return None
+        batch = self.validation[0] if self.validation else self.source.preview(count)
+        return self.model.codec.decode(smaller(batch.x0[:count], factor)).cpu()
+
     @torch.no_grad()
     def rehearse(self) -> float:
         """The loss of a few examples and one step of sampling: what does not fit together must be said now, not when
@@ -137,7 +147,7 @@ class Parts:
         few = self.source.preview(min(8, self.config.train.batch_size))
         loss = held_out_loss(self.averaged, [few]).loss
         if isinstance(self.model, Model):
-            next(self.model.stream(1))
+            next(self.model.stream(1, image=self.model.blank))
         else:
             self.model.psnr([few])
         self._rehearse_batch_norm(few)

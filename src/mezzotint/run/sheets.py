@@ -9,12 +9,14 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from mezzotint import plots
-from mezzotint.conditions.labels import ALL
+from mezzotint.conditions.labels import ALL, NONE
 from mezzotint.config import Sample
 from mezzotint.model.cost import network_calls, seconds_a_call
 from mezzotint.model.model import Model
+from mezzotint.model.request import Request
 from mezzotint.model.samples import Samples
 from mezzotint.run.allowance import Allowance
 from mezzotint.train.distributed import Ranks
@@ -39,8 +41,11 @@ def plan(
 class Sheets:
     """The sheets of one run in its directory."""
 
-    def __init__(self, model: Model, folder: Path, ranks: Ranks, allowance: Allowance) -> None:
+    def __init__(
+        self, model: Model, folder: Path, ranks: Ranks, allowance: Allowance, small: Tensor | None = None
+    ) -> None:
         self.model, self.folder, self.ranks, self.allowance = model, folder / "samples", ranks, allowance
+        self.small = small  # pictures (N, C, h, w) uint8 for a model that enlarges them
         self.settings: Sample = model.settings()
         self.whole = self.smaller = self.left_out = 0  # how many there were
         self._seconds_a_thing: float | None = None  # of all steps, among as many as a row has
@@ -118,7 +123,13 @@ class Sheets:
         """n samples of all classes, each process making its part; all processes get all of them."""
         model, ranks = self.model, self.ranks
         span = ranks.span(n)
-        label = ALL if model.classes else None
-        mine = model.request(ranks.count * len(span), label=label, steps=steps).part(span.start, span.stop)
+        mine = self._request(ranks.count * len(span), steps).part(span.start, span.stop)
         things = torch.cat([model.make(part) for part in mine.parts(model.batch)])
-        return model.finish(model.request(n, label=label, steps=steps), ranks.gather(things)[:n])
+        return model.finish(self._request(n, steps), ranks.gather(things)[:n])
+
+    def _request(self, n: int, steps: int) -> Request:
+        label = ALL if self.model.classes else None
+        if self.small is None:
+            return self.model.request(n, label=label, steps=steps)
+        in_turn = self.small[torch.arange(n) % len(self.small)]
+        return self.model.request(n, label=NONE if label else None, steps=steps, image=in_turn)

@@ -77,9 +77,11 @@ def orthogonal(matrices: Tensor) -> Tensor:
 
 
 def muon(net: nn.Module, lr: float = 4e-3, weight_decay: float = 0.0) -> Muon:
-    """Muon for every weight with two or more dimensions, AdamW for biases and norms, which do not decay."""
-    weights = [p for p in net.parameters() if p.ndim > 1]
-    others = [p for p in net.parameters() if p.ndim <= 1]
+    """Muon for every weight with two or more dimensions, but for those that the network itself calls `elementwise`; AdamW for
+    these, biases and norms, which do not decay."""
+    apart = {id(p) for p in getattr(net, "elementwise", list)()}
+    weights = [p for p in net.parameters() if p.ndim > 1 and id(p) not in apart]
+    others = [p for p in net.parameters() if p.ndim <= 1 or id(p) in apart]
     groups = [
         {"params": weights, "weight_decay": weight_decay, "orthogonal": True},
         {"params": others, "weight_decay": 0.0, "orthogonal": False},

@@ -194,6 +194,7 @@ VP = "diffusion.process=vp"
 LINEAR, COSINE = "diffusion.schedule.kind=linear", "diffusion.schedule.kind=cosine"
 T = "diffusion.schedule.timesteps"
 EDM = ("diffusion.process=ve", "diffusion.parameterization=edm", "diffusion.schedule.kind=karras")
+DIT = ("network.kind=dit", "network.width=64", "data.limit=400", "train.steps=500")
 # what is wrong, what makes it right, and the finding
 CHOICES: list[tuple[tuple[str, ...], tuple[str, ...], tuple[str, str]]] = [
     (("data.flip=true",), ("data.flip=false",), ("flips", "mirrored-pictures")),
@@ -224,6 +225,16 @@ CHOICES: list[tuple[tuple[str, ...], tuple[str, ...], tuple[str, str]]] = [
         ("network.patch=4",),
         ("network.patch=4", "diffusion.parameterization=x0"),
         ("patches", "noise-remains"),
+    ),
+    (
+        (*DIT, "network.patch=8"),
+        (*DIT, "network.patch=8", "diffusion.parameterization=x0", "diffusion.weight=jit"),
+        ("patches", "noise-remains"),
+    ),
+    (
+        (*DIT, "network.patch=1", "data.size=40"),
+        (*DIT, "network.patch=2", "data.size=40"),
+        ("attention", "slow"),
     ),
     (
         ("network.kind=unet_simple", "network.norm=batch", "train.accumulate=16"),

@@ -93,7 +93,8 @@ class Job:
 
     def _samples(self, codes: Tensor, preview: bool = False) -> Samples:
         model = self.ticket.model
-        things = model.codec.preview(codes) if preview else model.codec.decode(codes)
+        codec = model.codec_of(self.ticket.request)
+        things = codec.preview(codes) if preview else codec.decode(codes)
         return model.finish(self.ticket.request, things.cpu())
 
     def _show(self, now: Now) -> None:

@@ -124,7 +124,7 @@ Task = Literal["edit", "vary", "enlarge", "colour", "morph"]
 TAKES: dict[Task, tuple[str, ...]] = {  # what each task takes beside the settings; it needs the first
     "edit": ("image", "mask", "strength", "returns", "feather"),
     "vary": ("image", "strength"),
-    "enlarge": ("image", "factor", "returns"),
+    "enlarge": ("image", "factor", "returns", "grain"),
     "colour": ("image", "returns"),
     "morph": ("seeds",),
 }
@@ -175,7 +175,16 @@ class Edit(Body):
     feather: (
         Annotated[float, Field(ge=0, le=1000, description="pixels of soft transition inside the mask")] | None
     ) = None
-    factor: Annotated[int, Field(ge=2, le=1000, description="of enlarge; 2 if left out")] | None = None
+    factor: (
+        Annotated[int, Field(ge=2, le=1000, description="of enlarge; 2 or the model's own if left out")]
+        | None
+    ) = None
+    grain: (
+        Annotated[
+            float, Field(ge=0, le=0.5, description="noise on the picture, of models trained to enlarge")
+        ]
+        | None
+    ) = None
     seeds: (
         Annotated[
             list[Annotated[int, Field(ge=0, lt=2**63)]],

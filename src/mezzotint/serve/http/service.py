@@ -113,8 +113,12 @@ class Service:
         except (ModelError, DataError, MissingExtra) as error:  # the encoder is gone that reads texts
             log.error("texts cannot be read: %s", error)
             raise Problem(503, "texts of this model cannot be read now; the server's log says why") from error
+        shown = model.blank if isinstance(body, Edit) and body.task == "enlarge" else None
+        if model.blank is not None and shown is None:
+            words = "this model makes pictures larger: give it one, by /v1/edits with the task enlarge"
+            raise Problem(422, words, param="model")
         try:
-            return model.request(n, label=label, seed=seed, **_words(body), **settings)
+            return model.request(n, label=label, seed=seed, image=shown, **_words(body), **settings)
         except ConfigError:
             words = "there is no such class; /v1/models lists them"
             if not model.classes:
@@ -219,6 +223,6 @@ def load_models(settings: Settings) -> dict[str, Model]:
         model = load(name, device=settings.device, weights=settings.weights)
         if model.source in models:
             raise ConfigError(f"two models are called {model.source!r}; rename the folder of one")
-        model.sample(1, steps=1)  # now, not when somebody waits for it
+        model.sample(1, steps=1, image=model.blank)  # now, not when somebody waits for it
         models[model.source] = model
     return models

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mezzotint import build
-from mezzotint.config import Config, Discrete, Karras, UNet, UNetSimple
+from mezzotint.config import Config, Discrete, DiT, Karras, UNet, UNetSimple
 from mezzotint.data.known import KNOWN
 from mezzotint.data.latents import CodedSource
 from mezzotint.data.open import Points, Scenes, Source
@@ -139,24 +139,41 @@ def _nearer_noise(config: Config) -> str:
 def network(config: Config, facts: Facts) -> Iterator[Finding]:
     """Patches, padding and attention against the size of the pictures."""
     chosen, fine = config.network, True
-    if not isinstance(chosen, UNet | UNetSimple):
-        return
+    match chosen:
+        case UNet():
+            multiple, key = chosen.patch * 2 ** (len(chosen.multipliers) - 1), "network.multipliers"
+        case UNetSimple():
+            multiple, key = 2 ** (chosen.levels - 1), "network.levels"
+        case DiT():
+            multiple, key = chosen.patch, ""
+        case _:
+            return
     with torch.device("meta"):
         channels, height, width = build.codec(config, facts).shape(facts.shape)
-    multiple = (
-        chosen.patch * 2 ** (len(chosen.multipliers) - 1)
-        if isinstance(chosen, UNet)
-        else 2 ** (chosen.levels - 1)
-    )
     high, wide = (math.ceil(side / multiple) * multiple for side in (height, width))
     if (waste := 1 - height * width / (high * wide)) > 0.25:
         fine = False
         text = f"{height}x{width} is padded to {high}x{wide}, a multiple of {multiple}: {waste:.0%} is computed in vain"
-        key = "network.levels" if isinstance(chosen, UNetSimple) else "network.multipliers"
-        remedy = f"set data.size to a multiple, or fewer levels ({key})"
+        remedy = "set data.size to a multiple" + (f", or fewer levels ({key})" if key else "")
         remedy += " or a smaller network.patch" if getattr(chosen, "patch", 1) > 1 else ""
         yield Finding("warning", "network", text, remedy, anchor="slow")
-    if isinstance(chosen, UNet):
+    if isinstance(chosen, DiT):
+        tokens = high // multiple * (wide // multiple)
+        if tokens > 1024:
+            fine = False
+            text = f"{tokens:,} patches look at each other in every block"
+            remedy = f"set network.patch={2 * chosen.patch}, a quarter as many"
+            yield Finding("warning", "attention", text, remedy, anchor="slow")
+        numbers = chosen.patch**2 * facts.shape[0]
+        if numbers > chosen.width / 2 and config.diffusion.parameterization != "x0":
+            fine = False
+            text = (
+                f"the noise of the {numbers} numbers of a patch does not pass through tokens of {chosen.width}: "
+                f"{config.diffusion.parameterization} stays grainy for long"
+            )
+            remedy = "set diffusion.parameterization=x0 diffusion.weight=jit, or a smaller network.patch"
+            yield Finding("warning", "patches", text, remedy, anchor="noise-remains")
+    elif isinstance(chosen, UNet):
         for factor in sorted(chosen.attention):
             positions = math.ceil(high / factor) * math.ceil(wide / factor)
             if positions > 4096 and not chosen.linear_attention:
@@ -174,12 +191,17 @@ def network(config: Config, facts: Facts) -> Iterator[Finding]:
             weight = "" if config.diffusion.weight == "min_snr" else " diffusion.weight=min_snr"
             remedy = f"set diffusion.parameterization=x0{weight}, or a smaller network.patch"
             yield Finding("warning", "patches", text, remedy, anchor="noise-remains")
-    elif chosen.norm == "batch" and (rows := config.train.batch_size // config.train.accumulate) < 16:
+    elif (
+        isinstance(chosen, UNetSimple)
+        and chosen.norm == "batch"
+        and (rows := config.train.batch_size // config.train.accumulate) < 16
+    ):
         fine = False
         text = f"batch norm over {rows} pictures at a time is unsteady"
         yield Finding("warning", "network", text, "set network.norm=group", anchor="the-loss-does-not-fall")
     if fine:
-        yield Finding("ok", "network", f"{chosen.kind}, deepest level {high // multiple}x{wide // multiple}")
+        what = "patches" if isinstance(chosen, DiT) else "deepest level"
+        yield Finding("ok", "network", f"{chosen.kind}, {what} {high // multiple}x{wide // multiple}")
 
 
 def conditioning(config: Config, facts: Facts) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mezzotint import build
 from mezzotint.cond import Batch, Cond
-from mezzotint.config import Config, Own, UNet
+from mezzotint.config import Config, DiT, Own, UNet
 from mezzotint.data.latents import CodedSource
 from mezzotint.data.open import PictureSource, Points, Source
 from mezzotint.diffusion.denoiser import Denoiser
@@ -199,7 +199,9 @@ def speed(trial: StepCost, steps: int | None, config: Config) -> Iterator[Findin
             remedy = f"raise data.memory_gb, so that pictures are decoded once, or {remedy}"
         yield Finding("warning", "time", text, remedy, anchor="slow")
     elif steps and steps * trial.a_step > 24 * 3600:
-        patch = f", network.patch={2 * config.network.patch}" if isinstance(config.network, UNet) else ""
+        patch = (
+            f", network.patch={2 * config.network.patch}" if isinstance(config.network, UNet | DiT) else ""
+        )
         remedy = (
             f"a faster device, a smaller network (network.width{patch}) or data.size, or a smaller budget"
         )
@@ -309,6 +311,8 @@ def _narrow(config: Config) -> tuple[int, Config]:
     changes = {"width": min(network.width, 16)}
     if isinstance(network, UNet):
         changes["head_channels"] = min(network.head_channels, 16)  # divides every multiple of the width
+    elif isinstance(network, DiT):
+        changes["head_channels"] = changes["width"]  # one head
     return changes["width"], config.model_copy(update={"network": network.model_copy(update=changes)})
 
 

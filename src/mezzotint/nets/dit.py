@@ -1,0 +1,273 @@
+"""A transformer over patches: tokens that look at each other, modulated by the noise level.
+
+Peebles & Xie 2023 ("Scalable diffusion models with transformers") gave its block, adaLN-zero. The rest is of later work:
+one modulation for all blocks (Chen et al. 2024, "PixArt-alpha"), patches through a bottleneck (Li & He 2025, "JiT"),
+SwiGLU (Shazeer 2020), queries and keys of unit size (Henry et al. 2020), rotary positions (Su et al. 2021) along each axis
+(Crowson et al. 2024, "HDiT"), a last convolution against seams (Bao et al. 2023, "U-ViT").
+
+Pictures (B, C, H, W), clips (B, C, T, H, W) and rows of numbers (B, C, W) are one case, x (B, C, *axes).
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mezzotint.nets.embed import Conditioning
+from mezzotint.nets.parts import pad_axes, zero_init
+from mezzotint.nets.text import WIDTH, TextEncoder
+from mezzotint.nets.unet import softmax_attention
+
+CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}  # by the number of axes
+
+
+def patchify(x: Tensor, patch: Sequence[int]) -> Tensor:
+    """(B, C, *axes) -> (B, patches, C p1 p2 ...), patches in the order of the axes; each side a multiple of its p."""
+    for axis, p in enumerate(patch, 2):
+        x = x.unflatten(2 * axis - 2, (-1, p))  # (B, C, n1, p1, n2, p2, ...)
+    k = len(patch)
+    return x.permute(0, *range(2, 2 + 2 * k, 2), 1, *range(3, 3 + 2 * k, 2)).flatten(k + 1).flatten(1, k)
+
+
+def unpatchify(tokens: Tensor, patch: Sequence[int], grid: Sequence[int]) -> Tensor:
+    """The inverse of `patchify`; grid: how many patches lie along each axis."""
+    k = len(patch)
+    x = tokens.unflatten(1, grid).unflatten(k + 1, (-1, *patch))  # (B, n1, n2, ..., C, p1, p2, ...)
+    order = [part for i in range(k) for part in (1 + i, k + 2 + i)]
+    x = x.permute(0, k + 1, *order)  # (B, C, n1, p1, n2, p2, ...)
+    for axis in range(2, 2 + k):
+        x = x.flatten(axis, axis + 1)
+    return x
+
+
+def angles(grid: Sequence[int], heads: int, size: int, device: torch.device) -> Tensor:
+    """By how much each position turns each pair of a head's numbers, in radians: (heads, patches, size // 2) float32.
+
+    A head of `size` numbers is size // 2 pairs, shared out evenly among the axes; pairs left over do not turn. Along every
+    axis the middles of patches have coordinates from -1 to 1 whatever their number, so that what was learnt at one size
+    holds at another. Frequencies lie between pi / 2 and 4 pi, evenly in their logarithm, and each head has its own: half a
+    turn to four turns along an axis, the most that 8 patches can tell apart. (HDiT has pi to 10 pi, for more patches.)
+    """
+    each = size // 2 // len(grid)
+    frequencies = torch.linspace(math.log(math.pi / 2), math.log(4 * math.pi), heads * each, device=device)
+    frequencies = frequencies.exp().view(each, heads).T  # (heads, each)
+    places = [torch.arange(0.5, n, device=device) * 2 / n - 1 for n in grid]
+    coordinates = torch.cartesian_prod(*places).view(-1, len(grid))  # (patches, axes)
+    turned = coordinates[None, :, :, None] * frequencies[:, None, None, :]  # (heads, patches, axes, each)
+    return F.pad(turned.flatten(2), (0, size // 2 - len(grid) * each))
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turns the pairs (x_i, x_{i + D / 2}) of (B, heads, N, D) by angles of given cosines and sines (heads, N, D / 2), so that
+    products of two turned vectors depend on the difference of their places alone (RoFormer, eq. 16)."""
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+
+
+class Places(NamedTuple):
+    """Of N tokens, what attention is told beside their vectors. cos, sin: of the angles (heads, N, head / 2) that they are
+    turned by; there: (B, N) bool, which of them are looked at, or None for all."""
+
+    cos: Tensor
+    sin: Tensor
+    there: Tensor | None = None
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over tokens, of queries and keys of root mean square 1 times a gain, turned by their places."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.norm_q, self.norm_k = (nn.RMSNorm(width // heads, eps=1e-6) for _ in range(2))
+
+    def forward(self, x: Tensor, places: Places) -> Tensor:
+        """x (B, N, width) -> (B, N, width)."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k = (  # in float32, since angles need more digits than half precision has
+            rotate(norm(_whole(each)), places.cos, places.sin)
+            for norm, each in ((self.norm_q, q), (self.norm_k, k))
+        )
+        there = None if places.there is None else places.there[:, None, None]
+        if (
+            x.device.type == "cpu"
+        ):  # whose fused kernel is several times slower backwards in half precision (docs/LOG.md)
+            with torch.autocast("cpu", enabled=False):
+                h = softmax_attention(q, k, _whole(v), there)
+        else:
+            h = softmax_attention(q.to(v.dtype), k.to(v.dtype), v, there)
+        return self.out(h.transpose(1, 2).flatten(2))
+
+
+def _whole(x: Tensor) -> Tensor:
+    """In float32 at least."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+class SwiGLU(nn.Module):
+    """W3 (silu(W1 x) * W2 x) (Shazeer 2020), with as many weights as an MLP four times as wide as x has."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        hidden = -(-8 * width // 3 // 8) * 8  # 2/3 of 4 width, since there are three matrices and not two
+        self.inner = nn.Linear(width, 2 * hidden)
+        self.outer = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, value = self.inner(x).chunk(2, dim=-1)
+        return self.outer(F.silu(gate) * value)
+
+
+class Block(nn.Module):
+    """adaLN-zero: attention, then SwiGLU, each behind a modulated norm and beside a skip that its gate opens.
+
+        x + gate f((1 + scale) norm(x) + shift)
+
+    shift, scale and gate are the sum of what all blocks are told and of a table of this one; both start at zero, and the
+    block as the skip alone. recompute: activation checkpointing, see `unet.Stage`.
+    """
+
+    def __init__(self, width: int, heads: int, recompute: bool = False) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.zeros(6, width))
+        self.norm1 = nn.RMSNorm(width, eps=1e-6, elementwise_affine=False)
+        self.attention = Attention(width, heads)
+        self.norm2 = nn.RMSNorm(width, eps=1e-6, elementwise_affine=False)
+        self.mlp = SwiGLU(width)
+        self.recompute = recompute
+
+    def forward(self, x: Tensor, told: Tensor, places: Places) -> Tensor:
+        """x (B, N, width), told (B, 6, width) -> (B, N, width)."""
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(self._inside, x, told, places, use_reentrant=False)
+        return self._inside(x, told, places)
+
+    def _inside(self, x: Tensor, told: Tensor, places: Places) -> Tensor:
+        shift1, scale1, gate1, shift2, scale2, gate2 = (told + self.table)[:, :, None].unbind(1)
+        x = x + gate1 * self.attention(self.norm1(x) * (1 + scale1) + shift1, places)
+        return x + gate2 * self.mlp(self.norm2(x) * (1 + scale2) + shift2)
+
+
+class DiT(nn.Module):
+    """Things (B, channels, *axes) of any size in, the same shape out. The output starts at zero.
+
+    width, depth: numbers of a token, and blocks. head_channels: numbers of an attention head; 32 leave 8 pairs to turn for
+    each of two axes, fewer than 16 leave too few to tell places apart. patch: side of the patches, one number or one for each axis; a step costs as the number of patches, and
+    a little more. axes: how many a thing has beside its channels, 2 for pictures.
+    tokens: how many learnt vectors stand before the patches, a set of them for each class where there are classes. They have no
+    place, and so what a patch says to them tells where it lies; without them only differences of places are known.
+    classes: number of classes K, 0 for none; span: whether it is told a step's length; see `Conditioning`.
+    words, length: numbers of words and places of a text, see `TextEncoder`; 0 for none. Its vectors are tokens before the
+    patches, too, and the whole text joins the noise level.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        width: int = 256,
+        depth: int = 6,
+        head_channels: int = 32,
+        patch: int | Sequence[int] = 4,
+        tokens: int = 4,
+        axes: int = 2,
+        classes: int = 0,
+        recompute: bool = False,
+        span: bool = False,
+        words: int = 0,
+        length: int = 0,
+    ) -> None:
+        super().__init__()
+        self.options: dict[str, Any] = {
+            "width": width,
+            "depth": depth,
+            "head_channels": head_channels,
+            "patch": patch,
+            "tokens": tokens,
+        }
+        self.patch = (patch,) * axes if isinstance(patch, int) else tuple(patch)
+        if len(self.patch) != axes or axes not in CONVOLUTIONS:
+            raise ValueError(
+                f"patch {patch} is not for things of {axes} axes; give one side, or one for each"
+            )
+        if width % head_channels or head_channels % 2:
+            raise ValueError(f"head_channels={head_channels} must be even and divide the width {width}")
+        self.multiple = max(self.patch)
+        self.heads, numbers = width // head_channels, channels * math.prod(self.patch)
+        self.conditioning = Conditioning(width, classes, span)
+        self.encoder = TextEncoder(words, length) if words else None
+        self.pooled = nn.Linear(WIDTH, width) if words else None
+        self.word = nn.Linear(WIDTH, width) if words else None
+        self.tokens = nn.Parameter(0.02 * torch.randn(classes + 1, tokens, width))
+        # Natural patches lie near few directions of their space; noise fills all of it, and need not pass (JiT).
+        bottleneck = min(numbers, width // 2)
+        self.enter = nn.Sequential(nn.Linear(numbers, bottleneck, bias=False), nn.Linear(bottleneck, width))
+        self.blocks = nn.ModuleList(Block(width, self.heads, recompute) for _ in range(depth))
+        self.norm = nn.RMSNorm(width, eps=1e-6, elementwise_affine=False)
+        for part in (self.enter, self.blocks):
+            for layer in part.modules():
+                if isinstance(layer, nn.Linear):
+                    nn.init.xavier_uniform_(layer.weight)
+        self.modulate = zero_init(nn.Linear(width, 8 * width))  # 6 for the blocks, 2 for the last norm
+        self.leave = zero_init(nn.Linear(width, numbers))
+        self.smooth = CONVOLUTIONS[axes](channels, channels, 3, padding=1)
+        nn.init.dirac_(self.smooth.weight)  # it starts by passing everything on
+        assert self.smooth.bias is not None
+        nn.init.zeros_(self.smooth.bias)
+
+    def forward(
+        self,
+        x: Tensor,
+        c_noise: Tensor,
+        label: Tensor | None = None,
+        span: Tensor | None = None,
+        text: Tensor | None = None,
+    ) -> Tensor:
+        """x (B, channels, *axes), c_noise (B,), label (B,) int64 in 0..K or None, span (B,) or None, text (B, L) int64 or
+        None, which is no text -> (B, channels, *axes)."""
+        sides = x.shape[2:]
+        x, starts = pad_axes(x, self.patch)
+        grid = [side // p for side, p in zip(x.shape[2:], self.patch)]
+        emb = self.conditioning(c_noise, label, span)
+        prefix, there = self._learnt(len(x), label), None
+        if self.encoder is not None and self.pooled is not None and self.word is not None:
+            vectors, words = self.encoder(self.encoder.nothing(len(x)) if text is None else text)
+            emb = emb + self.pooled(vectors[:, 0])
+            there = F.pad(words, (prefix.shape[1], math.prod(grid)), value=True)  # all others are
+            prefix = torch.cat([prefix, self.word(vectors)], 1)
+        elif text is not None:
+            raise ValueError(
+                "this network knows no words: leave the text out, or build it with words=V, length=L"
+            )
+        told = self.modulate(F.silu(emb)).unflatten(1, (8, -1))
+        h, count = self.enter(patchify(x, self.patch)), prefix.shape[1]
+        h = torch.cat([prefix.to(h.dtype), h], 1)
+        turn = angles(grid, self.heads, h.shape[-1] // self.heads, x.device).to(x.dtype)
+        turn = F.pad(turn, (0, 0, count, 0))  # what has no place does not turn
+        places = Places(turn.cos(), turn.sin(), there)
+        for block in self.blocks:
+            h = block(h, told[:, :6], places)
+        shift, scale = told[:, 6:, None].unbind(1)
+        h = self.leave(self.norm(h[:, count:]) * (1 + scale) + shift)
+        out = self.smooth(unpatchify(h, self.patch, grid))
+        return out[(..., *(slice(start, start + side) for start, side in zip(starts, sides)))]
+
+    def elementwise(self) -> list[Tensor]:
+        """Weights for an optimiser of numbers where another one takes matrices (`train.muon`): what starts at zero, the last
+        convolution, and tables of vectors."""
+        tables = [
+            weight for name, weight in self.named_parameters() if name.endswith(("table", "tokens", "places"))
+        ]
+        return [self.modulate.weight, self.leave.weight, self.smooth.weight, *tables]
+
+    def _learnt(self, n: int, label: Tensor | None) -> Tensor:
+        """The learnt tokens of n rows, (n, tokens, width). No label means K."""
+        if label is None:
+            return self.tokens[-1:].expand(n, -1, -1)
+        # A product with one-hot rows: its gradient repeats bit for bit (see `Conditioning`).
+        chosen = F.one_hot(label, len(self.tokens)).to(self.tokens.dtype)
+        return torch.einsum("bk,ktw->btw", chosen, self.tokens)
