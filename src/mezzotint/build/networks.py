@@ -21,7 +21,8 @@ def network(config: Config, facts: Facts) -> nn.Module:
     options = config.network.model_dump(exclude={"kind"})
     if config.objective in HOPS:
         options["span"] = True
-    if facts.kind != ("points" if isinstance(config.network, MLP) else "pictures"):
+    fitting = {"mlp": ("points",), "unet_simple": ("pictures",), "unet": ("pictures", "clips")}
+    if facts.kind not in fitting[config.network.kind]:
         raise ConfigError(
             f"network.kind {config.network.kind} is not for {facts.kind}; use {facts.medium.network}"
         )
@@ -31,7 +32,8 @@ def network(config: Config, facts: Facts) -> nn.Module:
         raise ConfigError(
             f"network.kind {config.network.kind} knows no words; use unet, or data.captions=false"
         )
-    channels, classes = codec(config, facts).shape(facts.shape)[0], len(facts.classes)
+    coded, classes = codec(config, facts).shape(facts.shape), len(facts.classes)
+    channels, frames = coded[0], coded[1] if facts.kind == "clips" else 0
     match config.network:
         case MLP():
             return mlp.MLP(dim=channels, classes=classes, **options)
@@ -44,6 +46,7 @@ def network(config: Config, facts: Facts) -> nn.Module:
                 classes=classes,
                 words=words,
                 length=facts.length,
+                frames=frames,
                 recompute=config.train.recompute,
                 **options,
             )
