@@ -73,9 +73,9 @@ Network = Annotated[Conv3d | MLP | ''',
     (
         "build/networks.py",
         "    fitting = {",
-        '''    if isinstance(config.network, Conv3d):
+        """    if isinstance(config.network, Conv3d):
         return ToyNet(facts.shape[1], options["width"], len(facts.classes))
-    fitting = {''',
+    fitting = {""",
     ),
     (
         "build/networks.py",

@@ -73,7 +73,7 @@ def open_bouncing(data: Data, device: torch.device) -> Drawn:
     unused = ("size", "captions", "stream", "flip", "crop", "colour")
     if wrong := [key for key in unused if getattr(data, key) != Data.model_fields[key].default]:
         raise ConfigError(f"data.{wrong[0]} is for pictures on a disk, and clips are drawn; leave it out")
-    glyphs = bouncing.bundled() if data.path is None else _glyphs(data)
+    glyphs = glyphs_of(data)
     classes = () if data.labels is False else glyphs.classes
     facts = Facts((1, bouncing.FRAMES, bouncing.SIDE, bouncing.SIDE), classes, "clips")
 
@@ -87,7 +87,10 @@ def open_bouncing(data: Data, device: torch.device) -> Drawn:
     return Drawn("bouncing", facts, device, facts.medium.codec, things, held, content)
 
 
-def _glyphs(data: Data) -> bouncing.Glyphs:
+def glyphs_of(data: Data) -> bouncing.Glyphs:
+    """What bounces in the clips of a configuration."""
+    if data.path is None:
+        return bouncing.bundled()
     found = load_pictures(
         "mnist", data.path, split=data.split, limit=data.limit, only=data.only, channels=1, column=data.column
     )
