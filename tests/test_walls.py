@@ -13,8 +13,8 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 ROOMS = {"media", "build", "config"}
 
-CLIPS = {
-    "media/clips.py": '''"""Toy clips: (T, C, H, W) uint8, shown as a strip of frames."""
+VOLUMES = {
+    "media/volumes.py": '''"""Toy volumes: (T, C, H, W) uint8, shown as a strip of frames."""
 
 import torch
 from PIL import Image
@@ -23,37 +23,37 @@ from torch import Tensor
 from mezzotint import plots
 
 
-def sheet(clips: Tensor, labels=None, columns=None, scale=None, captions=None) -> Image.Image:
-    return plots.sheet(clips.flatten(0, 1), columns=clips.shape[1], scale=scale)
+def sheet(volumes: Tensor, labels=None, columns=None, scale=None, captions=None) -> Image.Image:
+    return plots.sheet(volumes.flatten(0, 1), columns=volumes.shape[1], scale=scale)
 
 
 def strip(frames, captions, labels=None) -> Image.Image:
-    return plots.strip(torch.stack([clips[:, 0] for clips in frames]), captions)
+    return plots.strip(torch.stack([volumes[:, 0] for volumes in frames]), captions)
 
 
 def pair(state: Tensor, belief: Tensor) -> Tensor:
     return torch.stack([state, belief], dim=1).flatten(0, 1)
 
 
-def item(clip: Tensor) -> Image.Image:
-    return sheet(clip[None])
+def item(volume: Tensor) -> Image.Image:
+    return sheet(volume[None])
 ''',
 }
-CLIP_CHANGES = [
+VOLUME_CHANGES = [
     (
         "media/medium.py",
-        "from mezzotint.media import pictures, points\n",
         "from mezzotint.media import clips, pictures, points\n",
+        "from mezzotint.media import clips, pictures, points, volumes\n",
     ),
     (
         "media/medium.py",
         "MEDIA: dict[str, Medium] = {\n",
         """MEDIA: dict[str, Medium] = {
-    "clips": Medium(
+    "volumes": Medium(
         rank=4, network="conv3d", batch=16, half=False, codec=Bytes(), least=1,
-        words=lambda shape: "clips", cells=lambda shape: shape[0] * shape[2] * shape[3],
+        words=lambda shape: "volumes", cells=lambda shape: shape[0] * shape[2] * shape[3],
         usual_sheet=lambda shape, classes: (4, None),
-        sheet=clips.sheet, strip=clips.strip, pair=clips.pair, item=clips.item,
+        sheet=volumes.sheet, strip=volumes.strip, pair=volumes.pair, item=volumes.item,
         arrays=lambda things: things.numpy().transpose(0, 1, 3, 4, 2),
     ),
 """,
@@ -62,7 +62,7 @@ CLIP_CHANGES = [
         "config/network.py",
         "Network = Annotated[MLP | ",
         '''class Conv3d(Tree):
-    """For clips."""
+    """For volumes."""
 
     kind: Literal["conv3d"]
     width: PositiveInt = 8
@@ -72,10 +72,10 @@ Network = Annotated[Conv3d | MLP | ''',
     ),
     (
         "build/networks.py",
-        '    if facts.kind != ("points"',
-        '''    if isinstance(config.network, Conv3d):
+        "    if facts.kind not in MEDIA_OF",
+        """    if isinstance(config.network, Conv3d):
         return ToyNet(facts.shape[1], options["width"], len(facts.classes))
-    if facts.kind != ("points"''',
+    fitting = {""",
     ),
     (
         "build/networks.py",
@@ -102,7 +102,7 @@ def network(""",
     (
         "build/sources.py",
         "    opened = open_source(config.data, device)\n",
-        """    opened = bouncing(device) if config.data.name == "bouncing" else open_source(config.data, device)
+        """    opened = columns(device) if config.data.name == "columns" else open_source(config.data, device)
 """,
     ),
     (
@@ -116,13 +116,13 @@ from mezzotint.data.held_out import split_set
 from mezzotint.media.facts import Facts
 
 
-def bouncing(device: torch.device) -> Source:
+def columns(device: torch.device) -> Source:
     """A bright column that goes right (class 0) or left (class 1)."""
     labels = torch.arange(40) % 2
     where = torch.arange(3)[None, :] * (1 - 2 * labels[:, None]) + torch.arange(40)[:, None]
     images = torch.zeros(40, 3, 1, 6, 6, dtype=torch.uint8)
     images.scatter_(4, (where % 6)[:, :, None, None, None].expand(40, 3, 1, 6, 1), 255)
-    facts, parts = Facts((3, 1, 6, 6), ("right", "left"), "clips"), split_set(40, 0.2)
+    facts, parts = Facts((3, 1, 6, 6), ("right", "left"), "volumes"), split_set(40, 0.2)
     pictures = Pictures(images, labels, list(facts.classes), 1, (6, 6))
     return PictureSource(pictures, facts, device, Augmentation(False, 0, 0.0), *parts, facts.medium.codec)
 
@@ -228,17 +228,17 @@ for name, shape, code, words in {cases}:
 
 
 CASES = [
-    ("clips", (3, 1, 6, 6), (3, 1, 6, 6), ["data.name=bouncing", "network.kind=conv3d", "network.width=8"]),
+    ("volumes", (3, 1, 6, 6), (3, 1, 6, 6), ["data.name=columns", "network.kind=conv3d", "network.width=8"]),
     ("latent", (1, 8, 8), (4, 4, 4), ["codec=quarters", "network.width=16", "data.limit=100"]),
 ]
 
 
-def test_a_clip_is_a_row_of_the_media_and_a_latent_of_the_codecs(tmp_path: Path) -> None:
+def test_a_volume_is_a_row_of_the_media_and_a_latent_of_the_codecs(tmp_path: Path) -> None:
     """Both in one copy of the package and one process, since starting one takes longer than what they do."""
-    package, changes = tmp_path / "src" / "mezzotint", [*CLIP_CHANGES, *LATENTS]
+    package, changes = tmp_path / "src" / "mezzotint", [*VOLUME_CHANGES, *LATENTS]
     shutil.copytree(SOURCE, tmp_path / "src")  # compiled files too: those of what changes are older than it
-    assert {Path(name).parts[0] for name in [*CLIPS, *(name for name, _, _ in changes)]} <= ROOMS
-    for name, text in CLIPS.items():
+    assert {Path(name).parts[0] for name in [*VOLUMES, *(name for name, _, _ in changes)]} <= ROOMS
+    for name, text in VOLUMES.items():
         (package / name).write_text(text)
     for name, old, new in changes:
         text = (package / name).read_text()
@@ -254,6 +254,6 @@ def test_a_clip_is_a_row_of_the_media_and_a_latent_of_the_codecs(tmp_path: Path)
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert [line for line in done.stdout.splitlines() if line.startswith("used ")] == [
-        "used clips",
+        "used volumes",
         "used latent",
     ]

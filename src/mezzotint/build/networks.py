@@ -11,6 +11,14 @@ from mezzotint.errors import ConfigError
 from mezzotint.media.facts import Facts
 from mezzotint.nets import dit, mlp, unet, unet_simple, vae
 
+MEDIA_OF = {  # what a network is for
+    "mlp": ("points",),
+    "unet_simple": ("pictures",),
+    "unet": ("pictures", "clips"),
+    "dit": ("pictures", "clips"),
+    "vae": ("pictures",),
+}
+
 
 def network(config: Config, facts: Facts) -> nn.Module:
     """The network with random weights."""
@@ -21,7 +29,7 @@ def network(config: Config, facts: Facts) -> nn.Module:
     options = config.network.model_dump(exclude={"kind"})
     if config.objective in HOPS:
         options["span"] = True
-    if facts.kind != ("points" if isinstance(config.network, MLP) else "pictures"):
+    if facts.kind not in MEDIA_OF[config.network.kind]:
         raise ConfigError(
             f"network.kind {config.network.kind} is not for {facts.kind}; use {facts.medium.network}"
         )
@@ -34,6 +42,7 @@ def network(config: Config, facts: Facts) -> nn.Module:
             f"network.kind {config.network.kind} knows no words; use unet or dit, or data.captions=false"
         )
     channels, classes = code_channels(config, facts), len(facts.classes)
+    frames = facts.shape[1] if facts.kind == "clips" else 0
     count = BYTES if facts.reading == "bytes" else len(facts.words)
     words = count + FIRST if facts.length and not facts.width else 0
     enlarged = config.data.enlarge
@@ -52,6 +61,7 @@ def network(config: Config, facts: Facts) -> nn.Module:
                 length=facts.length,
                 context=facts.width,
                 shown=channels if enlarged else 0,
+                frames=frames,
                 recompute=config.train.recompute,
                 **options,
             )

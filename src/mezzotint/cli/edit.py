@@ -43,12 +43,13 @@ def edit(
     *,
     how: Making,
 ) -> int:
-    """Changes a picture: as a whole, or where a mask is white.
+    """Changes a picture: as a whole, or where a mask is white. Of models of clips: goes on with a clip of fewer frames, or a picture.
 
     \b
     Examples:
       mezzotint edit mnist seven.png --strength 0.5 --class 9 -n 8
       mezzotint edit mnist seven.png --mask half.png --class 7 -o whole.png
+      mezzotint edit runs/bouncing four_frames.gif -n 8
     """
     given = {"mask": mask, "strength": strength, "returns": returns, "feather": feather}
     return _made(how, run, "edit", picture, **given)

@@ -27,8 +27,12 @@ def evaluate(
         ),
     ],
     n: Annotated[
-        int, typer.Option("-n", help="number of pictures of each; numbers of other n do not compare")
-    ] = 2000,
+        int | None,
+        typer.Option(
+            "-n",
+            help="number of pictures of each (default 2000, of clips 200); numbers of other n do not compare",
+        ),
+    ] = None,
     extractor: Annotated[
         str,
         typer.Option(
@@ -76,7 +80,8 @@ def evaluate(
     $MEZZOTINT_CACHE or ~/.cache/mezzotint.
     Autoencoders are measured by what they read back of pictures they have not learned from: PSNR and the Fréchet distance of the
     reconstructions, beside trivial codecs of the same rate.
-    Models of captioned scenes are asked for what captions say, and their pictures judged exactly, without any network.
+    Models of captioned scenes are asked for what captions say, and their pictures judged exactly, without any network. Clips of
+    bouncing digits are judged by where the digit is in every frame, and which.
     vlb and ode, the bits/dim of real pictures under the model, take minutes and are measured when asked for.
     """
     from mezzotint.errors import ConfigError
@@ -90,9 +95,10 @@ def evaluate(
             raise ConfigError(
                 "an autoencoder makes no samples: evaluate it alone, on its own data, without --metrics, --data and --report"
             )
-        return _autoencoders(sources, n, extractor, device, as_json)
-    if metrics is None and data is None and report is None and _all_scenes(sources):
-        return _scenes(sources, n, seed, device, as_json)
+        return _autoencoders(sources, n or 2000, extractor, device, as_json)
+    if metrics is None and data is None and report is None and (name := _judged_exactly(sources)):
+        return _exactly(name, sources, n, seed, device, as_json)
+    n = n or 2000
     if report is not None:
         if report.suffix.lower() != ".html":
             raise ConfigError(f"--report {report}: give it a name that ends in .html")
@@ -133,29 +139,38 @@ def evaluate(
     return 0
 
 
-def _all_scenes(sources: "Sequence[str]") -> bool:
-    """Whether all that is to be measured are models of scenes, whose pictures can be held against their captions."""
+def _judged_exactly(sources: "Sequence[str]") -> str | None:
+    """The data set that all models were trained on, where its things can be judged by what they should be."""
     from mezzotint.disk.model_file import read_header
     from mezzotint.disk.names import find
     from mezzotint.errors import ModelError
 
     try:
-        return all(read_header(find(source)).config.data.name == "scenes" for source in sources)
+        names = {read_header(find(source)).config.data.name for source in sources}
     except ModelError:
-        return False
+        return None
+    return names.pop() if len(names) == 1 and names <= {"scenes", "bouncing"} else None
 
 
-def _scenes(sources: "Sequence[str]", n: int, seed: int, device: str | None, as_json: bool) -> int:
-    from mezzotint.evaluate.scenes import evaluate_scenes, table
+def _exactly(
+    name: str, sources: "Sequence[str]", n: int | None, seed: int, device: str | None, as_json: bool
+) -> int:
+    from mezzotint.evaluate import clips, scenes
     from mezzotint.model.model import load
 
     with lasting(), _Progress() as bars:
         models = [load(source, device=device or "auto") for source in sources]
-        scored = [evaluate_scenes(model, n, seed, bars) for model in models]
+        if name == "scenes":
+            scored = [scenes.evaluate_scenes(model, n or 2000, seed, bars) for model in models]
+            lines = scenes.table(scored)
+        else:
+            judged = [clips.evaluate_clips(model, n or clips.CLIPS, seed, bars) for model in models]
+            lines = clips.table(judged)
     if as_json:
-        print(json.dumps([one.as_json() for one in scored], indent=1), flush=True)
+        found = scored if name == "scenes" else judged
+        print(json.dumps([one.as_json() for one in found], indent=1), flush=True)
     else:
-        say("\n".join(table(scored)))
+        say("\n".join(lines))
     return 0
 
 

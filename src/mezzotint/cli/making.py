@@ -203,7 +203,7 @@ def make(model: "Model", request: "Request", how: Making, name: str) -> int:
             for preview in model.previews(part):
                 done += 1
                 bar.show("sampling", done, total)
-                if how.trajectory or kind == "gif":
+                if how.trajectory or (kind == "gif" and model.medium.play is None):
                     frames.append(preview.state)
             parts.append([*frames, preview.belief])
     *states, values = (_join(frames) for frames in zip(*parts))
@@ -293,6 +293,8 @@ def _write(
         case "gif" if samples.settings.get("task") == "morph":  # the things themselves are the frames
             frames = [replace(samples, values=value[None]).sheet() for value in samples.values]
             plots.gif(frames, path, hold=500)
+        case "gif" if samples.medium.play is not None:
+            plots.gif(samples.frames(), path, hold=plots.MS_A_FRAME)
         case "gif":
             frames = [replace(samples, values=values).sheet() for values in [*states[:-1], samples.values]]
             plots.gif(frames, path)

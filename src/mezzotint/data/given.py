@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageSequence, UnidentifiedImageError
 from torch import Tensor
 
 from mezzotint.data.decode import box_of, decode, fit, upright
@@ -17,11 +17,12 @@ from mezzotint.errors import DataError
 
 WHITE = 128  # of 255: from here on a mask repaints
 MAX_PIXELS = 2**27  # of a picture, before it is decoded
+MAX_REPEATS = 100  # of a frame that is shown for long
 
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """A picture in the shape of a model. pixels: uint8 (C, H, W). holes: bool (H, W), True where the picture was wholly
+    """A picture in the shape of a model, or a clip. pixels: uint8 (C, H, W). holes: bool (H, W), True where the picture was wholly
     transparent, None where it nowhere was. size: (width, height) as it was given, upright. digest: SHA-256 of its file,
     or of the numbers of an array or a PIL picture. note: a line where it was not of the model's size."""
 
@@ -60,6 +61,66 @@ def picture(
         if plain.width * height == plain.height * width:
             note = f"{what} of {plain.width}x{plain.height} pixels is resized to {width}x{height}"
     return Given(pixels, None if holes is None or not holes.any() else holes, plain.size, digest, note)
+
+
+def clip(
+    source: Any, shape: tuple[int, ...], *, what: str = "the clip", max_pixels: int = MAX_PIXELS
+) -> Given:
+    """A clip in the shape (C, T, H, W) of a model, each frame as `picture` says.
+
+    source: as of `picture`, a file of one or more frames (GIF, APNG, WebP), or an array (T, H, W), (T, H, W, C) or (C, T, H, W). Frames
+    shown for longer stand several times. Frames that are not there are `holes`, bool (T, H, W), and so are transparent parts of those that are; of too many the first T are taken.
+    """
+    channels, length, height, width = shape
+    found, digest = _frames(source, what, max_pixels)
+    frames = [
+        picture(one, (channels, height, width), what=f"frame {k} of {what}", max_pixels=max_pixels)
+        for k, one in enumerate(found[:length], 1)
+    ]
+    missing = length - len(frames)
+    pixels = torch.stack([one.pixels for one in frames] + [frames[-1].pixels] * missing, 1)
+    none = torch.zeros(height, width, dtype=torch.bool)
+    holes = torch.stack([none if one.holes is None else one.holes for one in frames] + [~none] * missing)
+    more = (
+        f"{what} has {len(found)} frames, of which the first {length} are taken; "
+        if len(found) > length
+        else ""
+    )
+    note = (more + frames[0].note).removesuffix("; ")
+    return Given(pixels, holes if holes.any() else None, frames[0].size, digest, note)
+
+
+def _frames(source: Any, what: str, max_pixels: int) -> tuple[list[Any], str]:
+    """All frames, each as `picture` takes it, and the digest of the whole."""
+    if not isinstance(source, (str, Path, bytes, bytearray, Image.Image)):
+        values = np.asarray(source.detach().cpu() if isinstance(source, Tensor) else source)
+        if values.ndim == 4 and values.shape[-1] not in (1, 3, 4) and values.shape[0] in (1, 3, 4):
+            values = values.transpose(1, 2, 3, 0)
+        if values.ndim not in (3, 4) or not values.size:
+            raise DataError(
+                f"{what} is an array of shape {values.shape}; give (T, H, W), (T, H, W, C) or (C, T, H, W)"
+            )
+        return list(values), hashlib.sha256(
+            f"{values.dtype} {values.shape}".encode() + values.tobytes()
+        ).hexdigest()
+    image, digest = _opened(source, what, max_pixels)
+    count = getattr(image, "n_frames", 1)
+    if image.width * image.height * count > max_pixels:
+        raise DataError(
+            f"{what} has {count} frames of {image.width}x{image.height}, more than {max_pixels} pixels; make it smaller"
+        )
+    try:
+        frames = [frame.copy() for frame in ImageSequence.Iterator(image)]
+        # Writers of GIF and PNG make one long frame of several equal ones: it stands as often as the shortest fits in.
+        times = [float(frame.info.get("duration") or 0) for frame in frames]
+        shortest = min(times)
+        repeats = [min(round(time / shortest), MAX_REPEATS) if shortest > 0 else 1 for time in times]
+        return [frame for frame, n in zip(frames, repeats) for _ in range(n)], digest
+    except Exception as error:
+        raise DataError(f"{what} cannot be decoded ({error}); save it as PNG or GIF and try again") from error
+
+
+GIVEN = {"pictures": picture, "clips": clip}  # by the medium of a model
 
 
 def mask(source: Any, given: Given, *, max_pixels: int = MAX_PIXELS) -> tuple[Tensor, str]:

@@ -17,6 +17,7 @@ from mezzotint.conditions.text import Words
 from mezzotint.config import Data
 from mezzotint.data import scenes, texts, toy
 from mezzotint.data.batches import Augmentation, ahead, check_ranks, positions
+from mezzotint.data.drawn import Drawn, open_bouncing
 from mezzotint.data.endings import count as count_of
 from mezzotint.data.endings import few
 from mezzotint.data.held_out import MAX_HELD_OUT, split_set
@@ -216,7 +217,7 @@ class PictureSource:
         return cond.map(lambda column: column.to(self.device))
 
 
-Source = Points | Scenes | PictureSource | StreamSource
+Source = Points | Scenes | Drawn | PictureSource | StreamSource
 
 
 def fingerprint(source: Source) -> int:
@@ -227,6 +228,8 @@ def fingerprint(source: Source) -> int:
             return zlib.crc32(source.name.encode())
         case Scenes():
             return zlib.crc32(b"scenes")
+        case Drawn():
+            return zlib.crc32(source.content, zlib.crc32(source.name.encode()))
         case StreamSource():
             names = [PurePosixPath(file).name for file in source.shards.files]
             return zlib.crc32(json.dumps([names, source.rows]).encode())
@@ -247,6 +250,8 @@ def open_source(data: Data, device: torch.device) -> Source:
         return Points.open(data, device)
     if data.name == "scenes":
         return Scenes.open(data, device)
+    if data.name == "bouncing":
+        return open_bouncing(data, device)
     texts.check(data)
     if data.stream:
         return open_stream(data, device)

@@ -1,5 +1,6 @@
 """What is a thing?  A table of media, whose columns are all that differs between pictures and points for the other parts."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -7,7 +8,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from mezzotint.media import pictures, points
+from mezzotint.media import clips, pictures, points
 from mezzotint.media.codec import AsTheyAre, Bytes, Codec
 
 
@@ -35,6 +36,7 @@ class Medium(NamedTuple):
     arrays: Callable[[Tensor], np.ndarray]  # as npz files keep them
     item: Callable[[Tensor], Any]  # one thing, as a sequence of samples gives it
     table: Callable[[Tensor], str] | None = None  # CSV of all; None where each has a picture of its own
+    play: Callable[[Tensor], list[Tensor]] | None = None  # to pictures at each time; None where nothing moves
 
 
 MEDIA: dict[str, Medium] = {
@@ -70,6 +72,23 @@ MEDIA: dict[str, Medium] = {
         pair=pictures.pair,
         arrays=lambda things: things.numpy().transpose(0, 2, 3, 1),
         item=pictures.item,
+    ),
+    "clips": Medium(
+        rank=4,
+        network="unet",
+        batch=8,
+        half=True,
+        codec=Bytes(),
+        least=1,
+        words=clips.words,
+        cells=lambda shape: math.prod(shape[1:]),
+        usual_sheet=clips.usual_sheet,
+        sheet=clips.sheet,
+        strip=clips.strip,
+        pair=clips.pair,
+        arrays=lambda things: things.numpy().transpose(0, 2, 3, 4, 1),
+        item=clips.item,
+        play=clips.play,
     ),
 }
 

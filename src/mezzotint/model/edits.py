@@ -57,7 +57,8 @@ class Edits:
         seed: int = 0,
         **settings: Any,
     ) -> Request:
-        """The picture changed as a whole (strength below 1), or where the mask is white, or without a mask transparent.
+        """The picture changed as a whole (strength below 1), or where the mask is white, or without a mask transparent. A clip with fewer
+        frames than the model's is gone on with, a picture being one of a single frame.
 
         strength: in [0, 1], the share of the way to noise that it is sent back, by default 1 where a part is repainted and
         0.6 elsewhere; 0 gives it back to the bit, at no call, and 1 is a
@@ -68,11 +69,14 @@ class Edits:
         details: dict[str, Any] = {"task": "edit", "picture": seen.digest}
         repainted = seen.holes
         if mask is not None:
+            self._check_pictures("a mask")
             repainted, details["mask"] = given.mask(mask, seen, max_pixels=self.max_pixels)
         if repainted is None and (returns is not None or feather):
             raise ConfigError(
                 "returns and feather are for a picture with a mask; give one, or leave them out"
             )
+        if feather:
+            self._check_pictures("feather")
         if not 0 <= feather <= MAX_FEATHER:
             raise ConfigError(f"feather must be from 0 to {MAX_FEATHER:,} pixels, not {feather:g}")
         if strength is None:
@@ -285,8 +289,10 @@ class Edits:
             )
 
     def _picture(self, picture: Picture) -> given.Given:
-        self._check_pictures("an edit")
-        return given.picture(picture, self.model.facts.shape, max_pixels=self.max_pixels)
+        if self.model.facts.kind not in given.GIVEN:
+            self._check_pictures("an edit")
+        read = given.GIVEN[self.model.facts.kind]
+        return read(picture, self.model.facts.shape, max_pixels=self.max_pixels)
 
     def _codes(self, pixels: Tensor) -> Tensor:
         return self.model.codec.encode(pixels[None]).cpu()

@@ -11,7 +11,7 @@ from torch import Tensor
 from mezzotint import plots
 from mezzotint.conditions.labels import ALL, name_of, word
 from mezzotint.media.codec import Codec
-from mezzotint.media.medium import Medium
+from mezzotint.media.medium import MEDIA, Medium
 
 MAX_CAPTIONED = 64  # pictures of a sheet that each have their text under them
 
@@ -107,10 +107,19 @@ class Samples:
         texts = {"texts": self.prompts} if 0 < len(self.prompts) == len(self) <= MAX_CAPTIONED else {}
         return self.medium.sheet(self.values, self.labels, columns, captions=captions, **texts)
 
+    def frames(self) -> list[Image.Image]:
+        """The picture at every time, where things move; else the one there is."""
+        if self.medium.play is None:
+            return [self.picture()]
+        pictures, alone = MEDIA["pictures"], len(self) == 1
+        now = [replace(self, values=values, medium=pictures) for values in self.medium.play(self.values)]
+        return [samples[0] if alone else samples.sheet() for samples in now]
+
     def save(self, path: str | Path) -> None:
-        """Writes a single picture at its own size, the sheet of several, as a PNG that carries the settings. Raises
-        ConfigError for the ending of another format."""
-        plots.save_png(self.picture(), Path(path), self.settings)
+        """Writes a single picture at its own size, the sheet of several, as a PNG that carries the settings; clips as one that
+        plays (APNG). Raises ConfigError for the ending of another format."""
+        first, *later = self.frames()
+        plots.save_png(first, Path(path), self.settings, later)
 
     def _repr_png_(self) -> bytes | None:
         return self.sheet()._repr_png_()

@@ -110,17 +110,49 @@ class Attention(nn.Module):
         return x + self.out(h.mT.reshape(x.shape))
 
 
+class TimeAttention(nn.Module):
+    """x plus self-attention over the frames of a clip, at each position alone (Ho et al. 2022, "Video diffusion models").
+    Starts as x alone, to the bit, so that a network for clips starts as one for pictures.
+
+    frames: T; x is (B T, channels, H, W), the frames of a clip next to each other. Each frame knows its place.
+    """
+
+    def __init__(self, channels: int, head_channels: int, frames: int) -> None:
+        super().__init__()
+        self.frames, self.head_channels = frames, min(head_channels, channels)
+        self.norm = group_norm(channels)
+        self.places = nn.Parameter(0.1 * torch.randn(frames, channels))
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.out = zero_init(nn.Linear(channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = (
+            self.norm(x).unflatten(0, (-1, self.frames)).flatten(3).permute(0, 3, 1, 2)
+        )  # (B, H W, T, channels)
+        qkv = self.qkv(h + self.places.to(h.dtype)).unflatten(-1, (3, -1, self.head_channels))
+        q, k, v = qkv.permute(3, 0, 1, 4, 2, 5)  # each (B, H W, heads, T, head_channels)
+        h = self.out(softmax_attention(q, k, v).transpose(2, 3).flatten(3))
+        return x + h.permute(0, 2, 3, 1).reshape(x.shape)
+
+
 class Stage(nn.Module):
-    """A residual block, then attention if asked.
+    """A residual block, then attention if asked, then attention over frames if there are any.
 
     recompute: keep only the input for the backward pass, and compute what is inside once more then: less memory for
     about a third more time ("activation checkpointing", Chen et al. 2016).
     """
 
-    def __init__(self, block: ResidualBlock, attention: Attention | None, recompute: bool) -> None:
+    def __init__(
+        self,
+        block: ResidualBlock,
+        attention: Attention | None,
+        recompute: bool,
+        time: TimeAttention | None = None,
+    ) -> None:
         super().__init__()
         self.block = block
         self.attention = nn.Identity() if attention is None else attention
+        self.time = time
         self.recompute = recompute
 
     def forward(self, x: Tensor, emb: Tensor, text: Words | None = None) -> Tensor:
@@ -130,7 +162,8 @@ class Stage(nn.Module):
 
     def _inside(self, x: Tensor, emb: Tensor, text: Words | None) -> Tensor:
         x = self.block(x, emb)
-        return self.attention(x, text) if isinstance(self.attention, Attention) else x
+        x = self.attention(x, text) if isinstance(self.attention, Attention) else x
+        return x if self.time is None else self.time(x)
 
 
 class Down(nn.Module):
@@ -180,6 +213,8 @@ class UNet(nn.Module):
     context: numbers of a vector of an encoder that was trained elsewhere, which are looked at in place of words, see `Context`.
     shown: channels of a picture that it is shown beside x, of x's size, under noise that it is told; 0 for none.
     recompute: activation checkpointing, see `Stage`.
+    frames: T of clips (B, channels, T, H, W), 0 for pictures. The frames go through the network for pictures as if they were as
+    many pictures, and after each stage look at each other, see `TimeAttention`.
     """
 
     def __init__(
@@ -200,6 +235,7 @@ class UNet(nn.Module):
         length: int = 0,
         context: int = 0,
         shown: int = 0,
+        frames: int = 0,
     ) -> None:
         super().__init__()
         self.options: dict[str, Any] = {
@@ -224,8 +260,10 @@ class UNet(nn.Module):
                 attend = Attention(
                     channels_out, head_channels, linear_attention, WIDTH if words or context else 0
                 )
-            return Stage(ResidualBlock(channels_in, channels_out, emb, dropout), attend, recompute)
+            time = TimeAttention(channels_out, head_channels, frames) if frames else None
+            return Stage(ResidualBlock(channels_in, channels_out, emb, dropout), attend, recompute, time)
 
+        self.frames = frames
         self.multiple = factors[-1]
         self.shown = shown
         self.conditioning = Conditioning(emb, classes, span, grain=shown > 0)
@@ -275,12 +313,36 @@ class UNet(nn.Module):
         image: Tensor | None = None,
         grain: Tensor | None = None,
     ) -> Tensor:
-        """x (B, channels, H, W), c_noise (B,), label (B,) int64 in 0..K or None, span (B,) or None, text (B, L) int64, or context
-        (B, L, D) and which of it is there (B, L) bool, or None, which is no text, image (B, shown, H, W) and grain (B,) in [0, 1) where it is
-        shown a picture -> (B, channels, H, W)."""
+        """x (B, channels, H, W) or (B, channels, T, H, W), c_noise (B,), label (B,) int64 in 0..K or None, span (B,) or None, text
+        (B, L) int64, or context (B, L, D) and which of it is there (B, L) bool, or None, which is no text, image (B, shown, H, W) and grain
+        (B,) in [0, 1) where it is shown a picture -> x's shape."""
         if (image is not None) != (self.shown > 0):
             raise ValueError("a network built with shown=C needs an image, and no other takes one")
-        x = x if image is None else torch.cat([x, image.to(x.dtype)], 1)
+        if not self.frames:
+            x = x if image is None else torch.cat([x, image.to(x.dtype)], 1)
+            return self._pictures(x, c_noise, label, span, text, context, context_mask, grain)
+        if x.ndim != 5 or x.shape[2] != self.frames:
+            raise ValueError(f"clips of {self.frames} frames are (B, C, T, H, W), not {tuple(x.shape)}")
+        told = [
+            None if column is None else column.repeat_interleave(self.frames, 0)
+            for column in (label, span, text, context, context_mask)
+        ]
+        flat = self._pictures(
+            x.transpose(1, 2).flatten(0, 1), c_noise.repeat_interleave(self.frames, 0), *told
+        )
+        return flat.unflatten(0, (-1, self.frames)).transpose(1, 2)
+
+    def _pictures(
+        self,
+        x: Tensor,
+        c_noise: Tensor,
+        label: Tensor | None = None,
+        span: Tensor | None = None,
+        text: Tensor | None = None,
+        context: Tensor | None = None,
+        context_mask: Tensor | None = None,
+        grain: Tensor | None = None,
+    ) -> Tensor:
         height, width = x.shape[-2:]
         h, top, left = pad_to_multiple(x, self.multiple)
         emb, words = self.conditioning(c_noise, label, span, grain), None

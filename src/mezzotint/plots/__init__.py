@@ -5,7 +5,7 @@ drawn.
 """
 
 from mezzotint.plots.charts import curves, scatter, schedule_plot
-from mezzotint.plots.files import KEY, check_ending, gif, png, read_png, read_settings, save_png
+from mezzotint.plots.files import KEY, MS_A_FRAME, check_ending, gif, png, read_png, read_settings, save_png
 from mezzotint.plots.pictures import captioned, picture, sheet, strip
 from mezzotint.plots.style import COLOURS
 from mezzotint.plots.training import column, history, loss_curve
@@ -13,6 +13,7 @@ from mezzotint.plots.training import column, history, loss_curve
 __all__ = [
     "COLOURS",
     "KEY",
+    "MS_A_FRAME",
     "captioned",
     "check_ending",
     "column",

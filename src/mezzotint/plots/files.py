@@ -12,20 +12,38 @@ from mezzotint.errors import ConfigError
 
 KEY = "mezzotint"  # of the PNG text chunk that holds the settings
 MAX_SETTINGS = 2**20  # characters
+MS_A_FRAME = 80
 
 
-def save_png(image: Image.Image, path: str | Path, settings: dict[str, Any] | None = None) -> None:
-    """Writes a PNG, with the settings that made it as JSON in a text chunk. Makes the folder where needed. Raises
-    ConfigError for the ending of another format."""
+def save_png(
+    image: Image.Image,
+    path: str | Path,
+    settings: dict[str, Any] | None = None,
+    later: Sequence[Image.Image] = (),
+) -> None:
+    """Writes a PNG, with the settings that made it as JSON in a text chunk. Makes the folder where needed. later: what it
+    turns into, frame by frame and without end (APNG). Raises ConfigError for the ending of another format."""
     check_ending(path, ".png")
-    text = _text(settings)
-    _write(Path(path), lambda temporary: image.save(temporary, "PNG", pnginfo=text))
+    content = png(image, settings, later)
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(content)
+
+    _write(Path(path), write)
 
 
-def png(image: Image.Image, settings: dict[str, Any] | None = None) -> bytes:
+def png(
+    image: Image.Image, settings: dict[str, Any] | None = None, later: Sequence[Image.Image] = ()
+) -> bytes:
     """What `save_png` writes."""
-    content = io.BytesIO()
-    image.save(content, "PNG", pnginfo=_text(settings))
+    content, text = io.BytesIO(), _text(settings)
+    if later:  # durations as a list: equal frames would else be merged
+        times = [MS_A_FRAME] * (len(later) + 1)
+        image.save(
+            content, "PNG", pnginfo=text, save_all=True, append_images=list(later), duration=times, loop=0
+        )
+    else:
+        image.save(content, "PNG", pnginfo=text)
     return content.getvalue()
 
 
@@ -36,7 +54,7 @@ def _text(settings: dict[str, Any] | None) -> PngImagePlugin.PngInfo:
     return text
 
 
-def gif(frames: Sequence[Image.Image], path: str | Path, *, ms: int = 80, hold: int = 2000) -> None:
+def gif(frames: Sequence[Image.Image], path: str | Path, *, ms: int = MS_A_FRAME, hold: int = 2000) -> None:
     """Writes an endless GIF: `ms` milliseconds a frame, `hold` for the last. All frames are of one size.
     Raises ConfigError for the ending of another format."""
     check_ending(path, ".gif")

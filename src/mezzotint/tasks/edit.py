@@ -23,7 +23,8 @@ def edit(
 
 
 def composite(things: Tensor, picture: Tensor, repainted: Tensor, feather: float) -> Tensor:
-    """Things laid into the picture that they were made of: uint8 (B, C, H, W), (C, H, W), bool (H, W) -> (B, C, H, W).
+    """Things laid into the picture that they were made of: uint8 (B, C, H, W), (C, H, W), bool (H, W) -> (B, C, H, W);
+    or clips, with T before H.
 
     What is not repainted is the picture's to the bit. feather: pixels inside the repainted part over which it passes, linearly, into it.
     """

@@ -17,7 +17,8 @@ def encode(samples: Samples, form: Format) -> bytes:
     """png: one picture at its own size, or a grid of several; json: `Pictures`; zip: single PNGs, or points.csv."""
     match form:
         case "png":
-            return plots.png(samples.picture(), samples.settings)
+            first, *later = samples.frames()
+            return plots.png(first, samples.settings, later)
         case "json":
             return _json(samples).model_dump_json().encode()
         case "zip":
