@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mezzotint.cond import Cond
 
-KL = 1e-3  # weight of the divergence; the noise of the codes that it leads to is about 2 % of their deviation
+KL = 1e-3  # weight of the divergence; codes then have a noise of 1 to 5 % of their deviation
 LEVELS = 3  # of the pyramid, where the picture is large enough
 EQUIVARIANT = 0.5  # share of steps
 SCALES, TURNS, OF = range(8, 32), 4, 32  # a step shrinks to 8/32 ... 31/32 and turns by 0 to 3 quarters
