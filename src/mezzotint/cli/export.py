@@ -23,9 +23,10 @@ def web(
         Path | None, typer.Option("-o", "--output", help="folder to write (default: NAME-web)")
     ] = None,
 ) -> int:
-    """A folder whose index.html makes the model's pictures in any browser, offline.
+    """Writes a page that makes pictures by itself.
 
-    A double-click opens it: no server, no installation. The same seed is the same picture as that of `mezzotint sample`.
+    A folder whose index.html makes the model's pictures in any browser, offline: a double-click opens it. The same seed is
+    the same picture as that of `mezzotint sample`.
 
     \b
     Example:
@@ -41,5 +42,7 @@ def web(
     reserve(folder, folder=True)
     with writing(folder):
         size = export_page(model, folder, find(run).with_suffix(".md"))
-    say(f"{folder / 'index.html'}: {model.source} as a page, {size / 1e6:.1f} MB in two files; open it in a browser")
+    say(
+        f"{folder / 'index.html'}: {model.source} as a page, {size / 1e6:.1f} MB in two files; open it in a browser"
+    )
     return 0

@@ -11,7 +11,7 @@ const done = {
     bits: Array.from(vm.runInThisContext("randomBits")(seed, step, draw, size), String),
     normal: Array.from(vm.runInThisContext("gaussian")(seed, step, draw, size)),
   }),
-  levels: ({ settings, table }) => vm.runInThisContext("stopsOf")(settings, table).map(String),
+  levels: ({ settings, table }) => settings.map((each) => vm.runInThisContext("stopsOf")(each, table).map(String)),
   network: ({ model, x, told, given }) => {
     const { NETWORKS, Weights } = vm.runInThisContext("({ NETWORKS, Weights })");
     const network = NETWORKS[model.network.kind](model, new Weights(model.tensors, model.weights));
@@ -21,13 +21,13 @@ const done = {
     const { NETWORKS, Weights, walk, toBytes, written, png } = vm.runInThisContext(
       "({ NETWORKS, Weights, walk, toBytes, written, png })",
     );
-    const began = performance.now();
+    const began = process.cpuUsage();
     const network = NETWORKS[model.network.kind](model, new Weights(model.tensors, model.weights));
     const states = Array.from(walk(model, network, order));
     const { x0, calls } = states.at(-1);
     const bytes = toBytes(x0, model.shape);
     const file = Buffer.from(png(bytes, model.shape, written(model, order))).toString("base64");
-    return { bytes: Array.from(bytes), steps: states.length, calls, file, seconds: (performance.now() - began) / 1000 };
+    return { bytes: Array.from(bytes), steps: states.length, calls, file, seconds: process.cpuUsage(began).user / 1e6 };
   },
 };
 

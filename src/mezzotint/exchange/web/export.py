@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jinja2 import Environment
 from markupsafe import Markup
 from torch import Tensor, nn
@@ -51,7 +50,10 @@ def export_page(model: Model, folder: Path, card: Path | None = None) -> int:
     check(model)
     count = sum(parameter.numel() for parameter in model.net.parameters())
     kind = f"{model.config.network.kind}, {count:,} parameters"
-    scripts = [Markup("\n".join((HERE / f"{name}.js").read_text("utf-8") for name in names)) for names in (WORKER, PAGE)]
+    scripts = [
+        Markup("\n".join((HERE / f"{name}.js").read_text("utf-8") for name in names))
+        for names in (WORKER, PAGE)
+    ]
     template = Environment(autoescape=True).from_string((HERE / "page.html").read_text("utf-8"))
     html = template.render(
         name=model.source,
@@ -62,7 +64,7 @@ def export_page(model: Model, folder: Path, card: Path | None = None) -> int:
     ).encode()
     script = (
         "// The model: what it is, and its weights, three bytes a number (see `Weights`), as a classic script, since a page\n"
-        f"// that is opened as a file may load nothing else.\n\"use strict\";\nconst MODEL = {json.dumps(described(model))};\n"
+        f'// that is opened as a file may load nothing else.\n"use strict";\nconst MODEL = {json.dumps(described(model))};\n'
     ).encode()
     folder.mkdir(parents=True, exist_ok=True)
     write(folder / "model.js", script)
@@ -106,7 +108,7 @@ def described(model: Model) -> dict[str, Any]:
         "length": facts.length,
         "examples": facts.examples,
         "network": config.network.model_dump(),
-        "frequencies": frequencies(model.net.conditioning.dim).tolist(),  # type: ignore[union-attr,arg-type]
+        "frequencies": frequencies(model.net.conditioning.dim).tolist(),  # type: ignore[arg-type]
         "process": config.diffusion.process,
         "parameterization": config.diffusion.parameterization,
         "sigma_data": config.diffusion.sigma_data,
@@ -118,7 +120,8 @@ def described(model: Model) -> dict[str, Any]:
         "samplers": [
             (name, row.when)
             for name, row in SAMPLERS.items()
-            if (row.shown or name == settings.sampler) and (config.objective != "map" or row.solver is first_order)
+            if (row.shown or name == settings.sampler)
+            and (config.objective != "map" or row.solver is first_order)
         ],
         "tensors": [(name, tuple(tensor.shape)) for name, tensor in tensors.items()],
         "weights": base64.b64encode(b"".join(map(three_bytes, tensors.values()))).decode(),
@@ -128,7 +131,9 @@ def described(model: Model) -> dict[str, Any]:
 def laid_out(net: nn.Module) -> dict[str, Tensor]:
     """The numbers of a network by name, as the page reads them: kernels as rows (out, ky, kx, in), those of transposed
     convolutions (ky, kx, out, in)."""
-    grown = {f"{name}.weight" for name, module in net.named_modules() if isinstance(module, nn.ConvTranspose2d)}
+    grown = {
+        f"{name}.weight" for name, module in net.named_modules() if isinstance(module, nn.ConvTranspose2d)
+    }
     result = {}
     for name, tensor in net.state_dict().items():
         if not tensor.is_floating_point():
@@ -149,8 +154,14 @@ def three_bytes(tensor: Tensor) -> bytes:
 def _told(model: Model, kind: str, card: Path | None) -> list[tuple[str, str]]:
     """What people are told of a model: its card's table, or what its file says."""
     if card is not None and card.is_file():
-        rows = [line.strip("| ").split(" | ", 1) for line in card.read_text("utf-8").splitlines() if "|" in line]
-        return [(row[0].strip(), row[1].replace("`", "").strip()) for row in rows if len(row) == 2 and row[0].strip()]
+        rows = [
+            line.strip("| ").split(" | ", 1) for line in card.read_text("utf-8").splitlines() if "|" in line
+        ]
+        return [
+            (row[0].strip(), row[1].replace("`", "").strip())
+            for row in rows
+            if len(row) == 2 and row[0].strip()
+        ]
     sample = model.request(1).settings
     classes = ", ".join(model.classes[:12]) + (" ..." if len(model.classes) > 12 else "")
     teacher = model.config.teacher
