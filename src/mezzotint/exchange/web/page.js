@@ -58,6 +58,7 @@ function make() {
   }
   Object.assign(order, { controls: controls(), began: performance.now() });
   $("way").replaceChildren();
+  $("bar").firstElementChild.style.width = 0;
   $("stop").disabled = false;
   say("making");
   worker.postMessage(order);
@@ -167,7 +168,10 @@ if (MODEL.classes.length) {
   }
   $("classes").firstElementChild.title = "a class drawn from the seed";
   choose(null);
-} else $("classes").remove();
+} else {
+  $("classes").remove();
+  $("digits").remove();
+}
 if (MODEL.words.length) {
   $("words").hidden = false;
   $("prompt").value = MODEL.examples[0] ?? "";
