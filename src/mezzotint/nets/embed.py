@@ -17,19 +17,12 @@ def sinusoidal(t: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
     because half precision cannot tell t = 999 from t = 1000.
     """
     t = t if t.dtype == torch.float64 else t.float()
-    angles = t[:, None] * frequencies(dim, max_period, dtype=t.dtype, device=t.device)
-    return F.pad(torch.cat([angles.cos(), angles.sin()], dim=1), (0, dim % 2))
-
-
-def frequencies(
-    dim: int,
-    max_period: float = 10_000.0,
-    dtype: torch.dtype = torch.float32,
-    device: torch.device | None = None,
-) -> Tensor:
-    """Those of `sinusoidal`, (dim // 2,), in radians."""
     half = dim // 2
-    return torch.exp(-math.log(max_period) / max(half, 1) * torch.arange(half, dtype=dtype, device=device))
+    frequencies = torch.exp(
+        -math.log(max_period) / max(half, 1) * torch.arange(half, dtype=t.dtype, device=t.device)
+    )
+    angles = t[:, None] * frequencies
+    return F.pad(torch.cat([angles.cos(), angles.sin()], dim=1), (0, dim % 2))
 
 
 class Conditioning(nn.Module):

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from mezzotint.disk.files import write
 from mezzotint.errors import ConfigError
 from mezzotint.media.codec import Bytes
 from mezzotint.model.model import Model
-from mezzotint.nets.embed import frequencies
 
 HERE = Path(__file__).parent
 WORKER = ("noise", "layers", "text", "unet", "diffusion", "sampler", "worker")  # in the order of their needs
@@ -108,7 +108,7 @@ def described(model: Model) -> dict[str, Any]:
         "length": facts.length,
         "examples": facts.examples,
         "network": config.network.model_dump(),
-        "frequencies": frequencies(model.net.conditioning.dim).tolist(),  # type: ignore[arg-type]
+        "frequencies": _frequencies(model.net.conditioning.dim),  # type: ignore[arg-type]
         "process": config.diffusion.process,
         "parameterization": config.diffusion.parameterization,
         "sigma_data": config.diffusion.sigma_data,
@@ -126,6 +126,13 @@ def described(model: Model) -> dict[str, Any]:
         "tensors": [(name, tuple(tensor.shape)) for name, tensor in tensors.items()],
         "weights": base64.b64encode(b"".join(map(three_bytes, tensors.values()))).decode(),
     }
+
+
+def _frequencies(dim: int) -> list[float]:
+    """Those of `nets.embed.sinusoidal`, as float32 has them: at 1,000 radians their last bit shows, and exp has another one in
+    each language."""
+    half = dim // 2
+    return torch.exp(-math.log(10_000) / max(half, 1) * torch.arange(half, dtype=torch.float32)).tolist()
 
 
 def laid_out(net: nn.Module) -> dict[str, Tensor]:
