@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jinja2 import Environment
 from markupsafe import Markup
 from torch import Tensor, nn
