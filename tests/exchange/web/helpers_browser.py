@@ -66,6 +66,7 @@ class Browser:
 
     def open(self, path: Path) -> None:
         self.say("Page.navigate", url=path.absolute().as_uri())
+        self.wait("document.readyState === 'complete' && location.protocol === 'file:'")
 
     def run(self, script: str) -> Any:
         """The value of an expression in the page; of a promise, what it comes to."""
@@ -80,7 +81,7 @@ class Browser:
             if value := self.run(script):
                 return value
             time.sleep(0.05)
-        raise AssertionError(f"never: {script}; the page says {self.run('document.body.innerText')}")
+        raise AssertionError(f"never: {script}; the page says {self.run('document.body?.innerText')}")
 
     def press(self, key: str) -> None:
         text = {"text": "\r" if key == "Enter" else key} if len(key) == 1 or key == "Enter" else {}
