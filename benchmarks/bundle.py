@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mezzotint import build
 from mezzotint.config import change
-from mezzotint.disk.model_file import Header, load_weights, read_header, save_model
+from mezzotint.disk.model_file import Header, load_codec, load_weights, read_header, save_model
 from mezzotint.disk.names import BUNDLED
 
 
@@ -22,11 +22,18 @@ def main(run: Path, name: str, *changes: str) -> None:
         config = config.model_copy(
             update={"teacher": teacher.model_copy(update={"file": Path(teacher.file.name)})}
         )
+    if (codec := config.codec) and codec.file:
+        config = config.model_copy(
+            update={"codec": codec.model_copy(update={"file": Path(codec.file.parent.name)})}
+        )
     config = change(config.model_dump(mode="json"), [f"sample.{text}" for text in changes])
     net = build.network(config, header.facts)
-    load_weights(net, run / "model.safetensors")
+    coded = build.codec(config, header.facts).weights
+    load_weights(net, run / "model.safetensors", coded is not None)
+    if coded is not None:
+        load_codec(coded, run / "model.safetensors")
     path = BUNDLED / f"{name}.safetensors"
-    save_model(path, net, Header(config, header.facts, header.step, header.weights))
+    save_model(path, net, Header(config, header.facts, header.step, header.weights), coded)
     assert path.stat().st_size <= 4 * 2**20, "a bundled model has at most 4 MB"
     print(path)
 

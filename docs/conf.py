@@ -31,6 +31,7 @@ highlight_language = "text"
 
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
+autodoc_use_type_comments = False  # there are none, and looking for them takes time
 autodoc_inherit_docstrings = False  # PyTorch says much about `forward`
 python_maximum_signature_line_length = 80
 add_module_names = False

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "mezzotint"
 
 # Every arrow runs down. A part is a module or a folder, and the longest name that fits is a file's part: `evaluate/page.py`
 # is of "evaluate", `evaluate/metrics/share.py` of "evaluate.metrics". Who may import a folder may import what is in it.
-GROUND = {"errors", "randomness", "cond", "nets", "plots"}
+GROUND = {"errors", "randomness", "cond", "cache", "nets", "plots"}
 DATA = GROUND | {"media", "config", "conditions"}
 BUILD = DATA | {"diffusion", "data", "train", "tasks"}
 MODEL = BUILD | {"build", "disk"}
@@ -22,11 +22,12 @@ ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "randomness": set(),
     "cond": set(),
+    "cache": set(),
     "nets": set(),
     "plots": {"errors"},
     "config": {"errors"},
     "media": {"plots", "errors"},
-    "conditions": {"errors", "cond", "randomness"},
+    "conditions": {"errors", "cond", "cache", "randomness"},
     "diffusion": {"cond", "randomness"},
     "data": DATA,
     "train": {"errors", "cond", "randomness", "diffusion"},  # knows no data
@@ -36,7 +37,7 @@ ARROWS: dict[str, set[str]] = {
     "model": MODEL,
     "run": RUN,
     "checking": {"cond", "randomness", "diffusion", "plots"},
-    "evaluate.judges": {"errors", "nets", "media"},
+    "evaluate.judges": {"errors", "cache", "nets", "media"},
     "evaluate.metrics": {"errors", "data", "evaluate.judges"},
     "evaluate": RUN | {"evaluate.judges", "evaluate.metrics"},
     "studies": set(),

@@ -13,12 +13,15 @@ class Cond:
     """What pictures are asked to be, as networks are told; one row a picture. `Guidance`, how strongly, stands beside it.
 
     label: (B,) int64, the class; K (the number of classes) is "none". text: (B, L) int64, the words of a text by their
-    numbers, see `conditions.text`. "Nothing asked" is a `Cond` of one row, such as
+    numbers, see `conditions.text`. context: (B, L, D) float32, vectors of a text by an encoder that was trained elsewhere, and
+    context_mask: (B, L) bool, which of them are there, see `conditions.frozen`. "Nothing asked" is a `Cond` of one row, such as
     Cond(label=tensor([K])): guidance drives away from it, and training puts it in the place of rows that are dropped.
     """
 
     label: Tensor | None = None
     text: Tensor | None = None
+    context: Tensor | None = None
+    context_mask: Tensor | None = None
 
     def inputs(self) -> dict[str, Tensor]:
         """What the network is given, by keyword."""

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import random
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -159,3 +160,14 @@ def test_damaged_and_huge_files_are_refused_before_they_are_decoded() -> None:
     bomb = png(Image.new("1", (40_000, 40_000)))
     with pytest.raises(DataError, match=r"cannot be opened|more than"):
         picture(bomb, GREY)
+
+
+def test_opening_leaves_the_filters_of_warnings_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They belong to all threads: one that puts its own back would undo what others have set meanwhile."""
+    content = io.BytesIO()
+    Image.new("L", (8, 8), 7).save(content, "PNG")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)  # 64 are above it, and below twice as many
+    monkeypatch.setattr(warnings, "catch_warnings", lambda *a, **k: pytest.fail("filters were changed"))
+    before = list(warnings.filters)
+    picture(content.getvalue(), (1, 8, 8))
+    assert warnings.filters == before

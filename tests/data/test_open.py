@@ -338,7 +338,7 @@ class TestStream:
             {"data": {"name": "parquet", "path": str(shards), "holdout": 0.9, "stream": True}}
         ).data
         monkeypatch.setattr(held_out, "MAX_HELD_OUT", 4)
-        assert len(stream.open_stream(data, CPU).held[0]) == 4, "no more than the most"
+        assert len(stream.open_stream(data, CPU).held.images) == 4, "no more than the most"
 
     def test_preview_is_augmented_and_no_longer_than_the_set(self, shards: Path) -> None:
         opened = streamed(shards, flip=True, colour=0.5)

@@ -105,6 +105,8 @@ def put(*where: str, value: Any) -> Change:
         put("facts", "classes", value=["a"] * 200_000),
         put("facts", "classes", value=[1, None, {}]),
         put("facts", "classes", value="cat"),
+        put("facts", "digest", value="../.."),
+        put("facts", "reading", value="tea leaves"),
         put("facts", value={}),
         put("step", value="nine"),
         put("step", value=-1),

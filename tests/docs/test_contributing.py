@@ -64,7 +64,7 @@ def patched(text: str, change: str) -> str:
 
 
 def test_the_lines_shown_are_all_that_it_takes(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "src", tmp_path / "src")
     assert len(ADDED) == 3 and len({path for path, _ in CHANGED}) == 7
     for path, code in ADDED:
         at = tmp_path / path

@@ -119,6 +119,8 @@ def test_a_morph_runs_from_one_seeds_sample_to_the_others(grey: Model) -> None:
             assert (made[row] - plain).abs().max() <= 1
     with pytest.raises(ConfigError, match="n must be at least 2"):
         grey.morph(1, 2, 1)
+    with pytest.raises(ConfigError, match="a morph has two ends: give one class, or two, not 3"):
+        grey.morph(1, 2, 5, label=["cat", "0", "1"])
 
 
 def test_points_morph_too(runs: Path) -> None:

@@ -111,6 +111,8 @@ def test_edits_take_prompts(model: Model) -> None:
     assert edited.settings["prompt"] == "a red cross"
     assert not edited.values.equal(model.edit(picture, strength=0.5).values)
     morph = model.morph(1, 5, 4, prompt=["a red cross", "a blue square"])
+    with pytest.raises(ConfigError, match="give one prompt, or two, not 3"):
+        model.morph(1, 5, 4, prompt=["a red cross"] * 3)
     for row, seed, prompt in ((0, 1, "a red cross"), (-1, 5, "a blue square")):
         assert (
             morph.values[row].int() - model.sample(1, seed=seed, prompt=prompt).values[0].int()

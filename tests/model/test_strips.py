@@ -24,7 +24,7 @@ def test_forward_and_schedule_have_one_coordinate(kind: str) -> None:
             "strip",
             lambda medium, frames, captions, label: (drawn.extend(frames), captions),
         )
-        _, captions = noising(config, facts, batch, (0, 0.25, 0.9, 1))
+        _, captions = noising(config, facts, facts.medium.codec, batch, (0, 0.25, 0.9, 1))
     assert captions == ["u = 0", "u = 0.25", "u = 0.9", "u = 1"]
     u = torch.tensor([0.25, 0.9], dtype=torch.float64)
     _, sigma = build.make_process(config)(build.make_schedule(config)(u))

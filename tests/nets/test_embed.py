@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -61,3 +62,18 @@ def test_wrong_labels_are_refused() -> None:
     for wrong in (-1, 4):
         with pytest.raises(RuntimeError):
             Conditioning(8, classes=3)(torch.rand(2), torch.tensor([0, wrong]))
+
+
+def test_classes_are_standard_normal_and_shapes_alone_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The numbers of `torch.randn`; on the meta device none, since PyTorch would load sympy to draw them."""
+    torch.manual_seed(3)
+    torch.nn.Linear(8, 8), torch.nn.Linear(8, 8)
+    expected = torch.randn(5, 8)
+    torch.manual_seed(3)
+    table = Conditioning(8, classes=4).table
+    assert table is not None and torch.equal(table, expected)
+    for name in ("torch.fx.experimental.symbolic_shapes", "torch._dynamo"):
+        monkeypatch.setitem(sys.modules, name, None)  # an import of it would raise
+    with torch.device("meta"):
+        table = Conditioning(8, classes=4).table
+    assert table is not None and table.shape == (5, 8) and table.is_meta

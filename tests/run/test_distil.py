@@ -8,6 +8,7 @@ import pytest
 import torch
 from helpers_small import CLASSES, FLOW, write_run
 from safetensors.torch import load_file
+from starlette.testclient import TestClient
 
 import mezzotint
 from mezzotint import config
@@ -21,7 +22,12 @@ from mezzotint.errors import ConfigError, ModelError
 from mezzotint.media.facts import Facts
 from mezzotint.run.events import Done, Event, Logged
 from mezzotint.run.fit import check, fit
-from mezzotint.run.teacher import belief, digest, open_teacher, student
+from mezzotint.run.start import digest
+from mezzotint.run.teacher import belief, open_teacher, student
+from mezzotint.serve.http.api import create_app
+from mezzotint.serve.http.results import encode
+from mezzotint.serve.http.service import Service
+from mezzotint.serve.http.settings import Settings
 
 RARE = dict.fromkeys(("validate_every", "sample_every", "checkpoint_every"), "100%")
 NETWORK = {"kind": "unet", "width": 8, "multipliers": [1], "blocks": 1, "dropout": 0.2}
@@ -211,10 +217,37 @@ def test_the_belief_that_is_learned_is_guided_and_clipped(words: bool, tmp_path:
     teacher = open_teacher(chosen, torch.device("cpu"))
     assert teacher is not None
     asked = {"prompt": "a small red circle"} if words else {"label": "cat"}
-    cond, none = teacher.request(2, **asked).cond, nothing(teacher.classes, facts.length).expand(2)
+    cond, none = teacher.request(2, **asked).cond, nothing(teacher.classes, teacher.language).expand(2)
     x, levels = 3 * torch.randn(2, 3, 32, 32), torch.tensor([0.0, 1.0], dtype=torch.float64)
     with torch.no_grad():
         own, other = teacher.denoiser(x, levels, cond), teacher.denoiser(x, levels, none)
     said = belief(teacher, chosen)(x, levels, cond)
     torch.testing.assert_close(said, (other + 3 * (own - other)).clamp(-1, 1), atol=1e-4, rtol=0)
     assert (said - own.clamp(-1, 1)).abs().max() > 1e-3 and (said.abs() == 1).any()
+
+
+def test_a_model_of_words_is_distilled_asked_and_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From captioned scenes to one call a picture, whose prompt is heard, from Python and over HTTP."""
+    monkeypatch.setattr("mezzotint.data.open.MAX_HELD_OUT", 8)
+    tiny = {"kind": "unet", "width": 8, "multipliers": [1, 2], "blocks": 1, "patch": 4, "attention": [8]}
+    tree = {**TEACHER, "data": {"name": "scenes"}, "network": tiny}
+    finish(config.parse({**tree, "train": {**TEACHER["train"], "batch_size": 4}}), tmp_path / "teacher")
+    finish(make(tmp_path / "teacher", "map", steps=2), tmp_path / "student")
+    shutil.rmtree(tmp_path / "teacher")
+    model = mezzotint.load(tmp_path / "student", device="cpu")
+    with torch.no_grad():  # two steps do not teach words
+        for weight in model.net.parameters():
+            weight.add_(0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)))
+    one, other = (model.sample(2, prompt=text, steps=1) for text in ("a small red circle", "a blue square"))
+    assert one.values.shape == (2, 3, 32, 32) and not torch.equal(one.values, other.values)
+    with pytest.raises(ConfigError, match="baked into this student"):
+        model.sample(2, prompt="a red circle", guidance=2)
+    settings = Settings(log=tmp_path / "log.jsonl")
+    app = create_app(settings, Service({"student": model}, settings))
+    with TestClient(app, base_url="http://localhost") as client:
+        body = {"prompt": "a small red circle", "n": 2, "steps": 1, "seed": 0}
+        answer = client.post("/v1/generate", json=body)
+        assert answer.status_code == 200 and answer.content == encode(one, "png")
+        assert client.post("/v1/generate", json={"prompt": "a red circle", "guidance": 2}).status_code == 422

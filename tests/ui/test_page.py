@@ -499,3 +499,36 @@ def test_it_lives_and_ends(runs: Path) -> None:
 def test_what_to_type_for_a_bundled_model() -> None:
     used = load("moons").sample(2, seed=5).settings
     assert (command(bundled()["moons"], used) or "").startswith("mezzotint sample moons -n 2 --seed 5 ")
+
+
+def test_prompts(opened: Open, tmp_path: Path) -> None:
+    """Of models that know words; without one, examples are asked for in turn, each under its picture."""
+    words, examples = ("a", "blue", "cross", "red"), ("a red cross", "a blue cross")
+    net = {"kind": "unet", "width": 8, "multipliers": [1], "blocks": 1, "attention": [1], "head_channels": 8}
+    write_run(
+        tmp_path / "all" / "words", Facts((1, 8, 8), (), "pictures", (), words, 6, examples), network=net
+    )
+    at = opened(runs=str(tmp_path / "all"))
+    used = make(at).session_state["made"].samples
+    assert used.prompts[:2] == examples
+
+    def typed(label: str, text: str) -> None:
+        (box,) = [box for box in at.text_input if box.label == label]
+        box.set_value(text).run()
+
+    typed("Prompt", "a red cross")
+    typed("Negative prompt", "blue")
+    control(at, "Guidance").set_value(3.0).run()
+    samples = make(at).session_state["made"].samples
+    assert {k: samples.settings[k] for k in ("prompt", "negative", "guidance")} == {
+        "prompt": "a red cross",
+        "negative": "blue",
+        "guidance": 3.0,
+    }
+    model = load(tmp_path / "all" / "words", device="cpu")
+    direct = model.sample(len(samples), prompt="a red cross", negative="blue", guidance=3.0)
+    assert samples.values.equal(direct.values)
+    assert "guidance 3" in captions(at) and "--prompt" in at.code[0].value
+    typed("Prompt", "a red dog")
+    make(at)
+    assert "knows no word 'dog'" in errors(at)[0]

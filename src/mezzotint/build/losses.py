@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from mezzotint.build.processes import make_process, make_schedule, spacing
-from mezzotint.config import Config, Diffusion, Discrete, Own
+from mezzotint.config import VAE, Config, Diffusion, Discrete, Own
 from mezzotint.diffusion import loss, parameterization, schedule
 from mezzotint.diffusion.denoiser import Denoise, Denoiser, sigma_condition, time_condition
 from mezzotint.diffusion.flowmap import FlowMap, flow_span, flow_time
 from mezzotint.diffusion.schedule import grid
 from mezzotint.diffusion.table import SAMPLERS
 from mezzotint.errors import ConfigError
+from mezzotint.train.autoencode import AutoencodeLoss
 from mezzotint.train.consistency import ConsistencyLoss
 from mezzotint.train.flow_map import WalkLoss
 from mezzotint.train.meanflow import MeanFlowLoss
@@ -23,6 +24,7 @@ from mezzotint.train.objectives import Objective
 from mezzotint.train.progressive import ProgressiveLoss
 
 Told = Literal["timestep", "time", "sigma"]
+NO_DENOISER = "an autoencoder makes no pictures by itself; train a model of its codes: mezzotint train latent --codec RUN"
 
 
 def denoiser(
@@ -37,13 +39,15 @@ def denoiser(
             return FlowMap(*known, flow_time, flow_span, dtype=dtype, compile=compile)
         case "denoise" | "progressive" | "consistency":
             return Denoiser(*known, _condition(config), dtype=dtype, compile=compile)
+        case "autoencode":
+            raise ConfigError(NO_DENOISER)
         case _:
             assert_never(config.objective)
 
 
 def _condition(config: Config) -> Callable[[Tensor], Tensor]:
     levels = make_schedule(config)
-    match usual_told(config.diffusion) if not isinstance(config.network, Own) else config.network.told:
+    match _told(config):
         case "timestep" if isinstance(levels, schedule.Table):
             return levels.index
         case "timestep":
@@ -52,6 +56,18 @@ def _condition(config: Config) -> Callable[[Tensor], Tensor]:
             return time_condition
         case "sigma":
             return sigma_condition
+
+
+def _told(config: Config) -> Told:
+    return config.network.told if isinstance(config.network, Own) else usual_told(config.diffusion)
+
+
+def telling(config: Config) -> str:
+    """What the network of a configuration is told of the level, in words that are the same where its weights mean the same."""
+    if config.objective == "meanflow":
+        return "time in [0, 1]"
+    told = _told(config)
+    return f"timesteps of {config.diffusion.schedule}" if told == "timestep" else told
 
 
 def usual_told(diffusion: Diffusion) -> Told:
@@ -118,8 +134,25 @@ def objective(config: Config, bound: Denoiser, lesson: Lesson | None = None) -> 
                 grids.append(nested_grid(config, steps))
                 steps //= 2
             return ProgressiveLoss(bound, lesson.teacher, last, lesson.held, grids)
+        case "autoencode":
+            raise ConfigError(NO_DENOISER)
         case _:
             assert_never(config.objective)
+
+
+def learned(
+    config: Config,
+    net: nn.Module,
+    lesson: Lesson | None = None,
+    *,
+    dtype: torch.dtype = torch.float32,
+    compile: bool = False,
+) -> Objective:
+    """What training minimises, of a network: by way of its denoiser, where it is one."""
+    if isinstance(config.network, VAE):
+        words = config.network
+        return AutoencodeLoss(net, words.factor, words.latents, dtype=dtype)
+    return objective(config, denoiser(config, net, dtype=dtype, compile=compile), lesson)
 
 
 def nested_grid(config: Config, steps: int) -> Tensor:

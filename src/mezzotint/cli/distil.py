@@ -29,21 +29,19 @@ def distil(
         ),
     ] = "map",
     data: options.Data = None,
-    out: Annotated[Path, typer.Option("--out", help="folder of all runs")] = Path("runs"),
+    out: options.Out = Path("runs"),
     name: Annotated[
         str | None, typer.Option("--name", help="name of the run (default: that of the model, and _fast)")
     ] = None,
-    images: Annotated[int | None, typer.Option("--images", help="budget: pictures seen")] = None,
-    steps: Annotated[int | None, typer.Option("--steps", help="budget: optimiser steps")] = None,
+    images: options.Images = None,
+    steps: options.TrainSteps = None,
     minutes: Annotated[
         float | None, typer.Option("--minutes", help="budget: time on this machine (default 15)")
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="random seed (default 0)")] = None,
+    seed: options.TrainSeed = None,
     device: options.Device = None,
-    resume: Annotated[bool, typer.Option("--resume", help="continuation with another budget")] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="new run in place of one of this name")
-    ] = False,
+    resume: options.Resume = False,
+    overwrite: options.Overwrite = False,
 ) -> int:
     """Trains a student that needs few network calls.
 

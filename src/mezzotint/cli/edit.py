@@ -1,7 +1,7 @@
 """mezzotint edit, vary, enlarge, colour, morph, invert"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,6 +14,13 @@ Returns = Annotated[
     int | None,
     typer.Option("--returns", help="times each step is walked; more agrees better and takes longer", min=1),
 ]
+
+
+def _made(how: Making, run: str, task: str, picture: Path, **given: Any) -> int:
+    """Makes what one of the `Edits` of that name makes of a picture, with what all are told."""
+    model = how.load(run)
+    request = getattr(model.edits, task)(picture, **given, **how.asked(model))
+    return make(model, request, how, f"{picture.stem}-{task}")
 
 
 @lasting()
@@ -43,19 +50,8 @@ def edit(
       mezzotint edit mnist seven.png --strength 0.5 --class 9 -n 8
       mezzotint edit mnist seven.png --mask half.png --class 7 -o whole.png
     """
-    model = how.load(run)
-    request = model.edits.edit(
-        picture,
-        mask,
-        strength=strength,
-        returns=returns,
-        feather=feather,
-        n=how.n,
-        label=how.classes(model),
-        seed=how.seed,
-        **how.settings,
-    )
-    return make(model, request, how, f"{picture.stem}-edit")
+    given = {"mask": mask, "strength": strength, "returns": returns, "feather": feather}
+    return _made(how, run, "edit", picture, **given)
 
 
 @lasting()
@@ -73,12 +69,7 @@ def vary(
     Example:
       mezzotint vary mnist seven.png --strength 0.3
     """
-    model = how.load(run)
-    label = how.classes(model)
-    request = model.edits.vary(
-        picture, strength=strength, n=how.n, label=label, seed=how.seed, **how.settings
-    )
-    return make(model, request, how, f"{picture.stem}-vary")
+    return _made(how, run, "vary", picture, strength=strength)
 
 
 @lasting()
@@ -97,12 +88,7 @@ def enlarge(
     Example:
       mezzotint enlarge mnist small.png --factor 2
     """
-    model = how.load(run)
-    label = how.classes(model)
-    request = model.edits.enlarge(
-        picture, factor, returns=returns, n=how.n, label=label, seed=how.seed, **how.settings
-    )
-    return make(model, request, how, f"{picture.stem}-enlarge")
+    return _made(how, run, "enlarge", picture, factor=factor, returns=returns)
 
 
 @lasting()
@@ -120,12 +106,7 @@ def colour(
     Example:
       mezzotint colour flowers grey.png -n 8
     """
-    model = how.load(run)
-    label = how.classes(model)
-    request = model.edits.colour(
-        picture, returns=returns, n=how.n, label=label, seed=how.seed, **how.settings
-    )
-    return make(model, request, how, f"{picture.stem}-colour")
+    return _made(how, run, "colour", picture, returns=returns)
 
 
 @lasting()
@@ -156,7 +137,7 @@ def morph(
     n=1,
     without=(
         *("n", "sampler", "guidance", "interval", "rescale", "clip", "eta", "churn"),
-        *("seed", "format", "trajectory", "batch"),
+        *("seed", "format", "trajectory", "batch", "by_clip"),
     ),
     label=options.EditClass,
 )

@@ -74,14 +74,23 @@ def evaluate(
 
     Works offline: the first call trains a classifier on the data set, whose features are compared (minutes); it is kept in
     $MEZZOTINT_CACHE or ~/.cache/mezzotint.
+    Autoencoders are measured by what they read back of pictures they have not learned from: PSNR and the Fréchet distance of the
+    reconstructions, beside trivial codecs of the same rate.
     Models of captioned scenes are asked for what captions say, and their pictures judged exactly, without any network.
     vlb and ode, the bits/dim of real pictures under the model, take minutes and are measured when asked for.
     """
     from mezzotint.errors import ConfigError
     from mezzotint.evaluate import evaluation as study
     from mezzotint.evaluate.page import keep, page
+    from mezzotint.evaluate.reconstruction import is_autoencoder
     from mezzotint.evaluate.table import table
 
+    if any(map(is_autoencoder, sources)):
+        if metrics or data or report or not all(map(is_autoencoder, sources)):
+            raise ConfigError(
+                "an autoencoder makes no samples: evaluate it alone, on its own data, without --metrics, --data and --report"
+            )
+        return _autoencoders(sources, n, extractor, device, as_json)
     if metrics is None and data is None and report is None and _all_scenes(sources):
         return _scenes(sources, n, seed, device, as_json)
     if report is not None:
@@ -147,6 +156,21 @@ def _scenes(sources: "Sequence[str]", n: int, seed: int, device: str | None, as_
         print(json.dumps([one.as_json() for one in scored], indent=1), flush=True)
     else:
         say("\n".join(table(scored)))
+    return 0
+
+
+def _autoencoders(sources: "Sequence[str]", n: int, extractor: str, device: str | None, as_json: bool) -> int:
+    from mezzotint.evaluate.reconstruction import evaluate_autoencoder, table
+
+    with lasting(), _Progress() as bars:
+        found = [
+            evaluate_autoencoder(source, n=n, extractor=extractor, device=device or "auto", progress=bars)
+            for source in sources
+        ]
+    if as_json:
+        print(json.dumps([one.as_json() for one in found], indent=1), flush=True)
+    else:
+        say("\n".join(table(found)))
     return 0
 
 

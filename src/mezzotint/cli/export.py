@@ -32,16 +32,19 @@ def web(
     Example:
       mezzotint export web mnist_fast -o site
     """
+    from mezzotint.disk.model_file import read_header
     from mezzotint.disk.names import find
     from mezzotint.exchange.web.export import check, export_page
     from mezzotint.model.model import load
 
+    path = find(run)
+    header = read_header(path)
+    check(header.config, header.facts)
     model = load(run, device="cpu", precision="fp32")
-    check(model)
     folder = output or Path(f"{model.source}-web")
     reserve(folder, folder=True)
     with writing(folder):
-        size = export_page(model, folder, find(run).with_suffix(".md"))
+        size = export_page(model, folder, path.with_suffix(".md"))
     say(
         f"{folder / 'index.html'}: {model.source} as a page, {size / 1e6:.1f} MB in two files; open it in a browser"
     )

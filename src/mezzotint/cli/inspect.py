@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mezzotint.cli import options
 from mezzotint.cli.output import say
 from mezzotint.errors import CONTROL, printable
 
@@ -37,7 +38,7 @@ def info(
     classes = ", ".join(printable(name, keep="") for name in header.facts.classes) or "none"
     print(f"model     {printable(str(path), keep='')}")
     print(f"weights   {printable(header.weights, keep='')} at step {header.step:,}")
-    print(f"makes     {header.facts}")
+    print(f"makes     {'codes of ' if header.config.objective == 'autoencode' else ''}{header.facts}")
     print(f"classes   {classes}")
     print(f"network   {header.config.network.kind}, {_parameters(path):,} parameters\n")
     print(printable(configuration.dump(header.config)), end="")
@@ -121,7 +122,7 @@ def listing(
     what: Annotated[
         str, typer.Argument(metavar="models|samplers|datasets|recipes", help="kind of thing to list")
     ],
-    out: Annotated[Path, typer.Option("--out", help="folder of all runs")] = Path("runs"),
+    out: options.Out = Path("runs"),
     all: Annotated[bool, typer.Option("--all", help="rarer samplers, too")] = False,
 ) -> int:
     """Lists what there is: models, samplers, datasets or recipes.

@@ -77,6 +77,16 @@ class Making:
         int | None, typer.Option("--batch", help="batch size: pictures in a network call", min=1)
     ] = None
     device: options.Device = None
+    encoder: Annotated[
+        Path | None,
+        typer.Option("--encoder", help="folder of the encoder that reads texts, if it lies elsewhere now"),
+    ] = None
+    by_clip: Annotated[
+        Path | None,
+        typer.Option(
+            "--by-clip", help="folder of a CLIP, which drives pictures to --prompt; --guidance is its factor"
+        ),
+    ] = None
     network: Annotated[
         str | None,
         typer.Option(
@@ -94,12 +104,24 @@ class Making:
         words = {"prompt": self.prompt or None, "negative": self.negative}
         return {name: getattr(self, name) for name in names} | guided | words
 
+    def asked(self, model: "Model") -> dict[str, Any]:
+        """What every request is told: how many, of which classes, from which seed, by which settings."""
+        return {"n": self.n, "label": self.classes(model), "seed": self.seed, **self.settings}
+
     def load(self, run: str, precision: str | None = None) -> "Model":
         from mezzotint.model.model import load
 
         make = None if self.network is None else functools.partial(_network, self.network)
         where = self.device or "auto"
-        return load(run, device=where, weights=self.weights, precision=precision, network=make)
+        model = load(
+            run,
+            device=where,
+            weights=self.weights,
+            precision=precision,
+            network=make,
+            encoder=self.encoder,
+        )
+        return model if self.by_clip is None else model.by_clip(self.by_clip)
 
     def classes(self, model: "Model") -> Any:
         from mezzotint.conditions.labels import split

@@ -17,6 +17,12 @@ Data = Annotated[Path | None, typer.Option("--data", help="folder or parquet fil
 Device = Annotated[
     str | None, typer.Option("--device", help="device: cuda, mps or cpu (default: the fastest there is)")
 ]
+Out = Annotated[Path, typer.Option("--out", help="folder of all runs")]
+Images = Annotated[int | None, typer.Option("--images", help="budget: pictures seen")]
+TrainSteps = Annotated[int | None, typer.Option("--steps", help="budget: optimiser steps")]
+TrainSeed = Annotated[int | None, typer.Option("--seed", help="random seed (default 0)")]
+Resume = Annotated[bool, typer.Option("--resume", help="continuation with another budget")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="new run in place of one of this name")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="file or folder to write")]
 Sampler = Annotated[
     str | None, typer.Option("--sampler", help="name of a sampler: mezzotint list samplers [--all]")

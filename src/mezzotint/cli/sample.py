@@ -37,11 +37,9 @@ def sample(
     if prompts is not None:
         how.prompt = [*(how.prompt or []), *_lines(prompts)]
     model = how.load(run, precision=None if noise is None else "fp32")  # as it was found
-    label = how.classes(model)
     if noise is None:
-        request = model.request(how.n, label=label, seed=how.seed, **how.settings)
-        return make(model, request, how, f"{model.source}-{how.seed}")
-    request = model.edits.from_noise(noise, how.n, label=label, seed=how.seed, **how.settings)
+        return make(model, model.request(**how.asked(model)), how, f"{model.source}-{how.seed}")
+    request = model.edits.from_noise(noise, **how.asked(model))
     return make(model, request, how, f"{model.source}-{noise.stem}")
 
 

@@ -16,11 +16,12 @@ show = typer.Typer(help="Pictures of data, noising, schedule, denoising and loss
 def _open(source: str, overrides: list[str] | None, data: Path | None) -> tuple[Any, Any]:
     import torch
 
-    from mezzotint import build
     from mezzotint import config as configuration
+    from mezzotint.run.latents import completed, open_source
 
     config = configuration.load(source, overrides or [], data__path=None if data is None else str(data))
-    return config, build.source(config, torch.device("cpu"))
+    config = completed(config)
+    return config, open_source(config, torch.device("cpu"))
 
 
 def _place(output: Path | None, name: str) -> Path:
@@ -105,7 +106,7 @@ def forward(
     path = _place(output, f"{Path(source).stem}-forward.png")
     batch = opened.preview(max(n, opened.facts.medium.least))
     settings = {"data": config.data.name, "times": places, "seed": seed}
-    return _save(noising(config, opened.facts, batch, places, seed), path, settings)
+    return _save(noising(config, opened.facts, opened.codec, batch, places, seed), path, settings)
 
 
 @show.command("schedule")

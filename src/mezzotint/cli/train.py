@@ -28,28 +28,38 @@ def train(
     source: options.Source,
     overrides: options.Overrides = None,
     data: options.Data = None,
-    out: Annotated[Path, typer.Option("--out", help="folder of all runs")] = Path("runs"),
+    codec: Annotated[
+        str | None,
+        typer.Option(
+            "--codec",
+            metavar="RUN|FILE",
+            help="autoencoder of a model of latents: a run, or a published file",
+        ),
+    ] = None,
+    out: options.Out = Path("runs"),
     name: Annotated[
         str | None, typer.Option("--name", help="name of the run (default: that of the recipe)")
     ] = None,
     epochs: Annotated[float | None, typer.Option("--epochs", help="budget: passes over the data")] = None,
-    images: Annotated[int | None, typer.Option("--images", help="budget: pictures seen")] = None,
-    steps: Annotated[int | None, typer.Option("--steps", help="budget: optimiser steps")] = None,
+    images: options.Images = None,
+    steps: options.TrainSteps = None,
     minutes: Annotated[float | None, typer.Option("--minutes", help="budget: time on this machine")] = None,
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", help="number of pictures or points in a step")
     ] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="peak learning rate")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="random seed (default 0)")] = None,
+    seed: options.TrainSeed = None,
+    origin: Annotated[
+        str | None,
+        typer.Option("--from", help="run or model file whose weights to begin with, of the same network"),
+    ] = None,
     device: options.Device = None,
     precision: Annotated[
         str | None, typer.Option("--precision", help="precision: auto, fp32 or bf16")
     ] = None,
     compile: Annotated[bool | None, typer.Option("--compile/--no-compile", help="torch.compile")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="continuation with another budget")] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="new run in place of one of this name")
-    ] = False,
+    resume: options.Resume = False,
+    overwrite: options.Overwrite = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="check of configuration and data; nothing is written")
     ] = False,
@@ -69,6 +79,8 @@ def train(
       mezzotint train digits
       mezzotint train mnist --data pictures/mnist --minutes 5
       mezzotint train folder --data my/photos data.size=64 --name photos --watch
+      mezzotint train folder --data my/glyphs --from runs/photos --name glyphs
+      mezzotint train latent --codec photos_vae --data my/photos data.size=128
       torchrun --nproc-per-node=4 -m mezzotint train cifar10 --compile
     """
     from mezzotint import config as configuration
@@ -77,6 +89,7 @@ def train(
         source,
         overrides or [],
         data__path=None if data is None else str(data),
+        codec__file=codec,
         train__epochs=epochs,
         train__images=images,
         train__steps=steps,
@@ -87,12 +100,20 @@ def train(
         train__device=device,
         train__precision=precision,
         train__compile=compile,
+        **({} if origin is None else _origin(origin)),
     )
     name = Path(source).stem if name is None else name
     if dry_run:
         check_name(name)
         return _dry_run(config)
     return run_of(config, out, name, overwrite=overwrite, resume=resume, watch=watch, track=track)
+
+
+def _origin(run: str) -> dict[str, str]:
+    """The changes of a configuration that begins with a model's weights."""
+    from mezzotint.run.start import origin
+
+    return {f"origin__{key}": value for key, value in origin(run).items()}
 
 
 def check_name(name: str) -> None:
@@ -155,7 +176,10 @@ def run_of(
         return 128 + received[0]
     _say(f"done: {done.folder}/model.safetensors at step {done.step:,}")
     _afterwards(folder, source_read, allowance, patience)
-    _say(f"look at {done.folder}/report.html;  more: mezzotint sample {_spoken(done.folder)} -n 64")
+    more = f"sample {_spoken(done.folder)} -n 64"
+    if config.objective == "autoencode":
+        more = f"evaluate {_spoken(done.folder)};  mezzotint train latent --codec {_spoken(done.folder)}"
+    _say(f"look at {done.folder}/report.html;  more: mezzotint {more}")
     return 0
 
 

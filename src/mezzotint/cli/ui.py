@@ -30,7 +30,7 @@ def ui(
         list[str] | None,
         typer.Option("--allow-host", help="host name by which browsers may call this machine"),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="folder of all runs")] = Path("runs"),
+    out: options.Out = Path("runs"),
     device: options.Device = None,
 ) -> int:
     """Starts a page for the browser to make pictures and see how.

@@ -1,13 +1,14 @@
 """Classes: their names and numbers in people's words, to labels and back."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from enum import Enum
 
 import torch
 from torch import Tensor
 
 from mezzotint.cond import NO_COND, Cond
-from mezzotint.conditions.text import numbers as numbers_of
+from mezzotint.conditions.text import Language
 from mezzotint.errors import ConfigError, printable
 from mezzotint.randomness import CLASS, uniform
 
@@ -53,10 +54,10 @@ def conditions(label: Label, classes: Sequence[str], seeds: Tensor, empty: Seque
     return Cond(label=numbers.repeat(-(-n // len(numbers)))[:n])
 
 
-def nothing(classes: Sequence[str], length: int = 0) -> Cond:
-    """Nothing asked, one row: the null label where there are classes, the empty text where there are `length` places for one."""
-    label = torch.tensor([len(classes)]) if classes else None
-    return Cond(label=label, text=numbers_of([""], (), length) if length else None)
+def nothing(classes: Sequence[str], language: Language | None = None) -> Cond:
+    """Nothing asked, one row: the null label where there are classes, the empty text where there is a language."""
+    told = NO_COND if language is None else language.cond([""])
+    return replace(told, label=torch.tensor([len(classes)]) if classes else None)
 
 
 def in_words(label: Label, classes: Sequence[str], n: int) -> str | list[str] | None:

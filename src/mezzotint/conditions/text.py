@@ -1,16 +1,21 @@
-"""Text: people's words to numbers, by a vocabulary that was learnt from captions."""
+"""Text: people's words to numbers, by a vocabulary that was learnt from captions, or letter by letter."""
 
 import difflib
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from mezzotint.cond import Cond
 from mezzotint.errors import ConfigError
 
 PADDING, START, FIRST = 0, 1, 2  # numbers of no word, of the beginning of every text, of the first word
 WORD = re.compile(r"\w+|[^\w\s]")
+BYTES = 256
+MAX_BYTES = 256  # of a text that is read letter by letter
 
 
 Prompt = str | Sequence[str] | None
@@ -65,3 +70,71 @@ def numbers(texts: Sequence[str], words: Sequence[str], length: int) -> Tensor:
             raise ConfigError(f"a text of {len(found)} words is too long for the model: at most {length - 1}")
         row[1 : len(found) + 1] = torch.tensor([table[word] for word in found])
     return rows
+
+
+class Language(Protocol):
+    """How texts become what networks are told."""
+
+    def cond(self, texts: Sequence[str]) -> Cond:
+        """A row a text, on the CPU. The empty text is "nothing asked", to the bit. Raises ConfigError for a text that cannot
+        be asked."""
+        ...
+
+    def fits(self, text: str) -> bool:
+        """Whether a text can be asked."""
+        ...
+
+
+@dataclass(frozen=True)
+class Words:
+    """By words: all that the captions had, and no others. length: places of a text, that of START among them."""
+
+    words: tuple[str, ...]
+    length: int
+
+    @staticmethod
+    def learn(captions: Iterable[str]) -> "Words":
+        return Words(*vocabulary(captions))
+
+    def cond(self, texts: Sequence[str]) -> Cond:
+        return Cond(text=numbers(texts, self.words, self.length))
+
+    def fits(self, text: str) -> bool:
+        found = words_of(text)
+        return len(found) < self.length and set(found) <= set(self.words)
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """Letter by letter, by the bytes of UTF-8, in lower case: any text can be asked, if it is short enough. length: places,
+    that of START among them; a byte b has the number b + FIRST. cut: texts that are too long are cut, and else refused."""
+
+    length: int
+    cut: bool = False
+
+    @staticmethod
+    def learn(captions: Iterable[str]) -> "Bytes":
+        """As long as the longest caption, and at most MAX_BYTES."""
+        return Bytes(min(max(len(letters(caption)) for caption in captions), MAX_BYTES) + 1, cut=True)
+
+    def cond(self, texts: Sequence[str]) -> Cond:
+        rows = torch.full((len(texts), self.length), PADDING, dtype=torch.int64)
+        rows[:, 0] = START
+        for row, text in zip(rows, texts):
+            found = letters(text)
+            if self.cut:
+                found = found[: self.length - 1]
+            if len(found) >= self.length:
+                raise ConfigError(
+                    f"a text of {len(found)} letters (bytes) is too long for the model: at most {self.length - 1}"
+                )
+            row[1 : len(found) + 1] = torch.tensor(list(found), dtype=torch.int64) + FIRST
+        return Cond(text=rows)
+
+    def fits(self, text: str) -> bool:
+        return len(letters(text)) < self.length
+
+
+def letters(text: str) -> bytes:
+    """A text in lower case, spaces run together, as UTF-8; lone surrogates as question marks."""
+    return " ".join(text.casefold().split()).encode(errors="replace")

@@ -1,10 +1,11 @@
 """The configuration of a run. Imports no torch, so that --help and a wrong key answer at once."""
 
+from mezzotint.config.codec import KL, Codec, Coder, Taesd
 from mezzotint.config.data import UNNAMED, Data
 from mezzotint.config.diffusion import Diffusion, Discrete, Karras, LinearTime, Lognormal
 from mezzotint.config.distil import HOPS, ObjectiveName, Teacher
 from mezzotint.config.loading import change, difference, dump, load, parse, recipes
-from mezzotint.config.network import MLP, Own, UNet, UNetSimple
+from mezzotint.config.network import MLP, VAE, Own, UNet, UNetSimple
 from mezzotint.config.sample import Sample, SamplerName, SpacingName
 from mezzotint.config.train import BUDGETS, Train
 from mezzotint.config.tree import BAKED_IN, Config
@@ -13,8 +14,12 @@ __all__ = [
     "BAKED_IN",
     "BUDGETS",
     "HOPS",
+    "KL",
     "MLP",
     "UNNAMED",
+    "VAE",
+    "Codec",
+    "Coder",
     "Config",
     "Data",
     "Diffusion",
@@ -27,6 +32,7 @@ __all__ = [
     "Sample",
     "SamplerName",
     "SpacingName",
+    "Taesd",
     "Teacher",
     "Train",
     "UNet",

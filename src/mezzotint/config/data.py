@@ -29,8 +29,15 @@ class Data(Tree):
         None  # condition on the class; None: where there are classes; a column of a table: on that
     )
     captions: bool | str | None = (
-        None  # condition on texts: true reads them, as does the name of a table's column
+        None  # condition on texts: true reads them, as does the name of a table's column; classes: their names
     )
+    reading: Literal["words", "bytes"] = (
+        "words"  # of captions: by the words that they have, or letter by letter
+    )
+    encoder: Path | None = (
+        None  # of captions: a folder with a CLIP or T5, which reads them and stays as it is
+    )
+    background: str = "white"  # what transparent parts are laid over: a colour's name, or #rrggbb
     flip: bool | None = None  # mirror at random; None: where that makes sense for the set
     crop: Annotated[int, Field(ge=0)] = 0  # shift at random by up to so many pixels
     colour: Annotated[float, Field(ge=0, lt=1)] = 0.0  # jitter of brightness, contrast and saturation

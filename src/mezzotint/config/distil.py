@@ -8,8 +8,15 @@ from pydantic import Field
 from mezzotint.config.base import Tree
 from mezzotint.config.sample import Sample
 
-ObjectiveName = Literal["denoise", "map", "progressive", "consistency", "meanflow"]
+ObjectiveName = Literal["denoise", "map", "progressive", "consistency", "meanflow", "autoencode"]
 HOPS: tuple[ObjectiveName, ...] = ("map", "meanflow")  # whose networks are told how far a step goes
+
+
+class Origin(Tree):
+    """The model whose weights a training begins with; `mezzotint train RECIPE --from RUN` fills it in."""
+
+    file: Path
+    digest: str  # of the file's bytes: the first 16 digits of their SHA-256
 
 
 class Teacher(Tree):

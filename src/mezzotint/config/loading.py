@@ -52,10 +52,11 @@ def change(tree: dict[str, Any], overrides: list[str] | tuple[str, ...] = (), **
     for key, value in sorted(pairs, key=lambda pair: not pair[0].endswith(".kind")):
         _set(tree, key, value)
     config = parse(tree)
-    if config.data.path is None:
+    given = {key: path for key in ("path", "encoder") if (path := getattr(config.data, key)) is not None}
+    if not given:
         return config
-    path = config.data.path.expanduser().absolute()  # a run is read from other places, too
-    return config.model_copy(update={"data": config.data.model_copy(update={"path": path})})
+    paths = {key: path.expanduser().absolute() for key, path in given.items()}  # read from other places, too
+    return config.model_copy(update={"data": config.data.model_copy(update=paths)})
 
 
 @cache

@@ -41,6 +41,18 @@ class UNet(Tree):
     patch: PositiveInt = 1  # space-to-depth at the entrance: 2 makes it about 4 times faster
 
 
+class VAE(Tree):
+    """An autoencoder, for `objective: autoencode`."""
+
+    kind: Literal["vae"]
+    factor: Literal[4, 8] = 4  # by which a code is smaller than its picture, each way
+    latents: Annotated[int, Field(ge=1, le=64)] = 4  # channels of a code
+    width: Annotated[int, Field(ge=4, multiple_of=4)] = (
+        64  # channels at half the size; deeper ones have twice as many
+    )
+    blocks: PositiveInt = 1  # residual blocks at each size, and one more at the deepest
+
+
 class Own(Tree):
     """A network from Python, of which a model file holds the weights and no code. No recipe can make one."""
 
@@ -49,4 +61,4 @@ class Own(Tree):
     told: Literal["timestep", "time", "sigma"] = "time"  # what it is told of the noise level
 
 
-Network = Annotated[MLP | UNetSimple | UNet | Own, Field(discriminator="kind")]
+Network = Annotated[MLP | UNetSimple | UNet | VAE | Own, Field(discriminator="kind")]

@@ -3,13 +3,16 @@
 Imports no torch, so that --help and a wrong key answer at once.
 """
 
-from pydantic import model_validator
+from typing import Any
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from mezzotint.config.base import Tree
+from mezzotint.config.codec import Codec
 from mezzotint.config.data import Data
 from mezzotint.config.diffusion import Diffusion
-from mezzotint.config.distil import ObjectiveName, Teacher
-from mezzotint.config.network import Network, UNet
+from mezzotint.config.distil import ObjectiveName, Origin, Teacher
+from mezzotint.config.network import VAE, Network, UNet
 from mezzotint.config.sample import Sample
 from mezzotint.config.train import Train
 
@@ -24,16 +27,45 @@ class Config(Tree):
     sample: Sample = Sample()
     objective: ObjectiveName = "denoise"  # what is learned; map and progressive are of `mezzotint distil`
     teacher: Teacher | None = None  # of a student
+    origin: Origin | None = None  # of a training that begins with another model's weights
+    codec: Codec | None = None  # of a model of latents
+
+    @model_serializer(mode="wrap")
+    def _without_later_groups(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A run that has neither an origin nor a codec is written as it was before there were any."""
+        tree: dict[str, Any] = write(self)
+        return {k: v for k, v in tree.items() if k not in ("origin", "codec") or v is not None}
+
+    @model_validator(mode="after")
+    def _check_autoencoder(self) -> "Config":
+        if (self.objective == "autoencode") != isinstance(self.network, VAE):
+            raise ValueError(
+                "objective autoencode and network.kind vae go together: take the recipe vae, or neither of them"
+            )
+        if self.objective == "autoencode" and self.train.evaluate_every is not None:
+            raise ValueError(
+                "train.evaluate_every judges samples, and an autoencoder makes none; leave it out: its PSNR is told with "
+                "every held-out loss"
+            )
+        if self.objective == "autoencode" and self.train.compile:
+            raise ValueError(
+                "an autoencoder is not compiled, since its codes have another size in every second step; leave train.compile out"
+            )
+        if self.objective == "autoencode" and self.codec is not None:
+            raise ValueError("an autoencoder of another one's codes is none of ours; leave codec out")
+        return self
 
     @model_validator(mode="after")
     def _check_student(self) -> "Config":
         if self.objective in ("map", "progressive") and self.teacher is None:
             raise ValueError(f"objective {self.objective} needs a teacher: mezzotint distil RUN")
-        if self.teacher is not None and self.objective in ("denoise", "meanflow"):
+        if self.teacher is not None and self.origin is not None:
+            raise ValueError("a student begins with its teacher's weights; leave origin out")
+        if self.teacher is not None and self.objective in ("denoise", "meanflow", "autoencode"):
             raise ValueError(f"objective {self.objective} has no teacher; leave teacher out")
         if self.teacher is not None and self.sample.guidance != 1:
             raise ValueError(BAKED_IN)
-        if self.objective != "denoise" and self.train.precision == "bf16":
+        if self.objective not in ("denoise", "autoencode") and self.train.precision == "bf16":
             raise ValueError(f"objective {self.objective} is learned in float32: leave train.precision out")
         diffusion = self.diffusion
         if self.objective == "meanflow" and (diffusion.process, diffusion.parameterization) != (

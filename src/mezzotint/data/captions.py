@@ -30,10 +30,15 @@ def beside(files: Sequence[Path], root: Path) -> tuple[list[str], list[str]]:
             texts.append(
                 table.get(one_form(file.relative_to(root).as_posix()), table.get(one_form(file.name), ""))
             )
-    texts = [" ".join(text.split())[:MAX_CAPTION] for text in texts]
+    texts = [one_caption(text) for text in texts]
     return texts, _missing(
         texts, spoken(root), "write them into NAME.txt beside NAME.png, or into captions.csv"
     )
+
+
+def column_of(schemas: Sequence[Sequence[str]]) -> str:
+    """The column of captions where none is named, of tables with these columns: caption where all have it, else text."""
+    return "caption" if all("caption" in schema for schema in schemas) else "text"
 
 
 def of_column(tables: Sequence[Any], column: str, names: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -48,8 +53,13 @@ def of_column(tables: Sequence[Any], column: str, names: Sequence[str]) -> tuple
         wrong = [cell for cell in cells if cell is not None and not isinstance(cell, str)]
         if wrong:
             raise DataError(f"the column {column!r} of {name} holds no texts but such as {wrong[0]!r:.60}")
-        texts += [" ".join((cell or "").split())[:MAX_CAPTION] for cell in cells]
+        texts += map(one_caption, cells)
     return texts, _missing(texts, names[0], "choose another column by data.captions")
+
+
+def one_caption(cell: str | None) -> str:
+    """A caption with its spaces run together; "" for none."""
+    return " ".join((cell or "").split())[:MAX_CAPTION]
 
 
 def _missing(texts: Sequence[str], where: str, remedy: str) -> list[str]:

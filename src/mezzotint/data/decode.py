@@ -1,17 +1,25 @@
 """One picture of any kind into one array of bytes: grey or RGB, upright, opaque, cropped, never squashed."""
 
 import io
+import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageColor, ImageOps
+
+from mezzotint.errors import ConfigError
 
 Range = tuple[float, float]  # the values of black and of white
 FLOAT_RANGES: tuple[Range, ...] = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0), (0.0, 65535.0))
 INT_RANGES: tuple[Range, ...] = ((0.0, 255.0), (0.0, 65535.0))
 SLACK = 1e-5  # of a range, that rounding may exceed it by
+# Once, and not where pictures are opened: filters of warnings belong to all threads. Pillow's warning has no name of a
+# file; `images.try_decode` has, and `given.picture` counts the pixels itself.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+
+WHITE = "white"  # what transparent parts are laid over, usually
 SAME = 2  # of 255: profiles whose colours differ by no more from those of sRGB are sRGB
 
 
@@ -19,11 +27,12 @@ def decode(
     image: Image.Image,
     range_of: Callable[[str], Range | None] | None = None,
     on_transparent: Callable[[], object] = lambda: None,
+    background: str = WHITE,
 ) -> Image.Image:
     """An upright picture of mode L (grey) or RGB, in the colours of sRGB, from a picture of any mode.
 
     The camera's orientation (EXIF) is applied; colours are converted from the profile that the file brings;
-    transparency is laid over white; 16-bit and floating-point pictures are scaled to bytes, not clipped; of an
+    transparency is laid over the background, any colour that Pillow knows; 16-bit and floating-point pictures are scaled to bytes, not clipped; of an
     animation it is the first frame. range_of: the range of modes F and I in the set that the picture is of, None where
     none is known; by default it is told by the picture alone. on_transparent: called where anything is transparent. Raises what Pillow raises for a picture that it cannot
     decode, which is nearly anything, and ValueError for values outside of the range.
@@ -39,10 +48,22 @@ def decode(
         image = image.convert("RGBA")
         if image.getchannel("A").getextrema()[0] < 255:  # type: ignore[operator]  # of one band: two numbers
             on_transparent()
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, background), image)
     if image.mode not in ("L", "RGB"):
         image = image.convert("L" if image.mode == "1" else "RGB")
     return image
+
+
+def check_background(background: str) -> None:
+    """Raises ConfigError for what is no opaque colour."""
+    try:
+        parts = len(ImageColor.getrgb(background))
+    except ValueError:
+        parts = 0
+    if parts != 3:
+        raise ConfigError(
+            f"data.background {background!r} is no colour; give a name such as white or black, or #rrggbb"
+        )
 
 
 def fit(image: Image.Image, size: tuple[int, int], channels: int | None = None) -> np.ndarray:
@@ -87,11 +108,12 @@ def decode_to(
     channels: int | None = None,
     range_of: Callable[[str], Range | None] | None = None,
     on_transparent: Callable[[], object] = lambda: None,
+    background: str = WHITE,
 ) -> np.ndarray:
     """`decode`, then `fit`; large JPEGs are decoded at the smallest scale that leaves twice the size."""
     if min(image.size) >= 4 * max(size):
         image.draft(None, (2 * max(size), 2 * max(size)))
-    return fit(decode(image, range_of, on_transparent), size, channels)
+    return fit(decode(image, range_of, on_transparent, background), size, channels)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,9 +109,7 @@ def _opened(source: Any, what: str, max_pixels: int) -> tuple[Image.Image, str]:
             ) from error
     if isinstance(source, (bytes, bytearray)):
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                image: Image.Image = Image.open(io.BytesIO(source), formats=FORMATS)
+            image: Image.Image = Image.open(io.BytesIO(source), formats=FORMATS)
         except UnidentifiedImageError as error:
             raise DataError(f"{what} is not a {', '.join(FORMATS)} picture, or a damaged one") from error
         except Exception as error:  # a bomb, or a hostile header

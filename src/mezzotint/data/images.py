@@ -16,9 +16,10 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from mezzotint.data import undecoded
-from mezzotint.data.decode import decode_to
+from mezzotint.data.decode import WHITE, check_background, decode_to
 from mezzotint.data.endings import FORMATS, one_form
 from mezzotint.data.known import KNOWN, check_name, usual_size
+from mezzotint.data.texts import CLASSES, named
 from mezzotint.data.undecoded import Captions, Labels, Undecoded
 from mezzotint.errors import DataError
 
@@ -26,8 +27,6 @@ THREADS = min(8, os.cpu_count() or 1)  # Pillow decodes outside the interpreter'
 SPAN = 256  # pictures that a thread decodes at a time
 WITHOUT = "without classes: "  # so begins the line that says why there are none
 PROBE = 64  # pictures looked at to tell whether a large set is grey
-
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # it has no name of a file; `try_decode` has
 
 
 class OnDemand:
@@ -121,6 +120,7 @@ def load_pictures(
     only: str | None = None,
     labels: Labels = None,
     captions: Captions = None,
+    background: str = WHITE,
     memory_limit: int = 2 * 2**30,
 ) -> Pictures:
     """Load a set of pictures.
@@ -136,7 +136,9 @@ def load_pictures(
     only: use the pictures of one class alone, without labels.
     labels: True insists on classes, False ignores them; of a table, the column that has them; default: used if there are
         any. Rows without a class are left out where classes are insisted on, or else make the whole set unlabelled.
-    captions: True reads them: text files beside the pictures of a folder, or the column caption or text of a table; or the column.
+    captions: True reads them: text files beside the pictures of a folder, or the column caption or text of a table; or the column;
+        "classes": the names of the classes are the captions, and classes only where labels asks for them.
+    background: what transparent parts are laid over, a colour as Pillow reads it: "white", "#202020".
     memory_limit: sets that would take more bytes than this when decoded are decoded on demand.
 
     Raises DataError where there is nothing to use, and MissingExtra where the extra [hub] is needed.
@@ -150,7 +152,11 @@ def load_pictures(
     if limit is not None and limit < 1:
         raise ValueError(f"limit={limit} must be 1 or more")
 
-    source = find(name, path, split, memory_limit, column=column, labels=labels, captions=captions)
+    check_background(background)
+    by_class = captions == CLASSES
+    written = None if by_class else captions
+    source = find(name, path, split, memory_limit, column=column, labels=labels, captions=written)
+    source = replace(source, background=background)
     if only is None and known and source.labels is not None:  # a folder of its own may hold that class alone
         only = known.only
     if only is not None:
@@ -158,7 +164,13 @@ def load_pictures(
         source = replace(source, labels=None, classes=(), why="")
     if limit is not None and limit < source.count:
         source = source.select(np.arange(limit) * source.count // limit)
-    if labels is False:
+    if by_class:
+        if source.labels is None:
+            why = source.why or "put its pictures into one sub-folder per class"
+            raise DataError(f"{name} has no classes, whose names were to be captions; {why}")
+        names = named(source.classes)
+        source = replace(source, captions=[names[k] for k in source.labels.tolist()])
+    if labels is False or (by_class and not labels):
         source = replace(source, labels=None, classes=(), why="")
     if labels and source.labels is None and only is None:
         why = source.why or "put its pictures into one sub-folder per class, or train without labels"
@@ -175,14 +187,14 @@ def load_pictures(
         kept, skipped = np.arange(source.count), images.skipped
         if channels:
             _probe(source, (height, width), transparent)
-        whitened = over_white(len(transparent), f"{looked_at:,} pictures looked at")
+        laid = laid_over(background, len(transparent), f"{looked_at:,} pictures looked at")
     else:
         transparent.clear()
         images, kept, skipped = _decode_all(
             source, (height, width), 3 if found == 3 else channels, transparent
         )
         found = images.shape[1]
-        whitened = over_white(len(transparent), f"{len(kept):,} pictures")
+        laid = laid_over(background, len(transparent), f"{len(kept):,} pictures")
     return Pictures(
         images=images,
         labels=None if source.labels is None else torch.from_numpy(source.labels[kept]),
@@ -190,15 +202,15 @@ def load_pictures(
         channels=found,
         size=(height, width),
         skipped=skipped,
-        notes=[*told(source), *ranges.notes, *whitened],
+        notes=[*told(source), *ranges.notes, *laid],
         captions=None if source.captions is None else [source.captions[i] for i in kept.tolist()],
     )
 
 
-def over_white(transparent: int, pictures: str) -> list[str]:
+def laid_over(background: str, transparent: int, pictures: str) -> list[str]:
     """The note that so many of some pictures are not as they were; none where there are none."""
     return (
-        [f"{transparent:,} of {pictures} with transparent parts, which are laid over white"]
+        [f"{transparent:,} of {pictures} with transparent parts, which are laid over {background}"]
         if transparent
         else []
     )
@@ -266,7 +278,7 @@ def try_decode(
                 f"{source.where(i)} has {pixels / 1e6:,.0f} million pixels, and is decoded all the same",
                 stacklevel=2,
             )
-        return decode_to(image, size, channels, source.ranges, lambda: found.append(i))
+        return decode_to(image, size, channels, source.ranges, lambda: found.append(i), source.background)
     except UnidentifiedImageError:
         return f"{source.where(i)}: not a {', '.join(FORMATS)} picture, or a damaged one"
     except Exception as error:  # Pillow raises nearly anything for a damaged file, SyntaxError included

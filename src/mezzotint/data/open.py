@@ -6,16 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import PurePosixPath
-from typing import assert_never
+from typing import Any, assert_never
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mezzotint.cond import NO_COND, Batch, Cond
-from mezzotint.conditions.text import numbers, vocabulary
+from mezzotint.conditions.text import Words
 from mezzotint.config import Data
-from mezzotint.data import scenes, toy
+from mezzotint.data import scenes, texts, toy
 from mezzotint.data.batches import Augmentation, ahead, check_ranks, positions
 from mezzotint.data.endings import count as count_of
 from mezzotint.data.endings import few
@@ -23,13 +23,13 @@ from mezzotint.data.held_out import MAX_HELD_OUT, split_set
 from mezzotint.data.images import OnDemand, Pictures, load_pictures
 from mezzotint.data.order import Order
 from mezzotint.data.stream import StreamSource, open_stream
+from mezzotint.data.texts import CLASSES, Rows
 from mezzotint.errors import ConfigError
 from mezzotint.media.codec import Codec
 from mezzotint.media.facts import Facts
 
 POINTS_AN_EPOCH = 10_000  # 2-D sets are unlimited
 SCENES_AN_EPOCH = 10_000  # and so are scenes
-EXAMPLES_SHOWN = 16  # captions that are asked for where nobody asks for others
 HELD_OUT, EXAMPLES = 10**9, 10**9 + 1  # seeds of scenes that no training has
 
 
@@ -50,7 +50,7 @@ class Points:
     def open(data: Data, device: torch.device) -> "Points":
         """Raises ConfigError for keys that are for pictures."""
         where = ("path", "size", "channels", "limit", "only", "split", "column", "captions", "stream")
-        unused = (*where, "flip", "crop", "colour")
+        unused = (*where, "reading", "encoder", "background", "flip", "crop", "colour")
         if wrong := [key for key in unused if getattr(data, key) != Data.model_fields[key].default]:
             raise ConfigError(f"data.{wrong[0]} is for pictures, and {data.name} is a 2-D set; leave it out")
         classes = () if data.labels is False else tuple(toy.class_names(data.name))
@@ -112,14 +112,16 @@ class Scenes:
             "captions",
             "stream",
             "labels",
+            "reading",
+            "encoder",
         )
-        unused = (*where, "flip", "crop", "colour")
+        unused = (*where, "background", "flip", "crop", "colour")
         if wrong := [key for key in unused if getattr(data, key) != Data.model_fields[key].default]:
             raise ConfigError(
                 f"data.{wrong[0]} is for pictures on a disk, and scenes are drawn; leave it out"
             )
         words = tuple(scenes.vocabulary())
-        examples = tuple(str(scenes.scene(EXAMPLES, i).whole) for i in range(EXAMPLES_SHOWN))
+        examples = tuple(str(scenes.scene(EXAMPLES, i).whole) for i in range(texts.EXAMPLES_SHOWN))
         facts = Facts((3, scenes.SIDE, scenes.SIDE), (), "pictures", (), words, scenes.LENGTH, examples)
         return Scenes(facts, device, facts.medium.codec)
 
@@ -142,8 +144,8 @@ class Scenes:
     def _batch(self, seed: int, index: Sequence[int]) -> Batch:
         drawn = [scenes.scene(seed, i) for i in index]
         things = torch.from_numpy(np.stack([one.pixels for one in drawn])).to(self.device)
-        text = numbers([one.caption for one in drawn], self.facts.words, self.facts.length)
-        return Batch(self.codec.encode(things), Cond(text=text.to(self.device)))
+        told = Words(self.facts.words, self.facts.length).cond([one.caption for one in drawn])
+        return Batch(self.codec.encode(things), told.map(lambda column: column.to(self.device)))
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ class PictureSource:
     kept: Tensor  # numbers of the pictures to train on, ascending
     held: Tensor  # and of those held out
     codec: Codec
-    text: Tensor | None = None  # (N, L) int64, the caption of each picture
+    captions: Rows | None = None  # of each picture
 
     @property
     def total(self) -> int:
@@ -203,12 +205,15 @@ class PictureSource:
         """Pictures, bytes, and their conditions; for one that cannot be read, another of its part, trained on or held out."""
         where = self.pictures.images.device if isinstance(self.pictures.images, Tensor) else index.device
         raw, used = self.pictures.read(index.to(where), part)
-        label = (
-            self.pictures.labels[used] if self.facts.classes and self.pictures.labels is not None else None
-        )
-        columns = (label, None if self.text is None else self.text[used.to(self.text.device)])
-        cond = Cond(*(None if column is None else column.to(self.device) for column in columns))
-        return raw.to(self.device, non_blocking=True), cond
+        return raw.to(self.device, non_blocking=True), self.conditions(used)
+
+    def conditions(self, used: Tensor) -> Cond:
+        """What is told of pictures of these numbers."""
+        label = None
+        if self.facts.classes and self.pictures.labels is not None:
+            label = self.pictures.labels[used.to(self.pictures.labels.device)]
+        cond = replace(NO_COND if self.captions is None else self.captions[used], label=label)
+        return cond.map(lambda column: column.to(self.device))
 
 
 Source = Points | Scenes | PictureSource | StreamSource
@@ -227,7 +232,8 @@ def fingerprint(source: Source) -> int:
             return zlib.crc32(json.dumps([names, source.rows]).encode())
         case PictureSource():
             total = zlib.crc32(json.dumps([source.total, *source.facts.shape]).encode())
-            for tensor in (source.pictures.images, source.pictures.labels, source.text):
+            told = [] if source.captions is None else source.captions.numbers
+            for tensor in (source.pictures.images, source.pictures.labels, *told):
                 if isinstance(tensor, Tensor):
                     total = zlib.crc32(tensor.cpu().contiguous().numpy().data, total)
             return total
@@ -241,10 +247,7 @@ def open_source(data: Data, device: torch.device) -> Source:
         return Points.open(data, device)
     if data.name == "scenes":
         return Scenes.open(data, device)
-    if data.stream and data.captions:
-        raise ConfigError(
-            "captions are not read from streamed sets (yet); leave data.stream or data.captions out"
-        )
+    texts.check(data)
     if data.stream:
         return open_stream(data, device)
     pictures = load_pictures(
@@ -258,6 +261,7 @@ def open_source(data: Data, device: torch.device) -> Source:
         only=data.only,
         labels=data.labels,
         captions=data.captions,
+        background=data.background,
         memory_limit=int(data.memory_gb * 2**30),
     )
     classes = tuple(pictures.classes) if pictures.labels is not None else ()
@@ -274,16 +278,15 @@ def open_source(data: Data, device: torch.device) -> Source:
         pictures.notes.append(
             f"{count_of(len(empty), 'class', 'classes')} without a picture to train on, never drawn: {names}"
         )
-    words: tuple[str, ...] = ()
-    examples: tuple[str, ...] = ()
-    length, text = 0, None
+    told: dict[str, Any] = {}
+    rows = None
     if pictures.captions is not None:
+        language, notes = texts.learn(data, pictures.captions, device)
+        pictures.notes.extend(notes)
+        rows = Rows.of(pictures.captions, language, int(data.memory_gb * 2**30))
         learnt = [pictures.captions[i] for i in parts.train.tolist()]
-        words, length = vocabulary(pictures.captions)  # those held out, too: their loss is asked for
-        spread = torch.linspace(0, len(learnt) - 1, min(EXAMPLES_SHOWN, len(learnt))).round().long().tolist()
-        examples = tuple(dict.fromkeys(learnt[i] for i in spread if learnt[i]))
-        text = numbers(pictures.captions, words, length)
-    facts = Facts((pictures.channels, *pictures.size), classes, "pictures", empty, words, length, examples)
+        told = texts.columns(language, learnt, whole=data.captions == CLASSES)
+    facts = Facts((pictures.channels, *pictures.size), classes, "pictures", empty, **told)
     return PictureSource(
-        pictures, facts, device, Augmentation.of(data), parts.train, parts.held, facts.medium.codec, text
+        pictures, facts, device, Augmentation.of(data), parts.train, parts.held, facts.medium.codec, rows
     )

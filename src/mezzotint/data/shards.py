@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from mezzotint.data import undecoded
+from mezzotint.data.captions import column_of, of_column, one_caption
 from mezzotint.data.classes import Coding, FileLabels, code_labels, refuse_many
 from mezzotint.data.columns import Columns, Schema, choose_columns, schema_of
+from mezzotint.data.decode import WHITE
 from mezzotint.data.endings import few, spoken
 from mezzotint.data.known import KNOWN, check_name
 from mezzotint.data.ranges import Ranges
@@ -43,7 +45,7 @@ class Shards:
 
     files: their addresses. classes: the names of the classes, in the order of the labels; empty where there are none.
     label: the column of the labels, None where there are none; codes: of each file, value -> number. filesystem: of fsspec.
-    left_out: by file and row group, the rows of it that have no class, ascending, where classes are insisted on.
+    caption: the column of captions, None where they are not wanted. background: what transparent parts are laid over. left_out: by file and row group, the rows of it that have no class, ascending, where classes are insisted on.
     notes: lines on what was guessed or left out; why: why there are no classes; both as of `Undecoded`.
     """
 
@@ -59,6 +61,8 @@ class Shards:
     notes: Sequence[str] = ()
     why: str = ""
     left_out: Mapping[tuple[int, int], np.ndarray] = field(default_factory=dict)
+    background: str = WHITE
+    caption: str | None = None
 
     @cached_property
     def ranges(self) -> Ranges:
@@ -69,7 +73,7 @@ class Shards:
     def read(self, block: Block) -> Undecoded:
         """The pictures of a block, not decoded yet; threads may call it at once. Raises DataError."""
         file = self.files[block.file]
-        wanted = [self.image] if self.label is None else [self.image, self.label]
+        wanted = [key for key in (self.image, self.label, self.caption) if key is not None]
         try:
             # One request for a column: nothing that lies beside it is fetched. All in this thread: a thread of arrow's
             # own that still holds a Python file when the process ends aborts it.
@@ -93,7 +97,37 @@ class Shards:
             labels=labels,
             classes=self.classes,
             given_ranges=self.ranges,
+            background=self.background,
+            captions=None
+            if self.caption is None
+            else [one_caption(cell) for cell in table.column(self.caption).to_pylist()],
         )
+
+    def captions(self, column: str | bool) -> tuple["Shards", list[str], list[str]]:
+        """The same with a column of captions, all of these, and lines on rows that have none; read whole, since the words must be known
+        before the first batch. column: as data.captions. Raises DataError."""
+        parquet = extra("pyarrow.parquet")
+        names = [spoken(file) for file in self.files]
+        schemas = [footer.schema.to_arrow_schema().names for footer in self.footers]
+        key = column_of(schemas) if isinstance(column, bool) else column
+        for name, schema in zip(names, schemas):
+            if key not in schema:
+                raise DataError(f"{name} has no column {key!r} for data.captions; it has {few(schema)}")
+
+        def read(file: int) -> Any:
+            try:
+                with self.filesystem.open(self.files[file], "rb", cache_type="none") as opened:
+                    reader = parquet.ParquetFile(opened, metadata=self.footers[file])
+                    return reader.read(columns=[key], use_threads=False)
+            except Exception as error:
+                raise DataError(
+                    f"cannot read {names[file]} ({line(error)}); mend that, then try again"
+                ) from error
+
+        with ThreadPoolExecutor(READERS) as pool:
+            tables = list(pool.map(read, range(len(self.files))))
+        texts, lacking = of_column(tables, key, names)
+        return replace(self, caption=key), texts, lacking
 
 
 def find_shards(

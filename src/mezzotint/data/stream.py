@@ -12,21 +12,25 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mezzotint.cond import NO_COND, Batch, Cond
+from mezzotint.cond import NO_COND, Batch
+from mezzotint.conditions.text import Language
 from mezzotint.config import Data
 from mezzotint.data.batches import Augmentation, ahead, check_ranks, positions
+from mezzotint.data.decode import check_background
 from mezzotint.data.held_out import held_out_count, shuffled
-from mezzotint.data.images import PROBE, THREADS, WITHOUT, over_white, try_decode
+from mezzotint.data.images import PROBE, THREADS, WITHOUT, laid_over, try_decode
 from mezzotint.data.known import KNOWN, usual_size
 from mezzotint.data.order import Window, WindowedOrder
 from mezzotint.data.shards import READERS, Shards, find_shards
+from mezzotint.data.texts import CLASSES, columns, learn, named
 from mezzotint.data.undecoded import Undecoded
 from mezzotint.errors import ConfigError, DataError
 from mezzotint.media.codec import Codec
@@ -52,8 +56,10 @@ class StreamSource:
     augmentation: Augmentation
     rows: list[int]  # of each block, how many to train on
     kept: dict[int, np.ndarray]  # and which, ascending, where that is not all of them
-    held: tuple[Tensor, Tensor | None]  # pictures uint8 (N, C, H, W), and their labels (N,)
+    held: "Read"  # pictures, their labels, and their captions
     codec: Codec
+    language: Language | None = None  # of captions
+    by_class: Sequence[str] = ()  # captions that are names of classes
     skipped: list[str] = field(default_factory=list)  # a line for every picture left out so far
     notes: Sequence[str] = ()  # lines on what was guessed or left out
 
@@ -64,7 +70,9 @@ class StreamSource:
     @property
     def count(self) -> str:
         files = len(self.shards.files)
-        return f"{self.total:,} to train on, {len(self.held[0]):,} held out, streamed from {files:,} files"
+        return (
+            f"{self.total:,} to train on, {len(self.held.images):,} held out, streamed from {files:,} files"
+        )
 
     def batches(self, seed: int, size: int, step: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
         """Batches from optimiser step `step` on, without end; each a function of (seed, step) and the shards.
@@ -82,9 +90,9 @@ class StreamSource:
         return ahead(make, step, reader.close)
 
     def held_out(self, size: int) -> list[Batch]:
-        images, labels = self.held
-        parts = torch.arange(len(images)).split(size) if len(images) else ()
-        return [self._finish(images[part], None if labels is None else labels[part]) for part in parts]
+        count = len(self.held.images)
+        parts = torch.arange(count).split(size) if count else ()
+        return [self._finish(self.held[part]) for part in parts]
 
     def preview(self, count: int) -> Batch:
         """Examples as the network sees them, augmented."""
@@ -95,12 +103,31 @@ class StreamSource:
             reader.close()
 
     def _batch(self, reader: "_Reader", seed: int, where: Tensor) -> Batch:
-        images, labels = reader(where)
-        return self._finish(self.augmentation(images.to(self.device), seed, where), labels)
+        read = reader(where)
+        images = self.augmentation(read.images.to(self.device), seed, where)
+        return self._finish(replace(read, images=images))
 
-    def _finish(self, images: Tensor, labels: Tensor | None) -> Batch:
-        cond = NO_COND if labels is None else Cond(label=labels.to(self.device))
-        return Batch(self.codec.encode(images.to(self.device)), cond)
+    def _finish(self, read: "Read") -> Batch:
+        told = NO_COND
+        if self.language is not None:
+            of_class = [self.by_class[k] for k in read.labels.tolist()] if self.by_class else read.captions
+            told = self.language.cond(of_class)
+        cond = replace(told, label=read.labels if self.facts.classes else None)
+        images = self.codec.encode(read.images.to(self.device))
+        return Batch(images, cond.map(lambda column: column.to(self.device)))
+
+
+@dataclass(frozen=True)
+class Read:
+    """Pictures that were read. images: uint8 (N, C, H, W). labels: (N,) int64, 0 where there are none. captions: "" where
+    there are none."""
+
+    images: Tensor
+    labels: Tensor
+    captions: Sequence[str]
+
+    def __getitem__(self, index: Tensor) -> "Read":
+        return Read(self.images[index], self.labels[index], [self.captions[i] for i in index.tolist()])
 
 
 class _Reader:
@@ -117,20 +144,22 @@ class _Reader:
         self.found: dict[tuple[int, int], Future[Undecoded]] = {}  # by the window's start and the block
         self.readers, self.decoders = ThreadPoolExecutor(READERS), ThreadPoolExecutor(THREADS)
 
-    def __call__(self, where: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Pictures uint8 (B, C, H, W), labels (B,) | None, at positions (B,), ascending."""
+    def __call__(self, where: Tensor) -> Read:
+        """What stands at positions (B,), ascending."""
         images: list[np.ndarray] = []
         labels: list[int] = []
+        captions: list[str] = []
         while len(where):
             window = self._at(int(where[0]))
             places = (where[where < window.stop] - window.start).tolist()
             for block in {window.block[place] for place in places}:
                 self._block(window, block)  # asked for all at once, since most of reading may be waiting
-            for image, label in self.decoders.map(partial(self._read, window), places):
+            for image, label, caption in self.decoders.map(partial(self._read, window), places):
                 images.append(image)
                 labels.append(label)
+                captions.append(caption)
             where = where[len(places) :]
-        return torch.from_numpy(np.stack(images)), torch.tensor(labels) if self.source.facts.classes else None
+        return Read(torch.from_numpy(np.stack(images)), torch.tensor(labels), captions)
 
     def go_ahead(self) -> None:
         """Has the rest of this window and the next one read."""
@@ -164,8 +193,8 @@ class _Reader:
                 self.found[key] = self.readers.submit(self.source.shards.read, self.blocks[block])
             return self.found[key]
 
-    def _read(self, window: Window, place: int) -> tuple[np.ndarray, int]:
-        """The picture at a place of a window and its label, or else the next one that can be read."""
+    def _read(self, window: Window, place: int) -> tuple[np.ndarray, int, str]:
+        """The picture at a place of a window, its label and its caption, or else the next one that can be read."""
         channels, *size = self.source.facts.shape
         for step in range(len(window.block)):
             k = (place + step) % len(window.block)
@@ -174,7 +203,8 @@ class _Reader:
             there = self._block(window, block).result()
             image = try_decode(there, i, (size[0], size[1]), channels)
             if not isinstance(image, str):
-                return image, 0 if there.labels is None else int(there.labels[i])
+                label = 0 if there.labels is None else int(there.labels[i])
+                return image, label, "" if there.captions is None else there.captions[i]
             self._skip(image)
         raise DataError(f"none of {len(window.block)} pictures can be read: {self.source.skipped[0]}")
 
@@ -196,7 +226,24 @@ def open_stream(data: Data, device: torch.device) -> StreamSource:
             "a streamed set is used whole: leave out data.stream, or data.limit and data.only (and the sets that are "
             "one class of another)"
         )
-    shards = find_shards(data.name, data.path, split=data.split, column=data.column, labels=data.labels)
+    check_background(data.background)
+    by_class = data.captions == CLASSES
+    wanted = None if by_class and data.labels is False else data.labels
+    shards = find_shards(data.name, data.path, split=data.split, column=data.column, labels=wanted)
+    shards = replace(shards, background=data.background)
+    captions: Sequence[str] = ()
+    lacking: Sequence[str] = ()
+    if by_class:
+        if not shards.classes:
+            raise DataError(f"{data.name} has no classes, whose names were to be captions; {shards.why}")
+        captions = named(shards.classes)
+    elif data.captions:
+        shards, captions, lacking = shards.captions(data.captions)
+    language, told = None, dict[str, Any]()
+    if captions:
+        language, cut = learn(data, captions, device)
+        lacking = [*lacking, *cut]
+        told = columns(language, captions, whole=by_class)
     _check_memory(shards, data.memory_gb)
     rows = [block.rows for block in shards.blocks]
     kept: dict[int, np.ndarray] = {}
@@ -216,7 +263,9 @@ def open_stream(data: Data, device: torch.device) -> StreamSource:
 
     size = usual_size(data.name, data.size)
     looked_at, transparent = max(held, 0 if data.channels else PROBE), list[int]()
-    images, labels = _decode(shards, block[:looked_at], row[:looked_at], size, data.channels, transparent)
+    images, labels, texts = _decode(
+        shards, block[:looked_at], row[:looked_at], size, data.channels, transparent
+    )
     good = [k for k, image in enumerate(images) if not isinstance(image, str)]
     if images and not good:
         raise DataError(f"none of {len(images)} pictures of the set can be read, the first is {images[0]}")
@@ -225,7 +274,8 @@ def open_stream(data: Data, device: torch.device) -> StreamSource:
     pictures = np.empty((len(use), channels, *size), np.uint8)
     for place, k in enumerate(use):
         pictures[place] = images[k]  # grey to all channels
-    facts = Facts((channels, *size), tuple(shards.classes), "pictures")
+    classes = () if by_class and not data.labels else tuple(shards.classes)
+    facts = Facts((channels, *size), classes, "pictures", **told)
     return StreamSource(
         shards,
         facts,
@@ -233,14 +283,17 @@ def open_stream(data: Data, device: torch.device) -> StreamSource:
         Augmentation.of(data),
         rows=[len(kept.get(b, range(n))) for b, n in enumerate(rows)],
         kept=kept,
-        held=(torch.from_numpy(pictures), torch.from_numpy(labels[use]) if shards.classes else None),
+        held=Read(torch.from_numpy(pictures), torch.from_numpy(labels[use]), [texts[k] for k in use]),
         codec=facts.medium.codec,
+        language=language,
+        by_class=captions if by_class else (),
         skipped=[image for image in images[:held] if isinstance(image, str)],
         notes=[
             *shards.notes,
+            *lacking,
             *([f"{WITHOUT}{shards.why}"] if shards.why else []),
             *shards.ranges.notes,
-            *over_white(len(transparent), f"{len(images):,} pictures looked at"),
+            *laid_over(data.background, len(transparent), f"{len(images):,} pictures looked at"),
         ],
     )
 
@@ -262,11 +315,12 @@ def _decode(
     size: tuple[int, int],
     channels: int | None,
     transparent: list[int],
-) -> tuple[list[np.ndarray | str], np.ndarray]:
-    """The pictures at rows of blocks, or what is wrong with them, and the labels, 0 where there are none; see
+) -> tuple[list[np.ndarray | str], np.ndarray, list[str]]:
+    """The pictures at rows of blocks, or what is wrong with them, the labels, 0 where there are none, and the captions; see
     `try_decode`."""
     images: list[np.ndarray | str] = [""] * len(row)
     labels = np.zeros(len(row), np.int64)
+    captions = [""] * len(row)
     with ThreadPoolExecutor(THREADS) as pool:
         for b in np.unique(block):  # one after the other, to hold no more than one
             there = shards.read(shards.blocks[b])
@@ -278,4 +332,7 @@ def _decode(
                 images[k] = image
             if there.labels is not None:
                 labels[mine] = there.labels[row[mine]]
-    return images, labels
+            if (texts := there.captions) is not None:
+                for place, i in zip(mine.tolist(), row[mine].tolist()):
+                    captions[place] = texts[i]
+    return images, labels, captions

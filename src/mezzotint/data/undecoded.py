@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mezzotint.data.captions import beside, of_column
+from mezzotint.data.captions import beside, column_of, of_column
 from mezzotint.data.classes import FileLabels, code_labels, refuse_many
 from mezzotint.data.columns import choose_columns, schema_of
+from mezzotint.data.decode import WHITE
 from mezzotint.data.endings import (
     FORMATS,
     SUFFIXES,
@@ -56,7 +57,7 @@ class Undecoded:
     labels: the class of each picture, (N,) int64, or None. classes: their names, each once, in the order of the labels.
     notes: lines on what was guessed or left out, "what; what to do about it" where something can be done.
     why: why there are no classes, in the same form; "" where none were to be expected.
-    captions: of each picture, "" where it has none; None where they are not wanted.
+    captions: of each picture, "" where it has none; None where they are not wanted. background: what transparent parts are laid over.
     given_ranges: of pictures whose format does not say what white is: of the whole set, whichever of it are selected.
     """
 
@@ -69,6 +70,7 @@ class Undecoded:
     why: str = ""
     given_ranges: Ranges | None = None
     captions: Sequence[str] | None = None
+    background: str = WHITE
 
     @cached_property
     def ranges(self) -> Ranges:
@@ -260,7 +262,7 @@ def parquet(
     reader = extra("pyarrow.parquet")
     name = spoken(files[0]) if len(files) == 1 else spoken(files[0].parent)
     if captions is True:
-        captions = "caption" if all("caption" in reader.read_schema(file).names for file in files) else "text"
+        captions = column_of([reader.read_schema(file).names for file in files])
     mapped = sum(file.stat().st_size for file in files) > memory_limit
 
     def peek(key: str) -> bytes | None:

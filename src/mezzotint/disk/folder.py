@@ -22,7 +22,7 @@ from mezzotint.disk.files import write, write_json
 from mezzotint.errors import ConfigError, ModelError
 
 # What may change when a run goes on: where it computes, how often it reports, and where its data lie; that they are the
-# same is known by their checksum.
+# same is known by their checksum, or by the codec's digest.
 FREE = frozenset(
     f"train.{key}"
     for key in (
@@ -39,7 +39,7 @@ FREE = frozenset(
         "recompute",
         "nonfinite",
     )
-) | {"data.path", "data.split", "data.column", "data.memory_gb"}
+) | {"data.path", "data.split", "data.column", "data.memory_gb", "codec.file"}
 LOCK, SOFT_LOCK = ".lock", ".softlock"
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)
 FILES = (

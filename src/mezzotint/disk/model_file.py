@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, Field, ValidationError
@@ -34,8 +34,11 @@ class Header:
     weights: str  # which weights these are: "ema 0.05", "ema decay 0.999", "raw"
 
 
-def save_model(path: Path, net: nn.Module, header: Header) -> None:
-    """One self-describing file: weights and, in its header, everything needed to use them."""
+CODEC = "codec."  # before the names of what a codec has learned
+
+
+def save_model(path: Path, net: nn.Module, header: Header, codec: nn.Module | None = None) -> None:
+    """One self-describing file: weights, those of the codec among them, and, in its header, everything needed to use them."""
     content = {
         "format": FORMAT,
         "config": header.config.model_dump(mode="json"),
@@ -43,7 +46,11 @@ def save_model(path: Path, net: nn.Module, header: Header) -> None:
         "step": header.step,
         "weights": header.weights,
     }
-    write(path, tensors(net.state_dict(), content))
+    write(path, tensors({**net.state_dict(), **_of_codec(codec)}, content))
+
+
+def _of_codec(codec: nn.Module | None) -> dict[str, Tensor]:
+    return {} if codec is None else {f"{CODEC}{name}": tensor for name, tensor in codec.state_dict().items()}
 
 
 def read_header(path: Path) -> Header:
@@ -88,6 +95,9 @@ class _Facts(BaseModel):
     examples: Annotated[
         list[Annotated[str, Field(strict=True, max_length=4096)]], Field(max_length=1000)
     ] = []
+    reading: Literal["words", "bytes", "encoder"] = "words"
+    digest: Annotated[str, Field(strict=True, pattern="^[0-9a-f]{0,64}$")] = ""
+    width: Annotated[int, Field(strict=True, ge=0, le=65536)] = 0
 
 
 class _Header(BaseModel):
@@ -123,8 +133,8 @@ def check_header(content: dict[str, Any], layout: Layout, path: Path) -> None:
             )
 
 
-def check_network(path: Path, build: Callable[[], nn.Module]) -> None:
-    """Holds what a header says of its network against the tensors of the file, before it costs time or memory: `build`
+def check_network(path: Path, build: Callable[[], tuple[nn.Module, nn.Module | None]]) -> None:
+    """Holds what a header says of its network, and of its codec, against the tensors of the file, before it costs time or memory: `build`
     is called with tensors that have shapes alone, and ends where it asks for more of them than there are. Raises
     ModelError."""
     _, layout = read_layout(path)
@@ -139,7 +149,9 @@ def check_network(path: Path, build: Callable[[], nn.Module]) -> None:
     hook = register_module_parameter_registration_hook(counted)
     try:
         with torch.device("meta"):
-            shapes = {name: tuple(tensor.shape) for name, tensor in build().state_dict().items()}
+            net, codec = build()
+            expected = {**net.state_dict(), **_of_codec(codec)}
+            shapes = {name: tuple(tensor.shape) for name, tensor in expected.items()}
         there = {name: shape for name, (_, shape) in layout.items()}
         unequal = [name for name in sorted({*shapes, *there}) if shapes.get(name) != there.get(name)]
         if unequal:
@@ -157,9 +169,17 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def load_weights(net: nn.Module, path: Path) -> None:
-    """Fills a network from a file. Raises ModelError where the file is damaged or does not fit the network."""
-    fill(net, read_tensors(path), path)
+def load_weights(net: nn.Module, path: Path, coded: bool = False) -> None:
+    """Fills a network from a file. coded: whether weights of a codec lie beside its own. Raises ModelError where the file is damaged
+    or does not fit the network."""
+    named = read_tensors(path)
+    fill(net, {name: t for name, t in named.items() if not (coded and name.startswith(CODEC))}, path)
+
+
+def load_codec(codec: nn.Module, path: Path) -> None:
+    """Fills what a codec has learned from the file of a model. Raises ModelError, as `load_weights` does."""
+    named = read_tensors(path)
+    fill(codec, {name.removeprefix(CODEC): t for name, t in named.items() if name.startswith(CODEC)}, path)
 
 
 def fill(net: nn.Module, weights: dict[str, Tensor], path: Path) -> None:

@@ -59,10 +59,13 @@ class CopyCheck:
     def of(folder: Path, source: Source | None = None, device: str = "auto") -> "CopyCheck | None":
         """Of a run directory. source: its data where they are open already. None where copies cannot be looked for: of
         points, streamed sets, and where too few pictures are held out."""
+        if read_header(folder / "model.safetensors").config.objective == "autoencode":
+            return None
         model = load(folder / "model.safetensors", device=device)
         if model.config.data.stream:
             return None
-        source = source or build.source(model.config, find_device("cpu"))
+        pixels = model.config.model_copy(update={"codec": None})
+        source = source or build.source(pixels, find_device("cpu"))
         if not isinstance(source, PictureSource) or len(source.held) < 20 or len(source.kept) < 4:
             return None
         count = min(len(source.kept), max(4, MAX_TRAIN_BYTES // math.prod(model.facts.shape)))
@@ -112,11 +115,21 @@ class CopyCheck:
             for name in ("memorization.json", "memorization.png"):
                 (self.folder / name).unlink(missing_ok=True)
 
+    def _prompts(self, n: int) -> list[str] | None:
+        """Captions of training pictures, of which copies are likeliest; None for models that know no words."""
+        captions = self.source.pictures.captions
+        if self.model.language is None or captions is None:
+            return None
+        spread = torch.linspace(0, len(self.numbers) - 1, min(n, len(self.numbers))).round().long()
+        return [captions[i] for i in self.numbers[spread].tolist()]
+
     def look(self, n: int) -> Memorization:
         """Compares n samples; writes memorization.json and memorization.png, see `look_for_copies`."""
         model, source = self.model, self.source
         train, held_out = (_pictures(source, part) for part in (self.numbers, source.held))
-        samples = model.sample(n, label=ALL if model.classes else None, seed=10**6).values
+        samples = model.sample(
+            n, label=ALL if model.classes else None, seed=10**6, prompt=self._prompts(n)
+        ).values
         memory = memorization(samples, train, held_out)
         likeliest = memory.ratios.argsort()[:MAX_PAIRS]
         pairs = torch.cat([samples[likeliest], train[memory.nearest[likeliest]]])

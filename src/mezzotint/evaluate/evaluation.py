@@ -33,7 +33,7 @@ from mezzotint.evaluate.reference import (
     open_judge,
     open_reference,
 )
-from mezzotint.evaluate.sample_set import SampleSet, by_name, read_samples, sample_set_of
+from mezzotint.evaluate.sample_set import SampleSet, by_name, read_samples, sample_set_of, samples_against
 from mezzotint.evaluate.table import table
 from mezzotint.model.device import find_device
 from mezzotint.model.model import Model, load
@@ -145,6 +145,11 @@ def evaluate(
         raise ConfigError(
             "vlb and ode are bounds of a denoiser, and a student has none: leave it out, or the metrics"
         )
+    latents = [one for one in opened if one.header and one.header.config.codec is not None]
+    if latents and {"vlb", "ode"} & set(metrics):
+        raise ConfigError(
+            f"vlb and ode are bits of pixels, and {latents[0].name} is a model of codes, which have no bits/dim to compare"
+        )
     if isinstance(data, Tensor):
         reference = given_pictures(data)
     else:
@@ -188,7 +193,7 @@ class _Source:
         if precision is None:
             return self.given
         plain = build.denoiser(self.given.config, self.given.net)
-        return Model(self.given.header, plain, self.given.device, self.given.source)
+        return Model(self.given.header, plain, self.given.device, self.given.source, codec=self.given.codec)
 
 
 def judge_samples(
@@ -243,8 +248,8 @@ def quality(
     Fréchet distance, its extrapolation where n allows it, and class agreement where there are classes. The reference's
     features are kept.
     """
-    samples = sample_set_of(model, n, seed, **settings)
-    labels = by_name(samples.labels, model.classes, reference.classes) if extractor.labels else None
+    samples = samples_against(model, reference, n, seed, **settings)
+    labels = samples.labels if extractor.labels else None
     features = extract(extractor, samples.values)
     numbers = compare(features, reference.features(extractor), labels, None, ("frechet", "agreement"))
     return {number.name: number.value for number in numbers}
@@ -330,8 +335,7 @@ def _open_samples(
                 f"{source.name} makes {model.facts.shape} and the reference is {shape}; evaluate models of one size together"
             )
         folder = path.parent if path and (path.parent / "config.yaml").is_file() else None
-        samples = replace(sample_set_of(model, n, seed, progress), folder=folder)
-        samples = replace(samples, labels=by_name(samples.labels, model.classes, reference.classes))
+        samples = replace(samples_against(model, reference, n, seed, progress), folder=folder)
     if tuple(samples.values.shape[1:]) != shape:
         raise ConfigError(
             f"the pictures of {source.name} are {tuple(samples.values.shape[1:])} and the real ones {shape}; resize them alike"

@@ -5,19 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from mezzotint import cache
 from mezzotint.config import Data
-from mezzotint.data import toy
+from mezzotint.data import scenes, toy
 from mezzotint.data.classes import renumbered
 from mezzotint.data.endings import few
 from mezzotint.data.held_out import held_out_count, shuffled, split_set
 from mezzotint.data.images import Pictures, load_pictures
 from mezzotint.data.known import flips_by_default
 from mezzotint.data.splits import ALL, split_of
+from mezzotint.data.texts import CLASSES
 from mezzotint.errors import ConfigError, DataError
-from mezzotint.evaluate.judges import cache
 from mezzotint.evaluate.judges.features import Extractor, Features, cached_features
 from mezzotint.model.device import find_precision
 
@@ -27,6 +29,7 @@ MIN_REFERENCE_PICTURES = 500  # held-out pictures that make a reference
 MAX_TUNING_PICTURES = (
     10_000  # training pictures to choose settings by, or half of the set where it is smaller
 )
+JUDGED = 3 * 10**9  # seeds of scenes that no training has
 MAX_BYTES = 2**30  # of a part of a set that is held in memory; of larger ones, pictures spread over them
 
 
@@ -37,6 +40,7 @@ class Reference:
     images: uint8 (M, C, H, W), with labels (M,) int64 where there are classes: what samples are compared with.
     words: a description for people. learn: uint8 (L, C, H, W), with labels: what a judge of the set is trained on, the
     same for every reference of a set; see `judge_parts`.
+    captions: some of real pictures, for models that know words.
     train: uint8 (N, C, H, W): what the model was trained on. unseen: uint8, pictures that it has never seen.
     """
 
@@ -50,6 +54,7 @@ class Reference:
     unseen: Tensor
     classes: tuple[str, ...]
     flip: bool
+    captions: tuple[str, ...] = ()
 
     @property
     def version(self) -> str:
@@ -94,8 +99,19 @@ def open_reference(data: Data, size: tuple[int, int] | None = None, channels: in
     """
     if data.name in toy.TOYS:
         raise ConfigError(f"{data.name} is a set of points; its reference is its exact density")
+    if data.name == "scenes":
+        return drawn_scenes()
 
     def pictures(split: str | None) -> Pictures:
+        captions = None if data.captions == CLASSES else data.captions
+        try:
+            return opened(split, captions)
+        except DataError:
+            if not captions:
+                raise
+            return opened(split, None)  # another split may have none
+
+    def opened(split: str | None, captions: bool | str | None) -> Pictures:
         return load_pictures(
             data.name,
             data.path,
@@ -107,6 +123,8 @@ def open_reference(data: Data, size: tuple[int, int] | None = None, channels: in
             only=data.only,
             # a judge may know classes that the model was not told of
             labels=data.labels if isinstance(data.labels, str) else None,
+            captions=captions,
+            background=data.background,
             memory_limit=int(data.memory_gb * 2**30),
         )
 
@@ -116,6 +134,7 @@ def open_reference(data: Data, size: tuple[int, int] | None = None, channels: in
     train, _ = _take(whole, parts.train)
     learn, learn_labels = whole.batch(judge_parts(total, data.holdout, max_pictures(whole)).learn)
     split = _first_split(pictures, data)
+    captions = whole.captions or ()
     if split is not None:
         others, words = _by_name(split[1], whole, f"{split[0]} split of {data.name}")
         images, labels = _take(split[1], others)
@@ -123,7 +142,7 @@ def open_reference(data: Data, size: tuple[int, int] | None = None, channels: in
         if labels is not None:
             labels = torch.from_numpy(renumbered(labels.numpy(), split[1].classes, whole.classes))
             labels = labels if bool((labels >= 0).all()) else None
-        unseen = images
+        unseen, captions = images, split[1].captions or captions
     else:
         unseen, labels = _take(whole, parts.held)
         images, words = unseen, f"part of {data.name} held out of training, {len(unseen):,} pictures"
@@ -142,6 +161,22 @@ def open_reference(data: Data, size: tuple[int, int] | None = None, channels: in
         unseen,
         tuple(whole.classes) if labels is not None else (),
         flips_by_default(data.name) if data.flip is None else data.flip,
+        tuple(captions),
+    )
+
+
+def drawn_scenes(n: int = 4000) -> Reference:
+    """Captioned scenes that no training has, as a reference: as many again for a judge to learn from, and as many that training
+    may have shown."""
+
+    def drawn(seed: int, count: int) -> tuple[Tensor, list[str]]:
+        some = [scenes.scene(seed, i) for i in range(count)]
+        return torch.from_numpy(np.stack([one.pixels for one in some])), [str(one.whole) for one in some]
+
+    (images, captions), (learn, _), (train, _) = (drawn(JUDGED + k, n) for k in range(3))
+    words = f"{n:,} fresh scenes"
+    return Reference(
+        "scenes", words, images, None, learn, None, train, images, (), flip=False, captions=tuple(captions)
     )
 
 

@@ -15,8 +15,9 @@ from mezzotint.conditions.labels import Word
 from mezzotint.data.classes import renumbered
 from mezzotint.data.images import load_pictures
 from mezzotint.data.splits import ALL
+from mezzotint.data.texts import CLASSES, named
 from mezzotint.errors import DataError
-from mezzotint.evaluate.reference import MAX_BYTES, SILENT, Progress
+from mezzotint.evaluate.reference import MAX_BYTES, SILENT, Progress, Reference
 from mezzotint.model.model import Model
 
 
@@ -62,6 +63,35 @@ def sample_set_of(
     return SampleSet(
         model.source, samples.values, samples.labels, samples.settings, time.perf_counter() - began
     )
+
+
+def samples_against(
+    model: Model,
+    reference: Reference,
+    n: int,
+    seed: int = 0,
+    progress: Progress = SILENT,
+    **settings: Any,
+) -> SampleSet:
+    """As `sample_set_of`, with labels numbered as in a reference. A model that knows words is asked for the captions of the
+    reference that it can read, in turn; or where names of classes are its captions for each of these."""
+    names: Sequence[str] = model.classes
+    classes: Sequence[str] = reference.classes
+    prompts: Sequence[str] = ()
+    by_class = model.config.data.captions == CLASSES and not names
+    if by_class:
+        names = prompts = model.facts.examples
+        classes = named(classes)
+    elif model.language is not None:
+        prompts = [text for text in reference.captions if text and model.language.fits(text)]
+    asked = {"prompt": list(prompts)} if prompts else {}
+    samples = sample_set_of(model, n, seed, progress, **asked, **settings)
+    if by_class:
+        samples = replace(samples, labels=torch.arange(n) % len(names))
+    if prompts:
+        words = "names of the classes" if by_class else f"{len(prompts):,} captions of {reference.name}"
+        samples = replace(samples, settings={**samples.settings, "prompt": words})
+    return replace(samples, labels=by_name(samples.labels, names, classes))
 
 
 def by_name(labels: Tensor | None, names: Sequence[str], classes: Sequence[str]) -> Tensor | None:

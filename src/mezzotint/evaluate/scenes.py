@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -14,6 +14,8 @@ from mezzotint.evaluate.reference import SILENT, Progress
 from mezzotint.model.model import Model
 
 CAPTIONS = 2 * 10**9  # the seed of the captions asked for, which no training has
+KINDS = {"one": "one object", "two": "two objects", "count": "two or three alike"}
+UNSEEN_PAIRS = "unseen pairs"
 UNSEEN_SHARE = 4  # one in so many more has a pair of colour and shape that training never shows
 POINTS = ("all", "valid", "count", "attributes", "relation")
 
@@ -33,10 +35,32 @@ class Scored:
         return {"source": self.source, "n": self.n, "shares": shares}
 
 
+class Asked(NamedTuple):
+    kind: str  # of caption
+    prompt: str
+    meaning: Meaning
+
+
+def usual(n: int) -> list[Asked]:
+    """n scenes by their canonical captions, and a quarter as many of unseen pairs."""
+    seen = [scene(CAPTIONS, i).whole for i in range(n)]
+    unseen = [scene(CAPTIONS, i, unseen=True).whole for i in range(max(1, n // UNSEEN_SHARE))]
+    return [
+        *(Asked(KINDS[meaning.kind], str(meaning), meaning) for meaning in seen),
+        *(Asked(UNSEEN_PAIRS, str(meaning), meaning) for meaning in unseen),
+    ]
+
+
 def evaluate_scenes(
-    model: Model, n: int = 2000, seed: int = 0, progress: Progress = SILENT, **settings: Any
+    model: Model,
+    n: int = 2000,
+    seed: int = 0,
+    progress: Progress = SILENT,
+    captions: Sequence[Asked] | None = None,
+    **settings: Any,
 ) -> Scored:
-    """Asks a model for n scenes by their canonical captions, and a quarter as many of unseen pairs, and judges its pictures.
+    """Asks a model for scenes and judges its pictures. captions: what it is asked for, by default `usual(n)`; those of unseen pairs
+    do not count among "all".
 
     settings: as of `Model.sample`. Raises ConfigError for a model that makes no scenes.
     """
@@ -44,26 +68,19 @@ def evaluate_scenes(
         raise ConfigError(
             f"{model.source} was not trained on scenes, so its pictures cannot be judged as such"
         )
-    meanings = [(scene(CAPTIONS, i).whole, False) for i in range(n)]
-    meanings += [(scene(CAPTIONS, i, unseen=True).whole, True) for i in range(max(1, n // UNSEEN_SHARE))]
-    prompts = [str(meaning) for meaning, _ in meanings]
+    asked = usual(n) if captions is None else captions
+    prompts = [one.prompt for one in asked]
     request = model.request(len(prompts), prompt=prompts, seed=seed, **settings)
     made = []
     for part in request.parts(model.batch):
         made.append(model.make(part))
         progress("sampling", sum(map(len, made)), len(prompts))
-    verdicts = judge(torch.cat(made), [meaning for meaning, _ in meanings])
-    kinds = [_kind(meaning, unseen) for meaning, unseen in meanings]
+    verdicts = judge(torch.cat(made), [one.meaning for one in asked])
+    kinds = [one.kind for one in asked]
     rows = {kind: [v for v, k in zip(verdicts, kinds) if k == kind] for kind in dict.fromkeys(kinds)}
-    rows = {"all": [v for v, (_, unseen) in zip(verdicts, meanings) if not unseen], **rows}
+    rows = {"all": [v for v, k in zip(verdicts, kinds) if not k.startswith(UNSEEN_PAIRS)], **rows}
     found = {kind: shares(some) for kind, some in rows.items() if some}
     return Scored(model.source, found, {kind: len(some) for kind, some in rows.items()})
-
-
-def _kind(meaning: Meaning, unseen: bool) -> str:
-    if unseen:
-        return "unseen pairs"
-    return {"one": "one object", "two": "two objects", "count": "two or three alike"}[meaning.kind]
 
 
 def table(scored: Sequence[Scored]) -> list[str]:

@@ -4,17 +4,32 @@ Nothing but a codec knows the range of either: data is encoded on its way to tra
 way to people, away from the thread that calls the network.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
-from torch import Tensor
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from mezzotint.media.pictures import to_model, to_uint8
 
+CHUNK = 64  # pictures that an autoencoder codes at a time
+
 
 class Codec(Protocol):
-    """bounded: whether codes lie in [-1, 1], so that beliefs may be kept there."""
+    @property
+    def bounded(self) -> bool:
+        """Whether codes lie in [-1, 1], so that beliefs may be kept there."""
+        ...
 
-    bounded: bool
+    @property
+    def exact(self) -> bool:
+        """Whether what is decoded from a code is the thing that was coded."""
+        ...
+
+    @property
+    def weights(self) -> nn.Module | None:
+        """What it has learned, which model files hold beside the network."""
+        ...
 
     def shape(self, thing: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of a code, for things of a shape."""
@@ -28,11 +43,19 @@ class Codec(Protocol):
         """The inverse of `encode`, for codes of any range, on the device of the codes."""
         ...
 
+    def preview(self, codes: Tensor) -> Tensor:
+        """About what `decode` gives, at next to no cost: for pictures on the way."""
+        ...
+
+    def mask(self, things: Tensor) -> Tensor:
+        """Which elements of codes have to do with a part of things: bool of the last axes of a thing -> of a code."""
+        ...
+
 
 class Bytes:
     """Pictures uint8 (B, C, H, W), coded as float32 in [-1, 1]."""
 
-    bounded = True
+    bounded, exact, weights = True, True, None
 
     def shape(self, thing: tuple[int, ...]) -> tuple[int, ...]:
         return thing
@@ -43,11 +66,17 @@ class Bytes:
     def decode(self, codes: Tensor) -> Tensor:
         return to_uint8(codes)
 
+    def preview(self, codes: Tensor) -> Tensor:
+        return self.decode(codes)
+
+    def mask(self, things: Tensor) -> Tensor:
+        return things
+
 
 class AsTheyAre:
     """Numbers of about unit variance, float32 (B, *D), such as points in the plane: their own code."""
 
-    bounded = False
+    bounded, exact, weights = False, True, None
 
     def shape(self, thing: tuple[int, ...]) -> tuple[int, ...]:
         return thing
@@ -57,3 +86,93 @@ class AsTheyAre:
 
     def decode(self, codes: Tensor) -> Tensor:
         return codes.float()
+
+    def preview(self, codes: Tensor) -> Tensor:
+        return self.decode(codes)
+
+    def mask(self, things: Tensor) -> Tensor:
+        return things
+
+
+class Latents(nn.Module):
+    """Pictures uint8 (B, C, H, W), coded by an autoencoder, channels of mean 0 and variance 1: float32 (B, latents, H / factor,
+    W / factor).
+
+    coder: a frozen network with `encode` (B, C, H, W) in [-1, 1] -> (B, latents, h, w), its inverse `decode`, and the numbers
+    `channels`, `factor` and `latents`. mean, std: of its codes, (latents, 1, 1); 0 and 1 until they are `measured`. colours:
+    (latents + 1, channels), the mean colour of the pixels of an element as a linear function of it, for previews.
+    """
+
+    bounded = exact = False
+    mean: Tensor
+    std: Tensor
+    colours: Tensor
+
+    def __init__(self, coder: Any) -> None:
+        super().__init__()
+        self.coder = coder
+        self.register_buffer("mean", torch.zeros(coder.latents, 1, 1))
+        self.register_buffer("std", torch.ones(coder.latents, 1, 1))
+        self.register_buffer("colours", torch.zeros(coder.latents + 1, coder.channels))
+        self.eval().requires_grad_(False)
+
+    @property
+    def weights(self) -> nn.Module:
+        return self
+
+    def shape(self, thing: tuple[int, ...]) -> tuple[int, ...]:
+        """Raises ValueError for pictures that it cannot code."""
+        channels, height, width = thing
+        factor = self.coder.factor
+        if channels != self.coder.channels:
+            grey_or_rgb = "grey" if self.coder.channels == 1 else "RGB"
+            raise ValueError(
+                f"this autoencoder is of {grey_or_rgb} pictures: set data.channels={self.coder.channels}"
+            )
+        if height % factor or width % factor:
+            size = [max(1, round(side / factor)) * factor for side in (height, width)]
+            near = str(size[0]) if size[0] == size[1] else f"[{size[0]}, {size[1]}]".replace(" ", "")
+            raise ValueError(
+                f"this autoencoder makes pictures {factor} times smaller, and {height}x{width} is no multiple of that: set "
+                f"data.size={near}"
+            )
+        return self.coder.latents, height // factor, width // factor
+
+    @torch.no_grad()
+    def raw(self, things: Tensor) -> Tensor:
+        """Codes as the autoencoder gives them, on its device."""
+        x = to_model(things.to(self.mean.device))
+        return torch.cat([self.coder.encode(part) for part in x.split(CHUNK)])
+
+    def standard(self, raw: Tensor) -> Tensor:
+        return (raw - self.mean) / self.std
+
+    def measured(self, raw: Tensor, things: Tensor) -> None:
+        """From now on channels of codes like these (N, latents, h, w) have mean 0 and variance 1. things: the pictures
+        (n, C, H, W) of the first n of them, whose colours are fitted by least squares."""
+        channels = raw.double().transpose(0, 1).flatten(1)
+        self.mean.copy_(channels.mean(1)[:, None, None])
+        self.std.copy_(channels.std(1).clamp(min=1e-6)[:, None, None])
+        some = self.standard(raw[: len(things)].to(self.mean.device))
+        means = F.avg_pool2d(to_model(things), self.coder.factor)
+        seen, wanted = (x.double().cpu().movedim(1, -1).flatten(0, 2) for x in (some, means))
+        seen = torch.cat([seen, torch.ones(len(seen), 1, dtype=seen.dtype)], 1)
+        self.colours.copy_(torch.linalg.lstsq(seen, wanted).solution)
+
+    def encode(self, things: Tensor) -> Tensor:
+        return self.standard(self.raw(things))
+
+    @torch.no_grad()
+    def decode(self, codes: Tensor) -> Tensor:
+        z = codes.to(self.mean.device).float() * self.std + self.mean
+        return to_uint8(torch.cat([self.coder.decode(part) for part in z.split(CHUNK)]))
+
+    def preview(self, codes: Tensor) -> Tensor:
+        """The mean colour of the pixels of each element."""
+        codes = codes.to(self.mean.device).float().movedim(1, -1)
+        small = (codes @ self.colours[:-1] + self.colours[-1]).movedim(-1, 1)
+        return to_uint8(F.interpolate(small, scale_factor=self.coder.factor, mode="nearest"))
+
+    def mask(self, things: Tensor) -> Tensor:
+        """Every element of a code one of whose pixels is meant."""
+        return F.max_pool2d(things.float()[None], self.coder.factor)[0] > 0

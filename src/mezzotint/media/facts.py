@@ -12,7 +12,8 @@ class Facts:
     """shape: of one thing, (C, H, W) or (2,), before it is coded for the network. classes: their names, in the order of
     the labels. kind: the row of `MEDIA`; "" takes the one that has such shapes, as model files of format 1 do. empty: the
     numbers of classes that had nothing to train on; they are never drawn. words: the vocabulary of captions, sorted; length:
-    places of a text, 0 without captions; examples: some captions, which are asked for where no other is."""
+    places of a text, 0 without captions; examples: some captions, which are asked for where no other is. reading: how texts
+    are read, by "words", by "bytes", or by an "encoder" that was trained elsewhere: its digest, and the width of its vectors."""
 
     shape: tuple[int, ...]
     classes: tuple[str, ...] = ()
@@ -21,6 +22,9 @@ class Facts:
     words: tuple[str, ...] = ()
     length: int = 0
     examples: tuple[str, ...] = ()
+    reading: str = "words"
+    digest: str = ""
+    width: int = 0
 
     def __post_init__(self) -> None:
         if not self.kind:
@@ -40,6 +44,10 @@ class Facts:
         content = asdict(self)
         if not self.length:  # as files were before there were captions
             del content["words"], content["length"], content["examples"]
+        if self.reading == "words":  # as they were before there were others
+            del content["reading"]
+        if not self.width:
+            del content["digest"], content["width"]
         return content
 
     @staticmethod
@@ -56,6 +64,9 @@ class Facts:
             words,
             length,
             examples,
+            content.get("reading", "words"),
+            content.get("digest", ""),
+            content.get("width", 0),
         )
 
 

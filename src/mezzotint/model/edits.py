@@ -3,7 +3,7 @@
 Each is a `Request` as that of `Model.sample` is, and shares network calls with any other of the same model.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -81,10 +81,15 @@ class Edits:
             )
         details["strength"] = strength = float(strength)
         times, finish = edits.RETURNS if returns is None else returns, None
+        shown, codec = repainted, self.model.codec
         if repainted is not None:
             details |= {"returns": times, "feather": float(feather)}
-            finish = partial(edits.composite, picture=seen.pixels, repainted=repainted, feather=feather)
-        task = self._task(edits.edit, self._codes(seen.pixels), repainted, strength=strength, returns=times)
+        if strength == 0:  # a codec may not give the picture back to the bit
+            shown = torch.zeros(seen.pixels.shape[1:], dtype=torch.bool)
+        if shown is not None:
+            finish = partial(edits.composite, picture=seen.pixels, repainted=shown, feather=feather)
+        where = None if repainted is None else codec.mask(repainted)
+        task = self._task(edits.edit, self._codes(seen.pixels), where, strength=strength, returns=times)
         return self._request(task, details, finish, n, label, seed, settings, seen.note)
 
     def vary(self, picture: Picture, *, strength: float = 0.5, **arguments: Any) -> Request:
@@ -104,6 +109,7 @@ class Edits:
     ) -> Request:
         """The picture `factor` times as large, in the model's size; its blocks have the means of the picture."""
         self._check_pictures("enlarge")
+        self._check_pixels("enlarge")
         channels, height, width = self.model.facts.shape
         if factor < 2 or height % factor or width % factor:
             factors = [k for k in range(2, 9) if height % k == 0 == width % k]
@@ -132,6 +138,7 @@ class Edits:
     ) -> Request:
         """The picture in colours; of a picture in colours, only its brightness is looked at."""
         self._check_pictures("colour")
+        self._check_pixels("colour")
         channels, height, width = self.model.facts.shape
         if channels != 3:
             raise ConfigError("colour needs a model of RGB pictures; this one makes grey ones")
@@ -151,6 +158,9 @@ class Edits:
         model, ends = self.model, torch.tensor([begin, end], dtype=torch.int64)
         if n < 2:
             raise ConfigError(f"n must be at least 2, the beginning and the end, not {n}")
+        for what, given_ends in (("class", label), ("prompt", settings.get("prompt"))):
+            if isinstance(given_ends, Sequence) and not isinstance(given_ends, str) and len(given_ends) > 2:
+                raise ConfigError(f"a morph has two ends: give one {what}, or two, not {len(given_ends)}")
         cond, prompts = model.asked(ends, label, settings.get("prompt"))
         request = model.request(n, label=label, seed=begin, **settings)
         share = torch.linspace(0, 1, n, dtype=torch.float64)
@@ -170,6 +180,8 @@ class Edits:
         bfloat16. rounds: network calls that each step is solved by."""
         if self.model.denoiser.dtype != torch.float32:
             raise ConfigError('a picture is inverted in float32; load the model with precision="fp32"')
+        if self.model.clip is not None:
+            raise ConfigError("a picture cannot be inverted under guidance by a CLIP; leave that out")
         for name, allowed in (
             ("sampler", "ddim"),
             ("guidance", 1.0),
@@ -215,12 +227,18 @@ class Edits:
         if self.model.facts.kind != "pictures":
             raise ConfigError(f"{task} needs a model of pictures; this one makes {self.model.facts}")
 
+    def _check_pixels(self, task: str) -> None:
+        if not self.model.codec.exact:
+            raise ConfigError(
+                f"{task} needs a model of pixels: of means of pixels, the codes of an autoencoder say nothing exact"
+            )
+
     def _picture(self, picture: Picture) -> given.Given:
         self._check_pictures("an edit")
         return given.picture(picture, self.model.facts.shape, max_pixels=self.max_pixels)
 
     def _codes(self, pixels: Tensor) -> Tensor:
-        return self.model.codec.encode(pixels[None])
+        return self.model.codec.encode(pixels[None]).cpu()
 
     def _task(self, make: Any, *arguments: Any, **named: Any) -> Task:
         try:
@@ -240,7 +258,7 @@ class Edits:
         note: str,
     ) -> Request:
         asked = NONE if label is None and self.model.classes else label
-        if self.model.facts.length and settings.get("prompt") is None:
+        if self.model.language is not None and settings.get("prompt") is None:
             settings = {**settings, "prompt": ""}
         request = self.model.request(n, label=asked, seed=seed, **settings)
         return replace(request, task=task, details=details, finish=finish, note=note)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from mezzotint import build
 from mezzotint.cond import Cond
-from mezzotint.conditions.labels import NONE, Label, conditions, in_words, nothing
-from mezzotint.conditions.text import Prompt, numbers, prompts_of
+from mezzotint.conditions.labels import NONE, Label, conditions, in_words, nothing, word
+from mezzotint.conditions.text import Prompt, prompts_of
 from mezzotint.config import BAKED_IN, Sample, parse
 from mezzotint.diffusion.corrections import Correction, clip
 from mezzotint.diffusion.denoiser import Denoise, Denoiser
@@ -24,10 +24,12 @@ from mezzotint.diffusion.schedule import Schedule
 from mezzotint.diffusion.solvers import first_order
 from mezzotint.diffusion.table import SAMPLERS, check_noise
 from mezzotint.disk.checkpoint import last_checkpoint, load_raw
-from mezzotint.disk.model_file import Header, fill, load_weights, read_header, save_model
+from mezzotint.disk.model_file import Header, fill, load_codec, load_weights, read_header, save_model
 from mezzotint.disk.names import find, spoken
 from mezzotint.disk.snapshots import average_of, snapshots
 from mezzotint.errors import ConfigError, ModelError
+from mezzotint.media.codec import Codec
+from mezzotint.model.by_clip import by_clip
 from mezzotint.model.device import find_device, find_precision, place
 from mezzotint.model.edits import Edits, Picture
 from mezzotint.model.inverted import KEPT, Inverted
@@ -38,6 +40,7 @@ from mezzotint.tasks.generate import seeds_from
 from mezzotint.tasks.invert import Invert
 from mezzotint.tasks.task import Way
 
+OF_ITS_CODES = "train a model of its codes: mezzotint train latent --codec"
 OF_SNAPSHOTS = " of snapshots"  # of an average that was made afterwards
 
 
@@ -45,14 +48,26 @@ class Model:
     """A network with all that its model file says of it. `denoiser` is the network's plain belief; `guided`, the same that
     can be steered, is what the engine asks."""
 
-    def __init__(self, header: Header, denoiser: Denoiser, device: torch.device, source: str) -> None:
+    def __init__(
+        self,
+        header: Header,
+        denoiser: Denoiser,
+        device: torch.device,
+        source: str,
+        encoder: Path | None = None,
+        codec: Codec | None = None,
+    ) -> None:
+        """codec: where it has learned something; by default the usual one of the medium."""
         assert isinstance(denoiser.net, nn.Module)
         self.header, self.denoiser, self.device, self.source = header, denoiser, device, source
         self.net: nn.Module = denoiser.net
         self.config, self.facts = header.config, header.facts
-        self.medium, self.codec = header.facts.medium, build.codec(header.config, header.facts)
+        self.medium, self.codec = header.facts.medium, codec or build.codec(header.config, header.facts)
+        assert codec is not None or self.codec.weights is None, "a codec with weights must be given"
         self.schedule: Schedule = build.make_schedule(header.config)
         self.process: Process = denoiser.process
+        self.language = build.language(header.config, header.facts, device, encoder)
+        self.clip: str | None = None  # the digest of what guides it, if it is one of `by_clip`
         self.guided: Denoise | Guided = cfg(denoiser, c_skip=denoiser.c_skip) if self.guidable else denoiser
 
     @staticmethod
@@ -78,7 +93,12 @@ class Model:
         """Writes a model file, which `load` and the command line take. Of a network that is none of ours it holds the
         weights and no code, see `load`."""
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        save_model(Path(path), self.net, self.header)
+        save_model(Path(path), self.net, self.header, self.codec.weights)
+
+    def by_clip(self, folder: str | Path) -> "Model":
+        """The same model, which a CLIP in a folder drives to what a prompt says, whether or not it knows words itself: guidance is
+        then the factor of CLIP's logit (Nichol et al. 2022, "GLIDE", section 2.4). Each step has a way back through both."""
+        return by_clip(self, folder)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -88,7 +108,7 @@ class Model:
     @property
     def guidable(self) -> bool:
         """Whether there is something to ask for, and so something to be driven to."""
-        return bool(self.classes) or self.facts.length > 0
+        return bool(self.classes) or self.language is not None
 
     @property
     def batch(self) -> int:
@@ -193,6 +213,10 @@ class Model:
         if n < 1:
             raise ConfigError(f"n must be at least 1, not {n}")
         check_seeds(seed, n)
+        if self.clip is not None and (negative is not None or settings.get("guidance_rescale")):
+            raise ConfigError(
+                "a CLIP drives to a prompt, and away from none; leave negative and guidance_rescale out"
+            )
         chosen = self._completed(self.settings(**settings))
         seeds = seeds_from(seed, n, torch.device("cpu"))
         cond, prompts = self.asked(seeds, label, prompt)
@@ -207,13 +231,17 @@ class Model:
     ) -> tuple[Cond, tuple[str, ...]]:
         """What things of seeds (n,) int64 on the CPU are asked to be, for networks, and their prompts where the model knows
         words. Raises ConfigError."""
+        if self.clip is not None and self.classes:
+            if in_words(label, self.classes, 1) not in (None, word(NONE, self.classes)):
+                raise ConfigError("a CLIP drives what is asked by text alone; leave the class out")
+            label = NONE
         cond = conditions(label, self.classes, seeds, self.facts.empty)
-        if not self.facts.length:
+        if self.language is None:
             if prompt is not None:
                 raise ConfigError("this model was trained without captions; leave the prompt out")
             return cond, ()
         prompts = prompts_of(prompt, seeds, self.facts.examples)
-        return replace(cond, text=numbers(prompts, self.facts.words, self.facts.length)), prompts
+        return replace(self.language.cond(prompts), label=cond.label), prompts
 
     def settings(self, **changes: Any) -> Sample:
         """The model's sampling defaults with changes. Raises ConfigError for a value or a name that is not possible."""
@@ -248,6 +276,11 @@ class Model:
                 f"{other[0]}: the picture is not of these weights, {own['weights']} at step {own['step']} of training; "
                 "name them as they were, or leave step and weights out"
             )
+        if (clip := given.pop("by_clip", self.clip)) != self.clip:
+            what = "without a CLIP" if clip is None else f"with guidance by the CLIP {clip}"
+            raise ConfigError(
+                f"by_clip: the picture was made {what}; open the model so, or leave by_clip out"
+            )
         given.pop("model", None)
 
     def _completed(self, settings: Sample) -> Sample:
@@ -257,7 +290,12 @@ class Model:
             "spacing": settings.spacing or build.spacing(self.config),
             "clip": self.codec.bounded if settings.clip is None else settings.clip,
         }
-        if settings.guidance == 1 or not self.guidable:
+        if self.clip is not None:
+            changes |= {
+                "guidance_interval": settings.guidance_interval or (0.0, None),
+                "guidance_rescale": 0.0,
+            }
+        elif settings.guidance == 1 or not self.guidable:
             changes |= {"guidance": 1.0, "guidance_interval": None, "guidance_rescale": 0.0}
         elif settings.guidance_interval is None:
             changes["guidance_interval"] = (0.0, None)
@@ -287,7 +325,7 @@ class Model:
     def _guidance(self, cond: Cond, settings: Sample, away: Cond | None = None) -> Guidance | None:
         """How strongly rows are driven to what they are asked to be, away from nothing asked or from something else; rows that are asked just that are
         not."""
-        away = nothing(self.classes, self.facts.length) if away is None else away
+        away = nothing(self.classes, self.language) if away is None else away
         asked, others = cond.inputs(), away.inputs()
         if not asked:
             return None
@@ -322,6 +360,8 @@ class Model:
         if request.finish is not None:
             things = request.finish(things)
         used = request.written(self.header, self.source)
+        if self.clip is not None:
+            used["by_clip"] = self.clip
         return Samples(
             things,
             request.seeds,
@@ -341,6 +381,7 @@ def load(
     weights: str = "ema",
     precision: str | None = None,
     network: Callable[[], nn.Module] | None = None,
+    encoder: str | Path | None = None,
 ) -> Model:
     """A model from a run directory, a run's name, "latest", or a model file.
 
@@ -349,13 +390,22 @@ def load(
     precision: "fp32" or "bf16"; by default as in training.
     network: of files that `Model.save` wrote of a network that is none of ours: what makes it, without arguments, such as its
     class. A file alone never makes code run.
+    encoder: of models that read texts by an encoder: the folder where it lies now; by default where training found it.
     """
     path = find(name)
     header = read_header(path)
     where = find_device(device)
+    if header.config.objective == "autoencode":
+        raise ConfigError(
+            f"{name} is an autoencoder, which makes no pictures by itself; {OF_ITS_CODES} {name}"
+        )
     net = network_of(header, path, network)
+    codec = build.codec(header.config, header.facts)
+    if codec.weights is not None:
+        place(codec.weights, where)
+        load_codec(codec.weights, path)
     if weights in ("ema", header.weights):
-        load_weights(net, path)
+        load_weights(net, path, codec.weights is not None)
     elif weights == "raw":
         newest = last_checkpoint(path.parent)
         if newest is None:
@@ -377,6 +427,8 @@ def load(
         build.denoiser(header.config, net, dtype=dtype),
         where,
         spoken(path),
+        None if encoder is None else Path(encoder).expanduser(),
+        codec,
     )
 
 

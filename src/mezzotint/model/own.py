@@ -72,7 +72,8 @@ def network_of(header: Header, path: Path, make: Callable[[], nn.Module] | None)
             raise ConfigError(
                 f"{path} says itself what its network is, {header.config.network.kind}; leave network out"
             )
-        check_network(path, lambda: build.network(header.config, header.facts))
+        config, facts = header.config, header.facts
+        check_network(path, lambda: (build.network(config, facts), build.codec(config, facts).weights))
         return build.network(header.config, header.facts)
     name = header.config.network.name or "its class"
     if make is None:

@@ -9,6 +9,7 @@ from mezzotint import build
 from mezzotint.cond import Batch
 from mezzotint.config import Config
 from mezzotint.diffusion.process import add_noise
+from mezzotint.media.codec import Codec
 from mezzotint.media.facts import Facts
 from mezzotint.model.samples import Preview
 from mezzotint.randomness import noise
@@ -19,7 +20,7 @@ END = 0.9995  # the last place shown: at 1 itself some schedules have infinite n
 
 
 def noising(
-    config: Config, facts: Facts, batch: Batch, times: Sequence[float] = TIMES, seed: int = 0
+    config: Config, facts: Facts, codec: Codec, batch: Batch, times: Sequence[float] = TIMES, seed: int = 0
 ) -> Image.Image:
     """The same examples with more and more noise: a row for each picture, a column for each time.
 
@@ -29,7 +30,6 @@ def noising(
     u = torch.tensor(times, dtype=torch.float64).clamp(max=END)
     levels = build.make_schedule(config)(u)
     eps = noise(seeds_from(seed, len(batch.x0), batch.x0.device), 0, 0, batch.x0.shape[1:])
-    codec = build.codec(config, facts)
     frames = [
         codec.decode(add_noise(build.make_process(config), batch.x0, eps, level)).cpu() for level in levels
     ]

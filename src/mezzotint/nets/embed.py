@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mezzotint.nets.parts import zero_init
+from mezzotint.nets.parts import normal, zero_init
 
 
 def sinusoidal(t: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
@@ -38,7 +38,7 @@ class Conditioning(nn.Module):
         self.dim, self.classes = dim, classes
         self.inner = nn.Linear(dim, dim)
         self.outer = nn.Linear(dim, dim)
-        self.table = nn.Parameter(torch.randn(classes + 1, dim)) if classes else None
+        self.table = nn.Parameter(normal(classes + 1, dim)) if classes else None
         self.span = (
             nn.Sequential(nn.Linear(dim, dim), nn.SiLU(), zero_init(nn.Linear(dim, dim))) if span else None
         )

@@ -18,6 +18,13 @@ def zero_init(layer: Layer) -> Layer:
     return layer
 
 
+def normal(*shape: int) -> Tensor:
+    """A tensor of standard normal numbers, as of `torch.randn`. On the meta device, where a network has shapes alone, none are
+    drawn: PyTorch would load a symbolic algebra for that, which takes longer than loading the network."""
+    values = torch.empty(*shape)
+    return values if values.is_meta else values.normal_()
+
+
 def group_norm(channels: int) -> nn.GroupNorm:
     """Group normalisation (Wu & He 2018) with as many groups as divide the channels, at most 32.
 
@@ -54,7 +61,8 @@ class Coordinates(nn.Module):
         self.project = nn.Conv2d(4 * self.WAVES, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.project(self.features(*x.shape[-2:], x.device).to(x.dtype))
+        height, width = x.shape[-2:]
+        return x + self.project(self.features(height, width, x.device).to(x.dtype))
 
     @classmethod
     def features(cls, height: int, width: int, device: torch.device) -> Tensor:

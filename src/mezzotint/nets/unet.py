@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mezzotint.nets.context import Context
 from mezzotint.nets.embed import Conditioning
 from mezzotint.nets.parts import Coordinates, group_norm, pad_to_multiple, zero_init
 from mezzotint.nets.text import WIDTH, TextEncoder
@@ -176,6 +177,7 @@ class UNet(nn.Module):
     classes: number of classes K, 0 for none; span: whether it is told a step's length; see `Conditioning`.
     words, length: numbers of words and places of a text, see `TextEncoder`; 0 for none. Positions look at the words where they
     look at each other, and the whole text joins the noise level.
+    context: numbers of a vector of an encoder that was trained elsewhere, which are looked at in place of words, see `Context`.
     recompute: activation checkpointing, see `Stage`.
     """
 
@@ -195,6 +197,7 @@ class UNet(nn.Module):
         span: bool = False,
         words: int = 0,
         length: int = 0,
+        context: int = 0,
     ) -> None:
         super().__init__()
         self.options: dict[str, Any] = {
@@ -216,13 +219,16 @@ class UNet(nn.Module):
         def stage(channels_in: int, channels_out: int, factor: int) -> Stage:
             attend = None
             if factor in attention:
-                attend = Attention(channels_out, head_channels, linear_attention, WIDTH if words else 0)
+                attend = Attention(
+                    channels_out, head_channels, linear_attention, WIDTH if words or context else 0
+                )
             return Stage(ResidualBlock(channels_in, channels_out, emb, dropout), attend, recompute)
 
         self.multiple = factors[-1]
         self.conditioning = Conditioning(emb, classes, span)
         self.encoder = TextEncoder(words, length) if words else None
-        self.pooled = nn.Linear(WIDTH, emb) if words else None
+        self.context = Context(context, length, WIDTH) if context else None
+        self.pooled = nn.Linear(WIDTH, emb) if words or context else None
 
         self.down = nn.ModuleList()
         skips: list[int] = []  # the channels of each
@@ -261,18 +267,25 @@ class UNet(nn.Module):
         label: Tensor | None = None,
         span: Tensor | None = None,
         text: Tensor | None = None,
+        context: Tensor | None = None,
+        context_mask: Tensor | None = None,
     ) -> Tensor:
-        """x (B, channels, H, W), c_noise (B,), label (B,) int64 in 0..K or None, span (B,) or None, text (B, L) int64 or None, which is no text -> (B, channels, H, W)."""
+        """x (B, channels, H, W), c_noise (B,), label (B,) int64 in 0..K or None, span (B,) or None, text (B, L) int64, or context (B, L, D) and which of it is there (B, L) bool, or None, which is no text -> (B, channels, H, W)."""
         height, width = x.shape[-2:]
         h, top, left = pad_to_multiple(x, self.multiple)
         emb, words = self.conditioning(c_noise, label, span), None
         if self.encoder is not None and self.pooled is not None:
             words = Words(*self.encoder(self.encoder.nothing(len(x)) if text is None else text))
             emb = emb + self.pooled(words.vectors[:, 0])
-        elif text is not None:
+        elif self.context is not None and self.pooled is not None:
+            words = Words(*self.context(context, context_mask, len(x)))
+            emb = emb + self.pooled(words.vectors[:, 0])
+        if text is not None and self.encoder is None:
             raise ValueError(
                 "this network knows no words: leave the text out, or build it with words=V, length=L"
             )
+        if context is not None and self.context is None:
+            raise ValueError("this network looks at no context: leave it out, or build it with context=D")
         emb = F.silu(emb)
         skips: list[Tensor] = []
         for level in self.down:

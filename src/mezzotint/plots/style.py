@@ -72,11 +72,20 @@ def svg(figure: Any, description: str) -> str:
     description: what it shows, for those who do not see it; without characters that are special in HTML.
     """
     import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     _dress(figure)
+    figure.set_dpi(72)  # points, in which SVG is written
+    for patch in (figure.patch, *(axis.patch for axis in figure.axes)):
+        patch.set(facecolor="none", edgecolor="none")
     file = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "mezzotint"}):
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        canvas = FigureCanvasSVG(figure)
+        figure.get_layout_engine().execute(figure)
+        figure.set_layout_engine(
+            "none"
+        )  # `savefig` would draw everything twice, the first time for the layout
+        canvas.print_svg(file, metadata={"Date": None, "Creator": None})
     text = file.getvalue()
     text = text[text.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{description}"', 1)
     return text.replace(INK, "currentColor").replace(FAINT, "var(--faint)")

@@ -12,16 +12,20 @@ from PIL import Image
 from mezzotint import build, plots
 from mezzotint import config as configuration
 from mezzotint.config import Config
+from mezzotint.data.latents import CodedSource
 from mezzotint.data.open import fingerprint
 from mezzotint.disk.checkpoint import checkpoints, load_last, save_checkpoint
 from mezzotint.disk.folder import check_free, claim, cut_metrics, empty, locked, log_metrics, read_metrics
 from mezzotint.disk.model_file import Header, save_model
 from mezzotint.disk.snapshots import cut_snapshots, save_snapshot
 from mezzotint.errors import ConfigError, RunError
+from mezzotint.model.autoencoder import Autoencoder
 from mezzotint.model.model import Model
 from mezzotint.run.allowance import SHARE, Allowance
 from mezzotint.run.events import Busy, Done, Event, Logged, Note, Opened, Sheet, Tick
+from mezzotint.run.latents import completed
 from mezzotint.run.parts import Parts
+from mezzotint.run.reconstructions import Reconstructions, originals
 from mezzotint.run.sheets import WATCH_AT, Sheets
 from mezzotint.train import distributed
 from mezzotint.train.diagnose import blame, gradient_noise_scale
@@ -57,7 +61,8 @@ def fit(
     """
     began = time.perf_counter()
     folder, allowance = Path(folder), allowance or Allowance()
-    yield Busy(f"reading {config.data.name}")
+    yield Busy(f"reading {config.data.name}{' and coding it, once' if config.codec else ''}")
+    config = completed(config)
     ranks = distributed.start()
     if ranks.first:
         check_free(folder, config, overwrite=overwrite, resume=resume)
@@ -70,7 +75,7 @@ def fit(
                 empty(folder)
         ranks.tell(0)  # the others wait here until the directory is ready
         stored, odd = load_last(folder, run.state)
-        data = fingerprint(run.source)
+        data = fingerprint(run.source.pictures if isinstance(run.source, CodedSource) else run.source)
         if stored is not None and stored.get("data", data) != data:
             raise ConfigError(
                 f"the data has changed since step {run.state.step:,} of {folder}; put it back, choose another --name, or "
@@ -79,7 +84,7 @@ def fit(
         if ranks.first:
             claim(folder, config)
         yield Note(run.describe())
-        yield Opened(run.source)
+        yield Opened(run.source.pictures if isinstance(run.source, CodedSource) else run.source)
         for note in run.source.notes:
             yield Note(note)
         if line:
@@ -108,9 +113,17 @@ def fit(
 def check(config: Config) -> str:
     """All that can go wrong before training, tried without writing anything. Returns a line about the run that would
     be, and below it one for every guess about its data. Raises ConfigError or DataError."""
-    run = Parts(config, Path("run"), distributed.start())
+    run = Parts(completed(config), Path("run"), distributed.start())
     notes = "".join(f"\n{note}" for note in run.source.notes)
     return f"{run.describe()}; first loss {run.rehearse():.4f}{notes}"
+
+
+def _sheets(run: Parts, allowance: Allowance) -> Sheets | Reconstructions:
+    """What shows how a run goes."""
+    if isinstance(run.model, Model):
+        return Sheets(run.model, run.folder, run.ranks, allowance)
+    shown = run.validation[0] if run.validation else run.source.preview(run.config.train.batch_size)
+    return Reconstructions(run.model, originals(shown.x0), run.folder, run.ranks, allowance)
 
 
 class _Training:
@@ -122,7 +135,7 @@ class _Training:
         self.run, self.until, self.fixed = run, until, fixed  # fixed: what a checkpoint keeps of the start
         self.meter = Meter(stored.get("losses", []))
         self.rollbacks: int = stored.get("rollbacks", 0)
-        self.allowance, self.sheets = allowance, Sheets(run.model, run.folder, run.ranks, allowance)
+        self.allowance, self.sheets = allowance, _sheets(run, allowance)
         self.drawn, self.seconds_a_curve = time.perf_counter(), 1.0  # the loss curve
         train = run.config.train
 
@@ -188,6 +201,7 @@ class _Training:
                     if run.validation and self.validate(step, until):
                         row |= self.validated()
                     if judge and self.evaluate and self.evaluate(step, until) and run.ranks.first:
+                        assert isinstance(run.model, Model)
                         row |= judge(run.model)
                     if len(row) > 2 and run.ranks.first:
                         row["seconds"] = round(time.perf_counter() - self.began, 2)
@@ -232,7 +246,9 @@ class _Training:
         """A row of the training loss since the last one."""
         row: dict[str, Any] = {"lr": progress.lr}
         if math.isfinite(reading.loss):
-            row |= {"loss": reading.loss, "loss_by_level": reading.levels}
+            row |= {"loss": reading.loss}
+            if isinstance(self.run.model, Model):  # an autoencoder knows no noise
+                row["loss_by_level"] = reading.levels
         if math.isfinite(norm := float(progress.grad_norm)):
             row["grad_norm"] = norm
         if reading.skipped:
@@ -248,6 +264,8 @@ class _Training:
                 objective.at(run.state.step - 1, self.until, learns=False)
         loss, levels = held_out_loss(run.averaged, run.validation, ranks=run.ranks)
         row: dict[str, Any] = {"val_loss": loss, "val_loss_by_level": levels}
+        if isinstance(run.model, Autoencoder):
+            row = {"val_loss": loss, "psnr": run.model.psnr(run.validation)}
         few = run.validation[:1]  # these two cost as much as the whole held-out loss
         run.state.net.eval()
         raw, averaged = held_out_loss(run.plain, few).loss, held_out_loss(run.averaged, few).loss
@@ -323,7 +341,8 @@ class _Training:
         run = self.run
         if run.ranks.first:
             header = Header(run.config, run.facts, run.state.step, run.model.header.weights)
-            save_model(run.folder / "model.safetensors", run.state.ema.net, header)
+            coded = run.model.codec.weights if isinstance(run.model, Model) else None
+            save_model(run.folder / "model.safetensors", run.state.ema.net, header, coded)
             began = time.perf_counter()
             rested = began - self.drawn > CURVE_SECONDS and self.seconds_a_curve < self.allowance.for_one
             if stopped or run.state.step >= self.until or rested:

@@ -16,14 +16,16 @@ from mezzotint.cond import Batch
 from mezzotint.conditions.labels import nothing
 from mezzotint.config import Config
 from mezzotint.data.batches import check_ranks
-from mezzotint.data.open import Source
 from mezzotint.disk.model_file import Header
 from mezzotint.errors import ConfigError
 from mezzotint.media.facts import Facts
+from mezzotint.model.autoencoder import Autoencoder
 from mezzotint.model.device import find_device, find_precision, place
 from mezzotint.model.model import Model
 from mezzotint.run.budget import fixed_steps
-from mezzotint.run.teacher import belief, open_teacher, take_over
+from mezzotint.run.latents import open_source
+from mezzotint.run.start import open_origin, take_over
+from mezzotint.run.teacher import belief, open_teacher
 from mezzotint.train.distributed import Ranks
 from mezzotint.train.ema import Decay, Ema, Held
 from mezzotint.train.loop import Progress, State, held_out_loss, train
@@ -42,13 +44,15 @@ def fresh_network(config: Config, facts: Facts, device: torch.device) -> nn.Modu
 
 def precision_of(config: Config, facts: Facts, device: torch.device) -> torch.dtype:
     """The precision of the network in training; students, which learn from small differences, have float32."""
-    if config.objective != "denoise":
+    if config.objective not in ("denoise", "autoencode"):
         return torch.float32
     return find_precision(config.train.precision, device) if facts.medium.half else torch.float32
 
 
 def compiles(config: Config, device: torch.device) -> bool:
-    """Whether training compiles the network."""
+    """Whether training compiles the network. Not an autoencoder, whose codes have another size in every second step."""
+    if config.objective == "autoencode":
+        return False
     return device.type == "cuda" if config.train.compile is None else config.train.compile
 
 
@@ -59,24 +63,32 @@ class Parts:
         self.config, self.folder = config, folder
         check_ranks(config.train.batch_size, ranks.count)
         self.device = find_device(config.train.device)
-        self.source: Source = build.source(config, self.device)
+        self.source = open_source(config, self.device, ranks)
         self.facts = self.source.facts
         self.dtype = precision_of(config, self.facts, self.device)
         self.teacher = open_teacher(config, self.device)
+        self.origin = open_origin(config, self.facts, self.device)
         self.state, self.objective, self.ranks = self._state(ranks)
         # The network itself, without what compilation and several processes wrap around it: for diagnosis.
         self.plain = self._objective(self.state.net, self.state)
-        averaged = build.denoiser(config, self.state.ema.net, dtype=self.dtype)
-        self.averaged = build.objective(config, averaged, self._lesson(self.state))
+        self.averaged = self._objective(self.state.ema.net, self.state)
         header = Header(config, self.facts, 0, f"ema {self.state.ema.profile}")
-        self.model = Model(header, averaged, self.device, folder.name)
+        self.model = self._model(header)
         self.validation = self.source.held_out(config.train.batch_size)
 
     def _state(self, ranks: Ranks) -> tuple[State, Objective, Ranks]:
-        """A network with random weights, or those of its teacher, and all that follows it."""
+        """A network with random weights, or those of its teacher or origin, and all that follows it."""
         train = self.config.train
         net = fresh_network(self.config, self.facts, self.device)
-        self.copied = self.teacher is not None and take_over(net, self.teacher)
+        if self.teacher is not None:
+            take_over(
+                net, self.teacher
+            )  # a student may be another network, and begins with random weights then
+        if self.origin is not None and not take_over(net, self.origin):
+            raise ConfigError(
+                f"{self.origin.source} cannot begin this run: it is another network; take its keys, network.kind="
+                f"{self.origin.config.network.kind} and so on, which mezzotint info {self.origin.source} shows"
+            )
         if train.ema_decay is None:
             ema = Ema(net, train.ema)
             lengths = [max(TRACKED, key=lambda length: abs(length - train.ema))]
@@ -91,8 +103,15 @@ class Parts:
         return state, self._objective(ranks.wrap(net), state, compiles(self.config, self.device)), ranks
 
     def _objective(self, net: nn.Module, state: State, compile: bool = False) -> Objective:
-        bound = build.denoiser(self.config, net, dtype=self.dtype, compile=compile)
-        return build.objective(self.config, bound, self._lesson(state))
+        return build.learned(self.config, net, self._lesson(state), dtype=self.dtype, compile=compile)
+
+    def _model(self, header: Header) -> Model | Autoencoder:
+        """What the average is by now, for sheets and files."""
+        net = self.state.ema.net
+        if self.config.objective == "autoencode":
+            return Autoencoder(header, net, self.device, self.folder.name)
+        bound = build.denoiser(self.config, net, dtype=self.dtype)
+        return Model(header, bound, self.device, self.folder.name, codec=self.source.codec)
 
     def _lesson(self, state: State) -> build.Lesson | None:
         """What a student learns from; of the averages, the last is the student of the stage before, if it has stages."""
@@ -103,11 +122,12 @@ class Parts:
     def describe(self) -> str:
         parameters = sum(p.numel() for p in self.state.net.parameters())
         classes = f", {len(self.facts.classes)} classes" if self.facts.classes else ""
-        student = f"; a student of {self.teacher.source}" if self.teacher else ""
+        before = f"; a student of {self.teacher.source}" if self.teacher else ""
+        before += f"; begins as {self.origin.source}" if self.origin else ""
         processes = f"; {self.ranks.count} processes" if self.ranks.count > 1 else ""
         return (
             f"{self.config.data.name}: {self.facts}{classes}, {self.source.count}; {self.config.network.kind} "
-            f"{parameters / 1e6:.2f}M parameters; {self.device.type} {str(self.dtype).removeprefix('torch.')}{processes}{student}"
+            f"{parameters / 1e6:.2f}M parameters; {self.device.type} {str(self.dtype).removeprefix('torch.')}{processes}{before}"
         )
 
     @torch.no_grad()
@@ -116,7 +136,10 @@ class Parts:
         the first batch or the first sheet is due. Returns the loss."""
         few = self.source.preview(min(8, self.config.train.batch_size))
         loss = held_out_loss(self.averaged, [few]).loss
-        next(self.model.stream(1))
+        if isinstance(self.model, Model):
+            next(self.model.stream(1))
+        else:
+            self.model.psnr([few])
         self._rehearse_batch_norm(few)
         return loss
 
@@ -179,6 +202,7 @@ class Parts:
         config = self.config.train
         state, objective, ranks = trial or (self.state, self.objective, self.ranks)
         rate: Callable[[float], float] = learning_rate(config.lr * slower, config.warmup, config.decay)
+        language = None if isinstance(self.model, Autoencoder) else self.model.language
         if isinstance(objective, ProgressiveLoss):
             rate = objective.rate(rate)
         return train(
@@ -191,6 +215,6 @@ class Parts:
             clip=config.clip,
             accumulate=config.accumulate,
             drop=config.label_drop,
-            null=nothing(self.facts.classes, self.facts.length),
+            null=nothing(self.facts.classes, language),
             ranks=ranks,
         )

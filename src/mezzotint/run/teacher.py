@@ -1,10 +1,9 @@
-"""A student's teacher: its configuration made from the teacher's, its first weights, and the belief that it learns from."""
+"""A student's teacher: its configuration made from the teacher's, and the belief that it learns from."""
 
-import hashlib
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mezzotint import config as configuration
 from mezzotint.cond import Cond
@@ -16,8 +15,9 @@ from mezzotint.diffusion.denoiser import Denoise
 from mezzotint.diffusion.guidance import Guidance, cfg
 from mezzotint.disk.model_file import read_header
 from mezzotint.disk.names import find
-from mezzotint.errors import ConfigError, ModelError
-from mezzotint.model.model import Model, load
+from mezzotint.errors import ConfigError
+from mezzotint.model.model import Model
+from mezzotint.run.start import digest, open_same
 
 FEWEST_STEPS = 8  # of a walk that is distilled
 
@@ -33,13 +33,18 @@ def student(
     """
     path = find(name)
     teacher = read_header(path).config
+    if teacher.objective == "autoencode":
+        raise ConfigError(f"{name} is an autoencoder, which makes no pictures; distil a model of its codes")
     if teacher.teacher is not None or teacher.objective != "denoise":
         raise ConfigError(f"{name} is a student itself; distil the model that it learned from")
     steps = max(FEWEST_STEPS, 2 * calls)
     walked = {**teacher.sample.model_dump(), "steps": steps}
     sampler = "consistency" if method == "consistency" else "ddim"
     tree = {
-        **teacher.model_dump(mode="json", exclude={"train", "sample"}),
+        **teacher.model_dump(mode="json", exclude={"train", "sample", "origin"}),
+        **(
+            {"codec": {"file": str(path.absolute())}} if teacher.codec else {}
+        ),  # the teacher has it in its file
         "objective": method,
         "teacher": {"file": str(path.absolute()), "digest": digest(path), "calls": calls, "sample": walked},
         "train": {**TRAIN, "batch_size": teacher.train.batch_size // 2 or 1},
@@ -65,23 +70,12 @@ TRAIN = {
 }
 
 
-def digest(path: Path) -> str:
-    """Of a file's bytes: the first 16 digits of their SHA-256."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-
-
 def open_teacher(config: Config, device: torch.device) -> Model | None:
     """The model that a student learns from; None where it has none. Raises ModelError where it is gone or another one."""
     if config.teacher is None:
         return None
-    path = config.teacher.file
-    if not path.is_file():
-        raise ModelError(f"the teacher {path} is gone; put it back, or say where it lies: teacher.file=FILE")
-    if digest(path) != config.teacher.digest:
-        raise ModelError(
-            f"{path} is not the teacher that this student began with; put that one back, or --overwrite"
-        )
-    return load(path, device=str(device))
+    path, key = config.teacher.file, config.teacher.digest
+    return open_same(path, key, device, "teacher", "this student began with")
 
 
 def belief(teacher: Model, config: Config) -> Denoise:
@@ -91,7 +85,7 @@ def belief(teacher: Model, config: Config) -> Denoise:
     ends = torch.tensor([settings.guided_between], dtype=torch.float64)
     guidance = Guidance(
         torch.tensor([settings.guidance if teacher.guidable else 1.0], dtype=torch.float64),
-        nothing(teacher.classes, teacher.facts.length).map(lambda column: column.to(teacher.device)),
+        nothing(teacher.classes, teacher.language).map(lambda column: column.to(teacher.device)),
         ends,
         torch.tensor([settings.guidance_rescale], dtype=torch.float64),
     )
@@ -104,12 +98,3 @@ def belief(teacher: Model, config: Config) -> Denoise:
         return correct(x0) if correct else x0
 
     return denoise
-
-
-def take_over(net: nn.Module, teacher: Model) -> bool:
-    """Fills a student's network with its teacher's weights, but for what it has beside; False where it is another network."""
-    mine, theirs = net.state_dict(), teacher.net.state_dict()
-    if any(name not in mine or mine[name].shape != tensor.shape for name, tensor in theirs.items()):
-        return False
-    net.load_state_dict(theirs, strict=False)
-    return True

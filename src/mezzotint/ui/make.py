@@ -32,7 +32,7 @@ SHARE = 0.25  # of the time, at most, goes into drawing what emerges
 
 @dataclass(frozen=True)
 class Wish:
-    """What somebody asks for; `settings` are sampler, steps and guidance. picture: name and bytes of what it begins from."""
+    """What somebody asks for; `settings` are sampler, steps and guidance, and of models that know words prompt and negative. picture: name and bytes of what it begins from."""
 
     n: int
     label: Label
@@ -75,6 +75,11 @@ def controls(model: Model, pressed: Callable[[], None]) -> Wish:
         }
         choice = st.selectbox("Class", [*words, *model.classes], key=key("class"))
         label = words.get(choice, choice)
+    prompt = negative = None
+    if model.language is not None:
+        examples = model.facts.examples
+        help = "what to show; without it, in turn: " + "; ".join(examples[:8]) if examples else "what to show"
+        prompt = st.text_input("Prompt", key=key("prompt"), placeholder=(*examples, "")[0], help=help)
     a, b = st.columns([3, 1], wrap=False)
     a.button("Make", type="primary", width="stretch", key="make", on_click=pressed)
     b.button(":material/casino:", width="stretch", key="dice", on_click=roll, help="others: another seed")
@@ -84,7 +89,11 @@ def controls(model: Model, pressed: Callable[[], None]) -> Wish:
         steps = a.number_input("Steps", 1, 1000, min(usual.steps, 1000), key=key("steps"))
         few = 16 if model.device.type == "cuda" else 8
         n = b.number_input("How many", 1, model.batch, max(few, model.medium.least), key=key("n"))
-        if model.classes:
+        if model.language is not None:
+            negative = st.text_input(
+                "Negative prompt", key=key("negative"), help="what guidance drives away from"
+            )
+        if model.guidable:
             guidance = st.number_input(
                 "Guidance",
                 0.0,
@@ -102,7 +111,8 @@ def controls(model: Model, pressed: Callable[[], None]) -> Wish:
             key=key("seed"),
             help="picture i is made from seed + i; the same seed, the same picture",
         )
-    wish = Wish(n, label, seed, {"sampler": sampler, "steps": steps, "guidance": guidance})
+    words = {name: text for name, text in (("prompt", prompt), ("negative", negative)) if text}
+    wish = Wish(n, label, seed, {"sampler": sampler, "steps": steps, "guidance": guidance, **words})
     return _with_picture(wish, key) if model.facts.kind == "pictures" else wish
 
 
@@ -184,7 +194,7 @@ def pictures(model: Model, path: Path, wish: Wish, order: Wish | None) -> None:
     with st.container(key="old" if old else "new"):
         st.image(screen(samples), width="stretch")
     seeds = f"seed {used['seed']}" + (f" to {used['seed'] + used['n'] - 1}" if used["n"] > 1 else "")
-    guided = f", guidance {used['guidance']:g}" if model.classes else ""
+    guided = f", guidance {used['guidance']:g}" if model.guidable else ""
     st.caption(f"{used['sampler']}, {used['steps']} steps{guided}, {seeds} · {last.seconds:.1f} s")
     if last.note:
         st.caption(f"{last.note[0].upper()}{last.note[1:]}.")
@@ -254,6 +264,9 @@ def screen(samples: Samples) -> Image.Image:
     """A sheet large enough for a screen: four in a row, more where there are many; points as a scatter plot."""
     columns = min(len(samples), 4 if len(samples) <= 16 else 8)
     scale = max(1, WIDE // (columns * samples.values.shape[-1]))
+    texts = samples.prompts if len(set(samples.prompts)) > 1 else ()
+    if len(texts) == len(samples) > 1:
+        return samples.medium.sheet(samples.values, samples.labels, columns, texts=texts)
     return samples.medium.sheet(samples.values, samples.labels, columns, scale)
 
 

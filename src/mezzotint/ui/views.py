@@ -62,7 +62,7 @@ def forward(model: Model, path: Path) -> None:
 @st.cache_data(max_entries=16, show_spinner="Reading the data")
 def _noised(key: str, _config: configuration.Config) -> Image.Image:
     source = build.source(_config, find_device("cpu"))
-    return noising(_config, source.facts, source.preview(max(ROWS, source.facts.medium.least)))
+    return noising(_config, source.facts, source.codec, source.preview(max(ROWS, source.facts.medium.least)))
 
 
 @st.cache_data(max_entries=16, show_spinner="Making pictures")
@@ -70,7 +70,7 @@ def _own(path: str, mtime: int, _model: Model) -> Image.Image:
     n = max(ROWS, _model.medium.least)
     samples = _model.sample(n, label=ALL if _model.classes else None)
     batch = Batch(_model.codec.encode(samples.values), Cond(label=samples.labels))
-    return noising(_model.config, _model.facts, batch)
+    return noising(_model.config, _model.facts, _model.codec, batch)
 
 
 def training(runs: Path, preferred: str | None) -> None:

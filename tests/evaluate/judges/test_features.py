@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mezzotint.evaluate.judges import cache
+from mezzotint import cache
 from mezzotint.evaluate.judges.features import Extractor, Features, cached_features, extract, in_colour
 
 

@@ -1,14 +1,31 @@
 """The judge of scenes: right about what was drawn, by two renderers and under noise, and not to be talked into anything."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import scenes
 import torch
 from helpers_scenes import painted
+from helpers_small import write_run
 
-from mezzotint.data.scenes import OPPOSITE, SIDE, Meaning, Placed, Thing, draw, scene
+from mezzotint.data.scenes import (
+    LENGTH,
+    OPPOSITE,
+    SIDE,
+    Meaning,
+    Placed,
+    Thing,
+    draw,
+    scene,
+    vocabulary,
+)
 from mezzotint.evaluate.metrics.scenes import judge, shares
+from mezzotint.evaluate.metrics.share import Share
+from mezzotint.media.facts import Facts
 
 N = 300  # 10,000 by benchmarks/scenes.py
 SCENES = [scene(5, i) for i in range(N)]
@@ -86,3 +103,36 @@ def test_wrong_input_is_refused() -> None:
         judge(PICTURES, CAPTIONS[:1])
     with pytest.raises(ValueError, match="does not say what a scene shows"):
         judge(PICTURES[:1], ["a dog"])
+
+
+def test_the_benchmark_in_quick(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(
+        tmp_path / "words",
+        Facts((3, SIDE, SIDE), (), "pictures", (), tuple(vocabulary()), LENGTH, ("a red cross",)),
+        network={"kind": "unet", "width": 8, "multipliers": [1], "blocks": 1, "patch": 4, "attention": [4]},
+        data={"name": "scenes"},
+    )
+
+    def run(*words: object) -> Any:
+        monkeypatch.setattr("sys.argv", ["scenes.py", "--quick", "--out", str(tmp_path), *map(str, words)])
+        scenes.main()
+        (path,) = tmp_path.glob("scenes-*-quick.json")
+        found = json.loads(path.read_text())
+        path.unlink()
+        return found
+
+    found = run("-n", 40)["shares"]
+    assert found["fresh"][0] == found["noise of 8 levels"][0] == found["attributes of swapped nouns"][0] == 1
+    assert found["relation of swapped nouns"][0] == 0
+    assert found["captions of other scenes"] == found["by chance"]
+    (plain, guided) = run(tmp_path / "words", "--guidance", 1, 3, "--steps", 2, "--seeds", 0, 1)["models"]
+    assert (plain["settings"]["guidance"], guided["settings"]["guidance"]) == (1, 3)
+    assert plain["settings"]["steps"] == 2 and plain["seeds"] == [0, 1]
+    kinds = plain["n"]
+    assert kinds["in other words"] == 16 and kinds["all"] == 2 * (8 + 8)
+    assert sum(n for kind, n in kinds.items() if kind.startswith("unseen pairs, ")) == 16
+    value, low, high = plain["shares"]["in other words"]["valid"]
+    assert [value, low, high] == pytest.approx(list(Share.of(round(16 * value), 16)))
+    assert "in other words" in capsys.readouterr().out

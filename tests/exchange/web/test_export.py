@@ -10,7 +10,7 @@ from helpers_small import UNET, write_run
 from torch import nn
 
 import mezzotint
-from mezzotint import Denoiser, Model
+from mezzotint import Denoiser, Model, config
 from mezzotint.cli import main
 from mezzotint.diffusion.parameterization import velocity
 from mezzotint.diffusion.process import flow
@@ -71,13 +71,16 @@ def test_what_a_page_cannot_compute_is_refused_by_name(
 
     own = Model.of(Denoiser(Silent(), flow, velocity), lognormal(), shape=(1, 4, 4))
     with pytest.raises(ConfigError, match=r"network\.kind own cannot"):
-        check(own)
+        check(own.config, own.facts)
 
-    model = mezzotint.load("mnist")
-    check(model)
-    model.codec = object()  # type: ignore[assignment]
-    with pytest.raises(ConfigError, match="pictures coded by object cannot"):
-        check(model)
+    grey, texts = Facts((1, 8, 8)), Facts((1, 8, 8), length=9, reading="encoder", width=4, digest="0" * 16)
+    latent = config.parse({"codec": {"file": "vae.safetensors"}})
+    for parsed, facts, line in (
+        (latent, grey, "codes of an autoencoder cannot"),
+        (config.parse({"network": {"kind": "unet"}}), texts, "texts read by an encoder cannot"),
+    ):
+        with pytest.raises(ConfigError, match=line):
+            check(parsed, facts)
 
 
 def test_a_key_that_the_page_does_not_know_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,10 +89,10 @@ def test_a_key_that_the_page_does_not_know_is_refused(monkeypatch: pytest.Monkey
 
     model = mezzotint.load("mnist")
     monkeypatch.setitem(export.KNOWN, "unet", export.KNOWN["unet"] - {"dropout"})
-    check(model)
+    check(model.config, model.facts)
     monkeypatch.setitem(export.KNOWN, "unet", export.KNOWN["unet"] - {"patch"})
     with pytest.raises(ConfigError, match=r"network\.patch cannot be exported"):
-        check(model)
+        check(model.config, model.facts)
 
 
 def test_three_bytes_are_the_nearest_numbers() -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 
 import mezzotint
 from mezzotint import build, config
+from mezzotint.conditions.text import BYTES
 from mezzotint.diffusion.process import vp
 from mezzotint.diffusion.schedule import cosine, karras, linear, zero_terminal_snr
 from mezzotint.diffusion.table import SAMPLERS
@@ -35,7 +36,13 @@ TEACHER = {"file": "t.safetensors", "digest": "0" * 16, "sample": {}}
 def tiny(shape: tuple[int, ...], classes: int = 0, words: int = 0, seed: int = 0, **tree: Any) -> Model:
     """A model of random weights, each of three bytes, as the page has them; networks would start silent."""
     parsed = config.parse({"train": {"precision": "fp32"}, "sample": {"steps": 4}, **tree})
-    vocabulary = {"words": tuple(f"w{i:02}" for i in range(words)), "length": 6, "examples": ("w01 w00",)}
+    vocabulary: dict[str, Any] = {
+        "words": tuple(f"w{i:02}" for i in range(words)),
+        "length": 6,
+        "examples": ("w01 w00",),
+    }
+    if words == BYTES:
+        vocabulary = {"reading": "bytes", "length": 12, "examples": ("ABC",)}
     facts = Facts(shape, tuple("abcdefgh"[:classes]), **(vocabulary if words else {}))
     torch.manual_seed(seed)
     net = build.network(parsed, facts).eval().requires_grad_(False)
@@ -199,6 +206,9 @@ def test_every_sampler_walks_as_ours_does() -> None:
     model = tiny((3, 8, 8), 0, words=5, network={**network, "attention": [1]}, diffusion=FLOW)
     jobs.append(order(model, 3, prompt="w03, w00 W01.", guidance=3.0))
     expected.append((model, {"seed": 3, "prompt": "w03 w00 w01", "guidance": 3.0}))
+    model = tiny((1, 5, 4), 0, words=BYTES, network={**network, "attention": [1]}, diffusion=FLOW)
+    jobs.append(order(model, 3, prompt="  Ärger \n da"))
+    expected.append((model, {"seed": 3, "prompt": "ärger da"}))
     for job, answer, (model, asked) in zip(jobs, run_jobs(jobs), expected):
         assert off(answer, model, **asked) <= 1, (job["order"], model.config.diffusion)
         assert answer["steps"] == job["order"]["settings"]["steps"]

@@ -22,6 +22,12 @@ import pytest
 from mezzotint.serve.http.settings import reached_at
 
 Start = Callable[..., "Live"]
+PATIENCE = 120  # seconds of waiting for what comes: a busy machine is no mistake of the server
+
+
+def slower() -> float:
+    """By how much other work slows this machine, about."""
+    return 1 + os.getloadavg()[0] / (os.cpu_count() or 1)
 
 
 class Live:
@@ -56,12 +62,12 @@ class Live:
         """Seconds until it was gone, and what it said."""
         began = time.monotonic()
         self.process.send_signal(number)
-        out, _ = self.process.communicate(timeout=20)
+        out, _ = self.process.communicate(timeout=PATIENCE)
         return time.monotonic() - began, out
 
 
 def ask(port: int, path: str, body: dict[str, Any] | None = None, **headers: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         if body is None:
             connection.request("GET", path, headers=headers)
@@ -124,7 +130,7 @@ def test_who_vanishes_or_does_not_read_holds_up_nobody(live: Live) -> None:
     half = say("GET /generate HT")
     key = json.loads(live.ask("/v1/jobs", {"steps": 1000, "preview_every": 1})[1])["id"]
     watching = say(f"GET /v1/jobs/{key}/events HTTP/1.1\nHost: localhost\n\n")
-    assert select.select([watching], [], [], 10)[0]
+    assert select.select([watching], [], [], PATIENCE)[0]
     assert b"text/event-stream" in watching.recv(4096)
     vanishing.close()
     for rubbish in (
@@ -136,11 +142,11 @@ def test_who_vanishes_or_does_not_read_holds_up_nobody(live: Live) -> None:
         say(rubbish).close()
     assert live.ask("/generate")[0] == 200
     live.ask(f"/v1/jobs/{key}/cancel", {})
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while json.loads(live.ask("/")[1])["requests"] and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert json.loads(live.ask("/")[1])["requests"] == 0  # long before 1,000 steps of 64 pictures
-    assert 'outcome="cancelled"} 2.0' in live.ask("/metrics")[1].decode()
+    assert json.loads(live.ask("/")[1])["requests"] == 0
+    assert 'outcome="cancelled"} 2.0' in live.ask("/metrics")[1].decode()  # and not done, all 1,000 steps
     for client in (*deaf, slow, half, watching):
         client.close()
     assert live.ask("/generate")[0] == 200
@@ -155,21 +161,27 @@ def test_at_last_it_stops_in_time_and_says_what_it_did(live: Live) -> None:
         )
         for steps in (20, 1000)
     ]
-    events = http.client.HTTPConnection("127.0.0.1", live.port, timeout=20)
+    events = http.client.HTTPConnection("127.0.0.1", live.port, timeout=PATIENCE)
     events.request("GET", f"/v1/jobs/{key}/events")
     stream = events.getresponse()
     idle = socket.create_connection(("127.0.0.1", live.port))
     for thread in waiting:
         thread.start()
-    time.sleep(0.3)
+    deadline = time.monotonic() + PATIENCE  # until all three are under way, or the short one is there
+    while not answers and json.loads(live.ask("/")[1])["requests"] < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    busy = slower()
     seconds, out = live.stop()
     for thread in waiting:
-        thread.join(20)
+        thread.join(PATIENCE)
     idle.close()
-    assert seconds < 5
+    assert seconds < 5 * busy
     assert "stopping; requests under way: " in out and "stopped; finished: " in out
     statuses = sorted(status for status, _ in answers)
-    assert len(statuses) == 2 and statuses[0] == 200 and statuses[1] in (200, 503), answers
+    assert len(statuses) == 2 and set(statuses) <= {200, 503}, answers
+    assert statuses[0] == 200 or busy > 2, (
+        answers
+    )  # in the two seconds that are left to it, on a machine that has them
     assert b"event: cancelled" in stream.read()
     assert live.process.returncode in (-signal.SIGTERM, 143)
 
@@ -236,14 +248,14 @@ def test_two_replicas_behind_a_proxy_and_a_crash(start: Start, runs: Path) -> No
         thread.start()
         time.sleep(0.3)
         replicas[0].stop(signal.SIGKILL)
-        thread.join(20)
+        thread.join(PATIENCE)
         assert isinstance(failures[0], OSError | http.client.HTTPException)  # who waited there knows at once
         assert {ask(port, "/generate")[0] for _ in range(4)} == {200}  # the proxy goes on with the other
 
         began = time.monotonic()
         again = start(replicas[0].port).ready()
         assert again.ask("/readyz")[0] == 200
-        assert time.monotonic() - began < 10 * (1 + os.getloadavg()[0] / (os.cpu_count() or 1))
+        assert time.monotonic() - began < 10 * slower()
         assert again.ask("/generate?seed=7&n=4")[1] == pictures[0][1]
         proxy.shutdown()
     assert {path: path.stat().st_mtime_ns for path in runs.parent.rglob("*")} == before

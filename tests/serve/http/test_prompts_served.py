@@ -1,5 +1,6 @@
 """Prompts over REST: the same pictures as in Python, the settings inside, errors that name the word, and no word in the log."""
 
+import copy
 import io
 import json
 from pathlib import Path
@@ -9,6 +10,7 @@ from helpers_small import write_run
 from PIL import Image
 from starlette.testclient import TestClient
 
+from mezzotint.conditions.frozen import Frozen
 from mezzotint.data.scenes import LENGTH, vocabulary
 from mezzotint.media.facts import Facts
 from mezzotint.model.model import Model, load
@@ -59,7 +61,21 @@ def test_prompts_are_served_and_not_logged(model: Model, tmp_path: Path) -> None
             "/v1/edits", json={"task": "morph", "seeds": [1, 2], "n": 3, "prompt": "a red cross"}
         )
         assert morph.status_code == 200, morph.text
-        assert client.get("/v1/models").json()[0]["examples"] == ["a red cross"]
+        told = client.get("/v1/models").json()[0]
+        assert (told["examples"], told["reading"]) == (["a red cross"], "words")
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert len(lines) == 4 and "cross" not in json.dumps(lines)
     assert Image.open(io.BytesIO(answer.content)).size[0] > 64
+
+
+def test_an_encoder_that_is_gone_is_said_without_its_place(
+    model: Model, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = copy.copy(model)
+    gone.language = Frozen("0" * 16, 8, 24, Path("/somewhere/secret"))
+    with TestClient(
+        create_app(Settings(), Service({"words": gone}, Settings())), base_url="http://localhost"
+    ) as client:
+        answer = client.post("/v1/generate", json={"prompt": "a red cross"})
+    assert answer.status_code == 503 and "texts of this model cannot be read now" in answer.text
+    assert "secret" not in answer.text and "/somewhere/secret" in caplog.text and "cross" not in caplog.text

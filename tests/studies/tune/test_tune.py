@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers_small import write_run
 from PIL import Image
 from torch import Tensor, nn
 
@@ -20,6 +21,7 @@ from mezzotint.build.networks import network
 from mezzotint.config import Sample
 from mezzotint.data import toy
 from mezzotint.data.open import open_source
+from mezzotint.data.scenes import LENGTH, vocabulary
 from mezzotint.diffusion.table import SAMPLERS
 from mezzotint.disk.files import read_tensors
 from mezzotint.disk.folder import locked
@@ -29,7 +31,7 @@ from mezzotint.errors import ConfigError, RunError
 from mezzotint.evaluate.judges import classifier, clusters
 from mezzotint.evaluate.judges.features import Features
 from mezzotint.evaluate.metrics.energy import energy_distance
-from mezzotint.evaluate.reference import open_judge, open_reference
+from mezzotint.evaluate.reference import SILENT, drawn_scenes, open_judge, open_reference
 from mezzotint.media.facts import Facts
 from mezzotint.model.cost import fit_steps, network_calls
 from mezzotint.model.model import Model, load
@@ -430,3 +432,40 @@ def test_evaluate_and_tune_have_one_judge(
 def test_wrong_words_are_refused(trained: Path) -> None:
     with pytest.raises(ConfigError, match="too few"):
         searched(trained, n=50)
+
+
+def test_models_of_words_have_their_guidance_tuned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scenes, whose judge knows exactly whether a picture is what was asked, and captions of a set of one's own."""
+    monkeypatch.setenv("MEZZOTINT_CACHE", str(tmp_path / "cache"))
+    few = {"pictures_seen": 128}
+    plain = clusters.train_classifier
+    monkeypatch.setattr(
+        clusters, "train_classifier", lambda *words, **settings: plain(*words, **(settings | few))
+    )
+    monkeypatch.setattr(tuning_judge, "drawn_scenes", lambda: drawn_scenes(60))
+    net = {**UNET, "patch": 4, "attention": [4]}
+    examples = ("a red cross", "a small blue circle")
+    facts = Facts((3, 32, 32), (), "pictures", (), tuple(vocabulary()), LENGTH, examples)
+    write_run(tmp_path / "scenes", facts, network=net, data={"name": "scenes"}, sample={"steps": 2})
+    search = study.Search(
+        tmp_path / "scenes" / "model.safetensors", None, Target(), 100, 0, QUICK, "cpu", SILENT
+    )
+    assert search.steerable
+    scales = [choice.settings.guidance for choice in search.guidance(search.present)]
+    assert len(scales) > 2 and max(scales) > 1
+    trial = search.measure(search.present)
+    assert trial.agreement == 0 and trial.distance > 0  # of random weights
+    real = drawn_scenes(60)
+    assert search.judge.right is not None and bool(search.judge.right(real.images).all())
+
+    for k in range(40):
+        (tmp_path / "set").mkdir(exist_ok=True)
+        Image.new("L", (8, 8), 3 * k).save(tmp_path / "set" / f"{k}.png")
+        (tmp_path / "set" / f"{k}.txt").write_text(f"grey {k % 8}")
+    data = {"name": "folder", "path": str(tmp_path / "set"), "size": 8, "captions": True}
+    facts = Facts((1, 8, 8), (), "pictures", (), (*"01234567", "grey"), 3, ("grey 1",))
+    write_run(tmp_path / "own", facts, network={**net, "patch": 1, "attention": [1]}, data=data)
+    model = load(tmp_path / "own")
+    judge = tuning_judge.open_tuning_judge(model)
+    asked = judge.ask(model, 12, 0, SILENT)
+    assert asked.settings["prompt"] == "20 captions of folder" and judge.right is None

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mezzotint.evaluate.judges import cache
+from mezzotint import cache
 from mezzotint.evaluate.judges.features import Extractor, Features
 from mezzotint.media.pictures import to_model
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mezzotint.evaluate.judges import cache
+from mezzotint import cache
 from mezzotint.evaluate.judges.classifier import (
     VERSION,
     Classifier,

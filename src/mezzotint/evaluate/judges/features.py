@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mezzotint.evaluate.judges import cache
+from mezzotint import cache
 
 Progress = Callable[[int, int], None]  # (pictures done, of so many), before the first batch and after each
 

@@ -19,8 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from mezzotint import cache
 from mezzotint.errors import DataError
-from mezzotint.evaluate.judges import cache
 from mezzotint.evaluate.judges.features import Extractor, Features, in_colour
 
 SIDE_PIXELS = 299

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mezzotint import cache
 from mezzotint.errors import DataError, MissingExtra
-from mezzotint.evaluate.judges import cache
 from mezzotint.evaluate.judges.features import Extractor, Features, in_colour
 
 HUB = {"dinov2": "facebook/dinov2-base", "clip": "openai/clip-vit-base-patch32"}

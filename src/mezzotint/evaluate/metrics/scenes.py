@@ -65,7 +65,7 @@ def judge(pictures: Tensor, captions: Iterable[str | Meaning]) -> list[Verdict]:
         raise ValueError(f"{len(pictures)} pictures and {len(meanings)} captions; give one for each")
     pieces = _pieces(pictures)
     return [
-        _verdict(_named(picture, piece), meaning)
+        verdict_of(_named(picture, piece), meaning)
         for picture, piece, meaning in zip(pictures.numpy(), pieces.numpy(), meanings)
     ]
 
@@ -148,7 +148,8 @@ def _grown(piece: np.ndarray) -> np.ndarray:
 # --- from objects to a verdict ---------------------------------------------------------------------------
 
 
-def _verdict(named: Sequence[Placed | None], meaning: Meaning) -> Verdict:
+def verdict_of(named: Sequence[Placed | None], meaning: Meaning) -> Verdict:
+    """named: of each piece of a picture, the object that it is, None for none."""
     objects = tuple(thing for thing in named if thing is not None)
     wanted = meaning.things * meaning.count
     casts = [cast for cast in permutations(objects, len(wanted)) if all(map(_is, cast, wanted))]

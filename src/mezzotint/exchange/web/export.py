@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from mezzotint.build.losses import usual_told
 from mezzotint.conditions.labels import NONE, name_of, word
-from mezzotint.config import HOPS, UNet, UNetSimple
+from mezzotint.config import HOPS, Config, UNet, UNetSimple
 from mezzotint.diffusion.schedule import Table
 from mezzotint.diffusion.solvers import first_order
 from mezzotint.diffusion.table import SAMPLERS
 from mezzotint.disk.files import write
 from mezzotint.errors import ConfigError
 from mezzotint.media.codec import Bytes
+from mezzotint.media.facts import Facts
 from mezzotint.model.model import Model
 
 HERE = Path(__file__).parent
@@ -29,6 +30,7 @@ PAGE = ("png", "page")
 # What of a network's configuration the page computes; a key that it does not know is refused.
 KNOWN = {
     "unet": {
+        "kind",
         "width",
         "multipliers",
         "blocks",
@@ -38,7 +40,7 @@ KNOWN = {
         "dropout",
         "patch",
     },
-    "unet_simple": {"width", "levels", "norm", "down"},
+    "unet_simple": {"kind", "width", "levels", "norm", "down"},
 }
 
 
@@ -48,7 +50,7 @@ def export_page(model: Model, folder: Path, card: Path | None = None) -> int:
 
     Raises ConfigError, before anything is written, for a model with a part that the page cannot compute.
     """
-    check(model)
+    check(model.config, model.facts)
     count = sum(parameter.numel() for parameter in model.net.parameters())
     kind = f"{model.config.network.kind}, {count:,} parameters"
     scripts = [
@@ -73,21 +75,23 @@ def export_page(model: Model, folder: Path, card: Path | None = None) -> int:
     return len(script) + len(html)
 
 
-def check(model: Model) -> None:
-    """Raises ConfigError in one line for what a page cannot compute."""
-    config = model.config
+def check(config: Config, facts: Facts) -> None:
+    """Raises ConfigError in one line for what of a model a page cannot compute."""
     network = config.network
     if not isinstance(network, UNet | UNetSimple):
         raise ConfigError(
             f"network.kind {network.kind} cannot be exported as a page; {' and '.join(KNOWN)} can"
         )
-    if strange := sorted(type(network).model_fields.keys() - KNOWN[network.kind] - {"kind"}):
-        unusual = [key for key in strange if getattr(network, key) != type(network).model_fields[key].default]
-        if unusual:
-            raise ConfigError(f"network.{unusual[0]} cannot be exported as a page; train without it")
-    if not isinstance(model.codec, Bytes):
+    for key, field in type(network).model_fields.items():
+        if key not in KNOWN[network.kind] and getattr(network, key) != field.default:
+            raise ConfigError(f"network.{key} cannot be exported as a page; train without it")
+    if config.codec is not None or not isinstance(facts.medium.codec, Bytes):
         raise ConfigError(
-            f"pictures coded by {type(model.codec).__name__} cannot be exported as a page; train on the pixels themselves"
+            "codec: codes of an autoencoder cannot be exported as a page; train on the pixels themselves"
+        )
+    if facts.reading not in ("words", "bytes"):
+        raise ConfigError(
+            f"texts read by an {facts.reading} cannot be exported as a page; train with data.reading words or bytes"
         )
 
 
@@ -105,6 +109,7 @@ def described(model: Model) -> dict[str, Any]:
         "classes": [name_of(number, facts.classes) for number in range(len(facts.classes))],
         "none": word(NONE, facts.classes),
         "drawn": [number for number in range(len(facts.classes)) if number not in facts.empty],
+        "reading": facts.reading,
         "words": facts.words,
         "length": facts.length,
         "examples": facts.examples,

@@ -172,7 +172,7 @@ if (MODEL.classes.length) {
   $("classes").remove();
   $("digits").remove();
 }
-if (MODEL.words.length) {
+if (MODEL.length) {
   $("words").hidden = false;
   $("prompt").value = MODEL.examples[0] ?? "";
   $("examples").append(...MODEL.examples.map((text) => new Option(text)));

@@ -57,7 +57,7 @@ function png(pixels, [channels, height, width], text) {
 function written(model, { seed, label, prompt, settings }) {
   const asked = label === null ? null : label === model.classes.length ? model.none : model.classes[label];
   const origin = { model: model.name, step: model.step, weights: model.weights_kind };
-  const words = model.words.length ? { prompt, negative: null } : {};
+  const words = model.length ? { prompt, negative: null } : {};
   const text = JSON.stringify({ ...settings, seed: "SEED", label: model.classes.length ? asked : null, n: 1, ...origin, ...words });
   return text.replace('"seed":"SEED"', `"seed":${seed}`); // all of its digits, which a number of JavaScript may not have
 }

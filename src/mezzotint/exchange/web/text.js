@@ -4,17 +4,27 @@
 const PADDING = 0, START = 1, FIRST = 2; // numbers of no word, of the beginning of every text, of the first word
 const TEXT_WIDTH = 96, TEXT_HEADS = 4; // of a word's vector
 
-/** The numbers of a text: START, then its words in lower case; full stops and commas say nothing. Throws an Error that names
- * a word which no caption had, or says that the text is too long. */
-function numbersOf(text, words, length) {
-  const found = (text.toLowerCase().match(/[\p{L}\p{N}_]+|[^\p{L}\p{N}_\s]/gu) ?? []).filter((w) => w !== "." && w !== ",");
-  if (found.length >= length) throw new Error(`a text of ${found.length} words is too long: at most ${length - 1}`);
-  const numbers = found.map((word) => {
+/** The numbers of a text: START, then those of its words or of its bytes. Throws an Error that names a word which no caption
+ * had, or says that the text is too long. */
+function numbersOf(text, { reading, words, length }) {
+  const found = reading === "bytes" ? bytesOf(text) : wordsOf(text, words);
+  if (found.length >= length) throw new Error(`the text is too long: ${found.length} ${reading}, at most ${length - 1}`);
+  return [START, ...found.map((number) => number + FIRST)];
+}
+
+/** By words, in lower case; full stops and commas say nothing. */
+function wordsOf(text, words) {
+  const found = text.toLowerCase().match(/[\p{L}\p{N}_]+|[^\p{L}\p{N}_\s]/gu) ?? [];
+  return found.filter((word) => word !== "." && word !== ",").map((word) => {
     const place = words.indexOf(word);
     if (place < 0) throw new Error(`the model knows no word "${word}"; it knows ${words.slice(0, 12).join(", ")} ...`);
-    return place + FIRST;
+    return place;
   });
-  return [START, ...numbers];
+}
+
+/** Letter by letter, by the bytes of UTF-8, in lower case, spaces run together. */
+function bytesOf(text) {
+  return Array.from(new TextEncoder().encode(text.toLowerCase().split(/\s+/).filter(Boolean).join(" ")));
 }
 
 /** Layer normalisation of every row (Ba et al. 2016). */

@@ -180,7 +180,7 @@ function unet(model, weights) {
   const levels = multipliers.length;
 
   return (x, told, given) => {
-    const text = model.words.length ? encodedText(model, weights, given.text ?? [START]) : null;
+    const text = weights.has("pooled") ? encodedText(model, weights, given.text ?? [START]) : null;
     let emb = conditioning(model, weights, told, given);
     if (text) emb = sum([emb, linear(text.vectors.subarray(0, TEXT_WIDTH), weights.layer("pooled"))]);
     emb = siluOf(emb);
@@ -194,7 +194,7 @@ function unet(model, weights) {
     for (let i = 0; i < levels; i++) {
       if (i) h = convolution(h, weights.layer(`down.${i}.enter`), 2);
       else h = convolution(h, weights.layer("down.0.enter.1"));
-      if (!i && model.words.length) h = withCoordinates(h, weights.layer("down.0.enter.2.project"));
+      if (!i && weights.has("down.0.enter.2.project")) h = withCoordinates(h, weights.layer("down.0.enter.2.project"));
       skips.push(h);
       for (let j = 0; j < blocks; j++) skips.push((h = stage(`down.${i}.stages.${j}`, h)));
     }

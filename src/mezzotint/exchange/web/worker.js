@@ -16,7 +16,7 @@ function askedOf(model, { seed, label, prompt }) {
   const drawn = () => model.drawn[Math.floor(uniform(seed, 0, CLASS_DRAW, 1)[0] * model.drawn.length)];
   return {
     label: model.classes.length ? (label ?? drawn()) : undefined,
-    text: model.words.length ? numbersOf(prompt, model.words, model.length) : undefined,
+    text: model.length ? numbersOf(prompt, model) : undefined,
   };
 }
 

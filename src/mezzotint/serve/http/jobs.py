@@ -91,9 +91,10 @@ class Job:
             now = replace(now, phase="failed", detail=explain(error))
         self._show(now)
 
-    def _samples(self, codes: Tensor) -> Samples:
+    def _samples(self, codes: Tensor, preview: bool = False) -> Samples:
         model = self.ticket.model
-        return model.finish(self.ticket.request, model.codec.decode(codes).cpu())
+        things = model.codec.preview(codes) if preview else model.codec.decode(codes)
+        return model.finish(self.ticket.request, things.cpu())
 
     def _show(self, now: Now) -> None:
         self.now = now
@@ -149,7 +150,7 @@ class Job:
         """The preview of a state, made once for however many readers: a PNG in base64."""
 
         def make() -> str:
-            return base64.b64encode(encode(self._samples(codes), "png")).decode()
+            return base64.b64encode(encode(self._samples(codes, preview=True), "png")).decode()
 
         if self._preview is None or self._preview[0] is not now:
             self._preview = now, self._loop.create_task(run_in_threadpool(make))

@@ -254,7 +254,8 @@ class ModelInfo(BaseModel):
     default: bool
     shape: list[int]  # [channels, height, width], or [2] for points
     classes: list[str]
-    words: int  # that prompts may have, 0 without captions
+    words: int  # that prompts may have; 0 without captions, and where any will do
+    reading: Literal["words", "bytes", "encoder"] | None = None  # of prompts, None without captions
     examples: list[str]  # of prompts
     parameters: int
     step: int  # of training

@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from mezzotint.conditions.labels import NONE, Label, name_of
 from mezzotint.config import Sample
 from mezzotint.disk.names import usual
-from mezzotint.errors import ConfigError, DataError
+from mezzotint.errors import ConfigError, DataError, MissingExtra, ModelError
 from mezzotint.model.edits import Edits
 from mezzotint.model.model import Model, load
 from mezzotint.model.request import Request, check_seeds
@@ -110,6 +110,9 @@ class Service:
             model.asked(torch.zeros(1, dtype=torch.int64), None, body.negative)
         except ConfigError as error:  # it names the word that is not known
             raise Problem(422, str(error), param="prompt") from error
+        except (ModelError, DataError, MissingExtra) as error:  # the encoder is gone that reads texts
+            log.error("texts cannot be read: %s", error)
+            raise Problem(503, "texts of this model cannot be read now; the server's log says why") from error
         try:
             return model.request(n, label=label, seed=seed, **_words(body), **settings)
         except ConfigError:
@@ -173,6 +176,7 @@ class Service:
                 shape=list(model.facts.shape),
                 classes=[name_of(k, model.classes) for k in range(len(model.classes))],
                 words=len(model.facts.words),
+                reading=model.facts.reading if model.language is not None else None,  # type: ignore[arg-type]
                 examples=list(model.facts.examples),
                 parameters=sum(p.numel() for p in model.net.parameters()),
                 step=model.header.step,

@@ -16,11 +16,13 @@ from torch import Tensor
 from mezzotint import build
 from mezzotint.config import Config, Discrete, Karras, UNet, UNetSimple
 from mezzotint.data.known import KNOWN
+from mezzotint.data.latents import CodedSource
 from mezzotint.data.open import Points, Scenes, Source
 from mezzotint.diffusion.schedule import Table, grid
 from mezzotint.media.facts import Facts
 from mezzotint.model.device import find_device
 from mezzotint.run.budget import fixed_steps
+from mezzotint.run.latents import completed, open_source
 from mezzotint.studies.doctor.pictures import Finding, examine
 from mezzotint.studies.doctor.trial import by_heart, measure, memory, memory_of, precision, speed
 
@@ -33,12 +35,14 @@ def diagnose(config: Config, *, quick: bool = False) -> Iterator[Finding]:
     quick: leave out what has to be measured by training steps. Raises what `train` would: ConfigError, DataError,
     MissingExtra, ValueError.
     """
-    device = find_device(config.train.device)
-    source = build.source(config, device)
+    device, config = find_device(config.train.device), completed(config)
+    source = open_source(config, device)
     yield from seen(config, source.preview(512).x0, source.facts)
-    if not isinstance(source, Points | Scenes):
-        yield from examine(source, config.data)
-    yield from levels(config)
+    shown = source.pictures if isinstance(source, CodedSource) else source
+    if not isinstance(shown, Points | Scenes):
+        yield from examine(shown, config.data)
+    if config.objective != "autoencode":  # which knows no noise
+        yield from levels(config)
     yield from network(config, source.facts)
     yield from conditioning(config, source.facts)
     yield from precision(config, device)
@@ -137,7 +141,8 @@ def network(config: Config, facts: Facts) -> Iterator[Finding]:
     chosen, fine = config.network, True
     if not isinstance(chosen, UNet | UNetSimple):
         return
-    _, height, width = facts.shape
+    with torch.device("meta"):
+        channels, height, width = build.codec(config, facts).shape(facts.shape)
     multiple = (
         chosen.patch * 2 ** (len(chosen.multipliers) - 1)
         if isinstance(chosen, UNet)
@@ -163,7 +168,7 @@ def network(config: Config, facts: Facts) -> Iterator[Finding]:
         if chosen.patch >= 4 and config.diffusion.parameterization != "x0":
             fine = False
             text = (
-                f"with network.patch={chosen.patch} the noise of {chosen.patch**2 * facts.shape[0]} numbers has to pass "
+                f"with network.patch={chosen.patch} the noise of {chosen.patch**2 * channels} numbers has to pass "
                 f"through {chosen.width} channels: {config.diffusion.parameterization} stays grainy for long"
             )
             weight = "" if config.diffusion.weight == "min_snr" else " diffusion.weight=min_snr"
@@ -200,7 +205,7 @@ def planned_steps(config: Config, total: int, a_step: float | None) -> int | Non
     return fixed_steps(config.train, total)
 
 
-def budget(config: Config, source: Source, steps: int | None) -> Iterator[Finding]:
+def budget(config: Config, source: Source | CodedSource, steps: int | None) -> Iterator[Finding]:
     """Batch size, steps, epochs and the average of weights (EMA)."""
     train, total = config.train, source.total
     finite = not isinstance(source, Points)
@@ -228,7 +233,7 @@ def budget(config: Config, source: Source, steps: int | None) -> Iterator[Findin
     if memorized:
         fine = False
         keys = {
-            "data.crop=4": not config.data.crop,
+            "data.crop=4": not config.data.crop and config.codec is None,
             "network.dropout=0.1": getattr(config.network, "dropout", 1.0) < 0.1,
             "data.flip=true where mirrored pictures fit the set": config.data.flip is None
             and config.data.name not in KNOWN,

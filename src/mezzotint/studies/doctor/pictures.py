@@ -83,7 +83,7 @@ def gather(source: PictureSource | StreamSource, data: Data) -> Survey:
     names, counts = source.facts.classes, list[int]()
     originals = _originals(source, data)
     if isinstance(source, StreamSource):
-        raw, label = source.held
+        raw, label = source.held.images, source.held.labels if source.facts.classes else None
         held = torch.ones(len(raw), dtype=torch.bool)
     else:
         pictures = source.pictures
@@ -124,7 +124,8 @@ def _originals(source: PictureSource | StreamSource, data: Data) -> list[Origina
             height, width = image.height, image.width
             if image.getexif().get(ExifTags.Base.Orientation, 1) >= 5:  # lies on its side
                 height, width = width, height
-            found.append(Original(height, width, len(decode_to(image, (64, 64), None, raw.ranges)) == 3))
+            shown = decode_to(image, (64, 64), None, raw.ranges, background=data.background)
+            found.append(Original(height, width, len(shown) == 3))
         except Exception:  # Pillow raises nearly anything; what cannot be read is counted by `skipped`
             continue
     return found

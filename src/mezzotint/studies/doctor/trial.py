@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from mezzotint import build
 from mezzotint.cond import Batch, Cond
 from mezzotint.config import Config, Own, UNet
+from mezzotint.data.latents import CodedSource
 from mezzotint.data.open import PictureSource, Points, Source
+from mezzotint.diffusion.denoiser import Denoiser
 from mezzotint.diffusion.loss import stratified
 from mezzotint.media.facts import Facts
 from mezzotint.model.device import find_precision
@@ -59,11 +61,15 @@ class Learner:
         with torch.random.fork_rng(devices=[]):
             self.net = fresh_network(config, facts, device)
         dtype, compile = precision_of(config, facts, device), compiles(config, device)
-        self.denoiser = build.denoiser(config, self.net, dtype=dtype, compile=compile)
         self.schedule = build.make_schedule(config)
         teacher = open_teacher(config, device)
         lesson = build.Lesson(belief(teacher, config), self.net) if teacher else None
-        self.objective = build.objective(config, self.denoiser, lesson)
+        self.denoiser: Denoiser | None = None  # which an autoencoder has not
+        if config.objective == "autoencode":
+            self.objective = build.learned(config, self.net, dtype=dtype)
+        else:
+            self.denoiser = build.denoiser(config, self.net, dtype=dtype, compile=compile)
+            self.objective = build.objective(config, self.denoiser, lesson)
         self.optimizer = build.optimizer(config, self.net)
         self.clip = config.train.clip or math.inf
 
@@ -109,8 +115,9 @@ class Learner:
         """Which of its inputs have no effect on the answer, to the last bit."""
         x0, cond = batch
         denoiser, levels = self.denoiser, self.schedule(self._u(x0))
+        if denoiser is None:
+            return []
         self.net.eval()
-
         plain = denoiser.predict(x0, levels, cond)
         others = {
             "the picture": denoiser.predict(-x0, levels, cond),
@@ -138,7 +145,7 @@ class Learner:
         return sum(sizes.values())
 
 
-def measure(config: Config, source: Source, device: torch.device) -> StepCost:
+def measure(config: Config, source: Source | CodedSource, device: torch.device) -> StepCost:
     """Trains for a few steps, on ever larger parts of a batch while those are quick."""
     size, largest = config.train.batch_size, math.ceil(config.train.batch_size / config.train.accumulate)
     batches = source.batches(config.train.seed, size, 0)
@@ -158,7 +165,8 @@ def measure(config: Config, source: Source, device: torch.device) -> StepCost:
         if rows == largest or 4 * quickest > PATIENCE:
             break
         rows = min(4 * rows, largest)
-    images = source.pictures.images if isinstance(source, PictureSource) else None
+    images: object = source.pictures.images if isinstance(source, PictureSource) else None
+    images = source.codes if isinstance(source, CodedSource) else images
     return StepCost(
         computing=quickest * size / rows,
         loading=loading,
@@ -244,7 +252,7 @@ def _bytes(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
-def by_heart(config: Config, source: Source, device: torch.device) -> Finding:
+def by_heart(config: Config, source: Source | CodedSource, device: torch.device) -> Finding:
     """Can a fresh network learn one small batch by heart?  One that cannot will learn nothing from all of the data."""
     batch = _first(next(source.batches(config.train.seed, config.train.batch_size, 0)), ROWS)
     learner, note = Learner(config, source.facts, device), ""

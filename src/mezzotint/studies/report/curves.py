@@ -39,6 +39,12 @@ def _curves(config: Config) -> Iterator[Curve]:
         "loss",
     )
     yield Curve(
+        "PSNR",
+        "Of held-out pictures, read back from their codes by the average of the weights.",
+        {"PSNR": "psnr"},
+        "dB",
+    )
+    yield Curve(
         "Training loss by noise level",
         "Eight parts of the noise levels. Clean levels make detail, noisy ones the layout.",
         {label: f"loss_by_level/{k}" for k, label in enumerate(LEVELS)},

@@ -139,6 +139,9 @@ def _tiles(run: RunRecord) -> Iterator[tuple[str, str, str]]:
             f"{val_loss[-1]:.4g}",
             f"lowest {val_loss.min():.4g} at step {steps[val_loss.argmin()]:,.0f}",
         )
+    _, psnr = plots.column(run.rows, "psnr")
+    if len(psnr):
+        yield "PSNR", f"{psnr[-1]:.2f} dB", "of held-out pictures"
     _, speed = plots.column(run.rows, "images_per_second")
     if len(speed):
         yield "pictures a second", f"{sorted(speed)[len(speed) // 2]:,.0f}", "median"
@@ -169,11 +172,14 @@ def _summary(run: RunRecord) -> Iterator[tuple[str, str]]:
         network += f", {parameters:,} parameters"
     yield "data", description
     yield "network", network
-    yield (
-        "diffusion",
-        f"{config.diffusion.process}, {config.diffusion.schedule.kind} schedule, predicts "
-        f"{config.diffusion.parameterization}, weight {config.diffusion.weight}",
-    )
+    if config.objective != "autoencode":
+        yield (
+            "diffusion",
+            f"{config.diffusion.process}, {config.diffusion.schedule.kind} schedule, predicts "
+            f"{config.diffusion.parameterization}, weight {config.diffusion.weight}",
+        )
+    if (codec := config.codec) and codec.file and codec.network:
+        yield "codec", f"{codec.network.kind} of {codec.file.parent.name} ({codec.digest})"
     if config.objective != "denoise":
         yield "objective", config.objective
     if teacher := config.teacher:
@@ -181,6 +187,8 @@ def _summary(run: RunRecord) -> Iterator[tuple[str, str]]:
             f"{teacher.sample.sampler}, {teacher.sample.steps} steps, guidance {teacher.sample.guidance:g}"
         )
         yield "teacher", f"{teacher.file.name} of {teacher.file.parent.name} ({teacher.digest}); {walked}"
+    if origin := config.origin:
+        yield "begins as", f"{origin.file.name} of {origin.file.parent.name} ({origin.digest})"
     budget_key = next((b for b in configuration.BUDGETS if getattr(train, b) is not None), None)
     budget = f"{getattr(train, budget_key):,g} {budget_key}" if budget_key else "20 epochs"
     yield "budget", budget + (f" = {run.until:,} steps" if run.until and budget_key != "steps" else "")

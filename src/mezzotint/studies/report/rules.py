@@ -10,7 +10,7 @@ import numpy as np
 from mezzotint.config import Config
 from mezzotint.plots import column
 
-COMPARABLE = ("denoise", "map")  # objectives whose losses at two steps can be compared
+COMPARABLE = ("denoise", "map", "autoencode")  # objectives whose losses at two steps can be compared
 MIN_ROWS = 10  # logged rows: from fewer, nothing is concluded
 
 

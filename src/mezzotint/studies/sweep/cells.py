@@ -20,7 +20,7 @@ from mezzotint.errors import ConfigError, ModelError, RunError
 from mezzotint.evaluate.judges.features import Extractor, extract
 from mezzotint.evaluate.metrics.numbers import Number, compare
 from mezzotint.evaluate.reference import SILENT, Progress, Reference, open_judge, open_reference
-from mezzotint.evaluate.sample_set import sample_set_of
+from mezzotint.evaluate.sample_set import samples_against
 from mezzotint.model.cost import network_calls
 from mezzotint.model.device import find_device
 from mezzotint.model.model import Model, load
@@ -131,7 +131,7 @@ def _judge(
 ) -> Row:
     """Samples and numbers; all points share their seeds, so that they differ in nothing else."""
     try:
-        samples = sample_set_of(model, n, 0, progress, **point.values)
+        samples = samples_against(model, reference, n, 0, progress, **point.values)
     except FAILURES as error:
         return Row(cell, point.name, words, failed=_one_line(error))
     labels = samples.labels if judge.labels else None

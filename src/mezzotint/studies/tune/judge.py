@@ -11,17 +11,27 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from mezzotint import cache
 from mezzotint.config import Data
 from mezzotint.data import toy
 from mezzotint.data.held_out import held_out_count
 from mezzotint.data.images import load_pictures
 from mezzotint.data.known import flips_by_default
-from mezzotint.evaluate.judges import cache
+from mezzotint.data.texts import CLASSES
 from mezzotint.evaluate.judges.features import Features, extract
 from mezzotint.evaluate.metrics.energy import energy_distance
 from mezzotint.evaluate.metrics.frechet import Moments, frechet_distance
-from mezzotint.evaluate.reference import SILENT, Progress, Reference, judge_parts, max_pictures, open_judge
-from mezzotint.evaluate.sample_set import sample_set_of
+from mezzotint.evaluate.metrics.scenes import judge as judge_scenes
+from mezzotint.evaluate.reference import (
+    SILENT,
+    Progress,
+    Reference,
+    drawn_scenes,
+    judge_parts,
+    max_pictures,
+    open_judge,
+)
+from mezzotint.evaluate.sample_set import SampleSet, sample_set_of, samples_against
 from mezzotint.model.model import Model
 
 REFERENCE_POINTS = 2000
@@ -30,13 +40,17 @@ RESAMPLES = 10  # of a trial's pictures, for its standard error
 
 @dataclass(frozen=True)
 class Judge:
-    """see: pictures or points to rows (n, d), and logits of the data's classes. distance: of rows to the real ones."""
+    """see: pictures or points to rows (n, d), and logits of the data's classes. distance: of rows to the real ones. ask: a model for
+    n pictures of seeds, of all classes or captions in turn. right: pictures to whether each is what was asked, where that is told
+    without logits."""
 
     kind: Literal["frechet", "energy"]
     words: str
     version: str
     see: Callable[[Tensor], Features]
     distance: Callable[[Tensor], float]
+    ask: Callable[[Model, int, int, Progress], SampleSet] = sample_set_of
+    right: Callable[[Tensor], Tensor] | None = None
 
 
 class Look(NamedTuple):
@@ -62,19 +76,38 @@ def open_tuning_judge(model: Model, progress: Progress = SILENT) -> Judge:
     reference = training_reference(data, model.facts.shape)
     extractor = open_judge("auto", reference, model.device, progress)
     moments = Moments.of(reference.features(extractor, progress).pool)
-    knows_classes = extractor.labels and reference.classes == model.classes
+    by_class = data.captions == CLASSES  # then samples have labels numbered as in the reference
+    knows_classes = extractor.labels and (by_class or reference.classes == model.classes)
 
     def see(images: Tensor) -> Features:
         pool, logits = extract(extractor, images)
         return Features(pool, logits if knows_classes else None)
 
     version = cache.digest(str(extractor), reference.version)
-    return Judge("frechet", reference.words, version, see, lambda x: frechet_distance(Moments.of(x), moments))
+
+    def ask(model: Model, n: int, seed: int, progress: Progress) -> SampleSet:
+        return samples_against(model, reference, n, seed, progress)
+
+    def right(images: Tensor) -> Tensor:
+        asked = [reference.captions[i % len(reference.captions)] for i in range(len(images))]
+        return torch.tensor([verdict.all for verdict in judge_scenes(images, asked)])
+
+    return Judge(
+        "frechet",
+        reference.words,
+        version,
+        see,
+        lambda x: frechet_distance(Moments.of(x), moments),
+        ask,
+        right if data.name == "scenes" else None,
+    )
 
 
 def training_reference(data: Data, shape: tuple[int, ...]) -> Reference:
     """Real pictures to choose settings by, of the training split alone: those that runs hold out, and a fixed random part
     of the others, up to 10,000 or half of them. The judge learns from the rest, as that of `evaluate` does. shape: (C, H, W) of the model's pictures."""
+    if data.name == "scenes":
+        return drawn_scenes()
     whole = load_pictures(
         data.name,
         data.path,
@@ -85,6 +118,8 @@ def training_reference(data: Data, shape: tuple[int, ...]) -> Reference:
         channels=shape[0],
         limit=data.limit,
         only=data.only,
+        captions=None if data.captions == CLASSES else data.captions,
+        background=data.background,
         memory_limit=int(data.memory_gb * 2**30),
     )
     parts = judge_parts(len(whole), data.holdout, max_pictures(whole))
@@ -102,6 +137,7 @@ def training_reference(data: Data, shape: tuple[int, ...]) -> Reference:
         unseen=images[:held_out],
         classes=() if labels is None else tuple(whole.classes),
         flip=flips_by_default(data.name) if data.flip is None else data.flip,
+        captions=tuple(whole.captions[i] for i in parts.choose.tolist()) if whole.captions else (),
     )
 
 
@@ -114,7 +150,9 @@ def standard_error(statistic: Callable[[Tensor], float], n: int, draws: int = RE
 
 def look(model: Model, judge: Judge, n: int, seed: int, progress: Progress = SILENT) -> Look:
     """Makes n pictures of all classes in turn with a model's defaults, and has the judge see them."""
-    samples = sample_set_of(model, n, seed, progress)
+    samples = judge.ask(model, n, seed, progress)
     rows, logits = judge.see(samples.values)
     right = None if logits is None or samples.labels is None else logits.argmax(1) == samples.labels
+    if judge.right is not None:
+        right = judge.right(samples.values)
     return Look(rows, right)

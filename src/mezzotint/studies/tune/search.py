@@ -23,6 +23,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from mezzotint import cache
 from mezzotint.config import Sample
 from mezzotint.disk.files import write_json
 from mezzotint.disk.folder import locked
@@ -30,7 +31,6 @@ from mezzotint.disk.model_file import read_header, save_model
 from mezzotint.disk.names import find
 from mezzotint.disk.snapshots import snapshots
 from mezzotint.errors import ConfigError, RunError
-from mezzotint.evaluate.judges import cache
 from mezzotint.evaluate.reference import SILENT, Progress
 from mezzotint.model.cost import TIMED_PICTURES, fit_steps, network_calls, seconds_of
 from mezzotint.model.model import Model, load
@@ -205,7 +205,7 @@ class Search:
         self.plain = self.weights("ema")
         student = self.plain.config.teacher is not None
         self.grid = replace(grid, samplers=STUDENTS) if student else grid
-        self.steerable = bool(self.plain.classes) and not student
+        self.steerable = self.plain.guidable and not student
         self.budget = self.allowed_calls()
         self.judge = open_tuning_judge(self.plain, progress)
         guided = 1 + len(grid.scales) * len(grid.intervals) + 3 * len(grid.around)
@@ -218,7 +218,13 @@ class Search:
         """The model with a choice as its defaults, just as it would be written."""
         model = self.weights(choice.weights)
         config = model.config.model_copy(update={"sample": choice.settings})
-        return Model(replace(model.header, config=config), model.denoiser, model.device, model.source)
+        return Model(
+            replace(model.header, config=config),
+            model.denoiser,
+            model.device,
+            model.source,
+            codec=model.codec,
+        )
 
     def allowed_calls(self) -> int:
         """Network calls a picture that the target allows."""
@@ -393,7 +399,7 @@ class Search:
         """Writes the model file, whole or not at all."""
         model = self.model(choice)
         try:
-            save_model(self.path, model.net, model.header)
+            save_model(self.path, model.net, model.header, model.codec.weights)
         except OSError as error:
             raise RunError(
                 f"{self.path} cannot be written ({error}) and is as it was; make room or copy it elsewhere, then tune again"

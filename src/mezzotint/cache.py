@@ -1,4 +1,5 @@
-"""What is worth keeping between evaluations: trained judges and features of reference data, under hashes of both."""
+"""What is worth keeping between runs: trained judges, features of reference data, codes and texts, under hashes of all that they
+depend on."""
 
 import hashlib
 import os

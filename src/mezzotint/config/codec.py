@@ -1,0 +1,39 @@
+"""The group `codec`: the autoencoder whose codes a model is of."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt
+
+from mezzotint.config.base import Factors, Tree
+from mezzotint.config.network import VAE
+
+
+class KL(Tree):
+    """Stable Diffusion's autoencoder, from a file of diffusers' AutoencoderKL."""
+
+    kind: Literal["kl"]
+    latents: PositiveInt = 4
+    widths: Factors = [128, 256, 512, 512]  # channels of the levels, each of half the size
+    blocks: PositiveInt = 2  # residual blocks a level on the way down, one more on the way up
+    quant: bool = True  # whether 1x1 convolutions stand before and after a code
+
+
+class Taesd(Tree):
+    """A tiny autoencoder of the same codes, from a file of diffusers' AutoencoderTiny or of TAESD itself."""
+
+    kind: Literal["taesd"]
+    latents: PositiveInt = 4
+    width: PositiveInt = 64
+    counts: Factors = [1, 3, 3, 3]  # residual blocks at full size, a half, a quarter, an eighth
+
+
+Coder = Annotated[VAE | KL | Taesd, Field(discriminator="kind")]
+
+
+class Codec(Tree):
+    """The autoencoder of a model of latents; once it is trained, its file has the autoencoder in it."""
+
+    file: Path | None = None  # of a run of `mezzotint train vae`, or of a published autoencoder
+    digest: str = ""  # of its weights: the first 16 digits of their SHA-256; found by itself
+    network: Coder | None = None  # found by itself
