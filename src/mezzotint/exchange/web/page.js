@@ -203,5 +203,6 @@ document.onkeydown = (event) => {
   event.preventDefault();
 };
 
+Object.assign($("picture"), { width: WIDTH, height: HEIGHT });
 worker.postMessage({ model: MODEL });
 make();
