@@ -46,6 +46,7 @@ ARROWS: dict[str, set[str]] = {
     "studies.tune": RUN | {"run", "evaluate", "studies"},
     "studies.sweep": RUN | {"run", "evaluate", "studies"},
     "exchange": RUN | {"checking"},
+    "exchange.web": RUN,
     "serve": {"serve.http"},
     "serve.engine": RUN,  # no HTTP
     "serve.http": RUN | {"serve.engine"},

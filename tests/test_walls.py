@@ -75,7 +75,7 @@ Network = Annotated[Conv3d | MLP | ''',
         "    if facts.kind not in MEDIA_OF",
         """    if isinstance(config.network, Conv3d):
         return ToyNet(facts.shape[1], options["width"], len(facts.classes))
-    fitting = {""",
+    if facts.kind not in MEDIA_OF""",
     ),
     (
         "build/networks.py",

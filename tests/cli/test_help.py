@@ -28,9 +28,11 @@ COMMANDS = [
     "info",
     "list",
     "show",
+    "export",
     *(f"show {s}" for s in ["data", "forward", "schedule", "reverse", "loss"]),
+    "export web",
 ]
-GROUPS = ["show"]
+GROUPS = ["show", "export"]
 
 
 def examples(text: str) -> list[str]:
@@ -43,7 +45,8 @@ def test_every_command_is_tested_here(mezzotint: Call) -> None:
         return [line.split()[0] for line in text.split("Commands:\n")[1].split("\n\n")[0].splitlines()]
 
     commands = listed(mezzotint("--help").out)
-    assert [*commands, *(f"show {name}" for name in listed(mezzotint("show", "--help").out))] == COMMANDS
+    below = [f"{group} {name}" for group in GROUPS for name in listed(mezzotint(group, "--help").out)]
+    assert [*commands, *below] == COMMANDS
 
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name not in GROUPS])
@@ -60,7 +63,7 @@ def test_help_has_examples_on_lines_of_their_own(mezzotint: Call, command: str) 
 
 def test_short_help_is_whole(mezzotint: Call) -> None:
     """In the lists of commands no sentence is cut."""
-    for words in ((), ("show",)):
+    for words in ((), ("show",), ("export",)):
         assert "..." not in mezzotint(*words, "--help").out.split("Commands:")[1]
 
 

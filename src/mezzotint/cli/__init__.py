@@ -14,6 +14,7 @@ from mezzotint.cli.distil import distil
 from mezzotint.cli.doctor import doctor
 from mezzotint.cli.edit import colour, edit, enlarge, invert, morph, vary
 from mezzotint.cli.evaluate import evaluate
+from mezzotint.cli.export import export
 from mezzotint.cli.inspect import info, listing
 from mezzotint.cli.not_there import not_there
 from mezzotint.cli.output import give_up, keep_numbers, say
@@ -54,6 +55,7 @@ app.command("evaluate")(evaluate)
 app.command("tune")(tune)
 app.command("sweep")(sweep)
 app.add_typer(show, name="show")
+app.add_typer(export, name="export")
 app.command("doctor")(doctor)
 app.command("report")(report)
 app.command("info")(info)

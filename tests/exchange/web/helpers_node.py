@@ -1,0 +1,39 @@
+"""The page's own scripts, run by node."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mezzotint.exchange.web.export import HERE, WORKER
+
+NODE = shutil.which("node")
+needs_node = pytest.mark.skipif(NODE is None, reason="there is no node, which runs the page's scripts")
+
+
+class Big(int):
+    """A whole number that JavaScript shall take as a BigInt."""
+
+
+def run_jobs(jobs: list[dict[str, Any]]) -> list[Any]:
+    """Answers of helpers_node.js to jobs, in one process."""
+    assert NODE is not None
+    scripts = [str(HERE / f"{name}.js") for name in (*WORKER, "png")]
+    command = [NODE, str(Path(__file__).with_suffix(".js")), *scripts]
+    done = subprocess.run(command, input=_spoken(jobs), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def _spoken(value: Any) -> str:
+    """JSON, and what JavaScript can say beyond it: BigInts and infinities."""
+    if isinstance(value, Big):
+        return f"{int(value)}n"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{json.dumps(key)}:{_spoken(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(_spoken, value)) + "]"
+    return json.dumps(value)
