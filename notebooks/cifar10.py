@@ -77,7 +77,7 @@ plots.sheet(to_uint8(x0), columns=10)
 # light and colour first, on the layout next, and on whiskers last.
 
 # %%
-noising(recipe, source.facts, Batch(x0[:4]))
+noising(recipe, source.facts, source.codec, Batch(x0[:4]))
 
 # %% [markdown]
 # ## Training against the clock

@@ -97,14 +97,14 @@ plots.schedule_plot(
 # %%
 times = (0, 0.2, 0.4, 0.6, 0.8, 1)
 strong = x0[x0.std(dim=(1, 2, 3)).topk(4).indices]
-strip = noising(original, source.facts, Batch(strong), times)
+strip = noising(original, source.facts, source.codec, Batch(strong), times)
 strip
 
 # %%
 strip.filter(ImageFilter.GaussianBlur(4))
 
 # %%
-noising(recipe, source.facts, Batch(strong), times).filter(ImageFilter.GaussianBlur(4))
+noising(recipe, source.facts, source.codec, Batch(strong), times).filter(ImageFilter.GaussianBlur(4))
 
 # %% [markdown]
 # ## Training, and a sudden end

@@ -78,7 +78,7 @@ plots.sheet(to_uint8(x0), columns=10)
 # This recipe spends somewhat more of its time there.
 
 # %%
-noising(recipe, source.facts, Batch(x0[:4]))
+noising(recipe, source.facts, source.codec, Batch(x0[:4]))
 
 # %% [markdown]
 # ## Training, and stopping on the way

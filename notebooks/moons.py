@@ -63,7 +63,7 @@ TINY = ["sample.steps=3", "train.sample_every=100%", "train.checkpoint_every=50%
 # %%
 recipe = config.load("moons", TINY, train__steps=STEPS, train__log_every=f"{STEPS // 20} steps")
 source = build.source(recipe, torch.device("cpu"))
-noising(recipe, source.facts, source.preview(N))
+noising(recipe, source.facts, source.codec, source.preview(N))
 
 # %% [markdown]
 # ## Training, and stopping halfway

@@ -229,7 +229,7 @@ for name, shape, code, words in {cases}:
 
 CASES = [
     ("volumes", (3, 1, 6, 6), (3, 1, 6, 6), ["data.name=columns", "network.kind=conv3d", "network.width=8"]),
-    ("latent", (1, 8, 8), (4, 4, 4), ["codec=quarters", "network.width=16", "data.limit=100"]),
+    ("latent", (1, 8, 8), (4, 4, 4), ["toy=quarters", "network.width=16", "data.limit=100"]),
 ]
 
 

@@ -28,13 +28,7 @@ WRONG: list[tuple[tuple[object, ...], int, str]] = [
     # what other programs have
     (("sample", "digits", "--prompt", "a seven"), USAGE, "trained without captions; leave the prompt out"),
     (("sample", "digits", "--prompts", "few"), USAGE, "--prompts few cannot be read"),
-    (("export", "web", "digits"), USAGE, "export is not there (yet): a model is one file"),
     (("import", "diffusers", "few"), USAGE, "import is not there (yet)"),
-    (
-        ("train", "digits", "--from", "plain"),
-        USAGE,
-        "--from is not there (yet): a run starts from fresh weights",
-    ),
     (("sample", "google/ddpm-cifar10-32"), MODEL_OR_DATA, "models of the hub cannot be read (yet)"),
     (("sample", "digits", "digits"), USAGE, "see mezzotint sample --help"),
     # configurations
@@ -215,9 +209,8 @@ def test_an_unreachable_hub_is_told_soon(tmp_path: Path) -> None:
 
 def test_what_is_not_there_leads_to_no_wrong_neighbour(mezzotint: Call, desk: Path) -> None:
     for words in (
-        ("export",),
+        ("import",),
         ("sample", "digits", "--prompt", "x"),
-        ("train", "digits", "--from", "x"),
     ):
         answer = mezzotint(*words)
         assert "Did you mean" not in answer.err and "Possible options" not in answer.err

@@ -241,7 +241,7 @@ class TestRefusals:
 
     def test_of_a_name(self, tmp_path: Path) -> None:
         assert refusal(source="digts") == "no recipe and no file is called 'digts'; did you mean 'digits'?"
-        assert "recipes: airplanes, cifar10" in refusal(source="zzz.yaml")
+        assert "recipes: airplanes, bouncing, cifar10" in refusal(source="zzz.yaml")
         assert f"mezzotint train folder --data {tmp_path}" in refusal(source=str(tmp_path))
 
 

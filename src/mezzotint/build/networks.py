@@ -11,13 +11,11 @@ from mezzotint.errors import ConfigError
 from mezzotint.media.facts import Facts
 from mezzotint.nets import dit, mlp, unet, unet_simple, vae
 
-MEDIA_OF = {  # what a network is for
+MEDIA_OF = {
     "mlp": ("points",),
-    "unet_simple": ("pictures",),
     "unet": ("pictures", "clips"),
     "dit": ("pictures", "clips"),
-    "vae": ("pictures",),
-}
+}  # others: pictures
 
 
 def network(config: Config, facts: Facts) -> nn.Module:
@@ -29,7 +27,7 @@ def network(config: Config, facts: Facts) -> nn.Module:
     options = config.network.model_dump(exclude={"kind"})
     if config.objective in HOPS:
         options["span"] = True
-    if facts.kind not in MEDIA_OF[config.network.kind]:
+    if facts.kind not in MEDIA_OF.get(config.network.kind, ("pictures",)):
         raise ConfigError(
             f"network.kind {config.network.kind} is not for {facts.kind}; use {facts.medium.network}"
         )

@@ -4,8 +4,6 @@ import re
 from typing import Any
 
 NOT_THERE = {
-    "--from": "a run starts from fresh weights; the same command goes on with one that stopped, --resume with another budget",
-    "export": "a model is one file, runs/NAME/model.safetensors, that mezzotint reads anywhere",
     "import": "models of other programs cannot be read",
 }
 

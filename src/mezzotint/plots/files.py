@@ -24,27 +24,30 @@ def save_png(
     """Writes a PNG, with the settings that made it as JSON in a text chunk. Makes the folder where needed. later: what it
     turns into, frame by frame and without end (APNG). Raises ConfigError for the ending of another format."""
     check_ending(path, ".png")
-    content = png(image, settings, later)
-
-    def write(temporary: Path) -> None:
-        temporary.write_bytes(content)
-
-    _write(Path(path), write)
+    _write(Path(path), lambda temporary: _save(image, temporary, settings, later))
 
 
 def png(
     image: Image.Image, settings: dict[str, Any] | None = None, later: Sequence[Image.Image] = ()
 ) -> bytes:
     """What `save_png` writes."""
-    content, text = io.BytesIO(), _text(settings)
+    content = io.BytesIO()
+    _save(image, content, settings, later)
+    return content.getvalue()
+
+
+def _save(
+    image: Image.Image,
+    to: Path | io.BytesIO,
+    settings: dict[str, Any] | None,
+    later: Sequence[Image.Image],
+) -> None:
+    text = _text(settings)
     if later:  # durations as a list: equal frames would else be merged
         times = [MS_A_FRAME] * (len(later) + 1)
-        image.save(
-            content, "PNG", pnginfo=text, save_all=True, append_images=list(later), duration=times, loop=0
-        )
+        image.save(to, "PNG", pnginfo=text, save_all=True, append_images=list(later), duration=times, loop=0)
     else:
-        image.save(content, "PNG", pnginfo=text)
-    return content.getvalue()
+        image.save(to, "PNG", pnginfo=text)
 
 
 def _text(settings: dict[str, Any] | None) -> PngImagePlugin.PngInfo:
