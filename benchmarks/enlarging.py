@@ -85,6 +85,7 @@ def main() -> None:
 
     print(f"{len(real)} held-out pictures of {model.source}")
     row("bicubic", bicubic)
+    row("bicubic, made consistent", consistent(bicubic, small, factor))
     first = bicubic
     for grain in arguments.grains:
         x = enlarged(model, small, grain, seed=0)
