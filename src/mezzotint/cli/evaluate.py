@@ -17,6 +17,8 @@ from mezzotint.errors import printable
 if TYPE_CHECKING:
     from mezzotint.evaluate.evaluation import Evaluation
 
+USUAL = 2000  # pictures of each source
+
 
 def evaluate(
     sources: Annotated[
@@ -90,15 +92,17 @@ def evaluate(
     from mezzotint.evaluate.reconstruction import is_autoencoder
     from mezzotint.evaluate.table import table
 
+    if n is not None and n < 1:
+        raise ConfigError(f"-n {n} is too few to say anything; the usual is {USUAL}, of clips 200")
     if any(map(is_autoencoder, sources)):
         if metrics or data or report or not all(map(is_autoencoder, sources)):
             raise ConfigError(
                 "an autoencoder makes no samples: evaluate it alone, on its own data, without --metrics, --data and --report"
             )
-        return _autoencoders(sources, n or 2000, extractor, device, as_json)
+        return _autoencoders(sources, USUAL if n is None else n, extractor, device, as_json)
     if metrics is None and data is None and report is None and (name := _judged_exactly(sources)):
         return _exactly(name, sources, n, seed, device, as_json)
-    n = n or 2000
+    n = USUAL if n is None else n
     if report is not None:
         if report.suffix.lower() != ".html":
             raise ConfigError(f"--report {report}: give it a name that ends in .html")
@@ -161,10 +165,14 @@ def _exactly(
     with lasting(), _Progress() as bars:
         models = [load(source, device=device or "auto") for source in sources]
         if name == "scenes":
-            scored = [scenes.evaluate_scenes(model, n or 2000, seed, bars) for model in models]
+            scored = [
+                scenes.evaluate_scenes(model, USUAL if n is None else n, seed, bars) for model in models
+            ]
             lines = scenes.table(scored)
         else:
-            judged = [clips.evaluate_clips(model, n or clips.CLIPS, seed, bars) for model in models]
+            judged = [
+                clips.evaluate_clips(model, clips.CLIPS if n is None else n, seed, bars) for model in models
+            ]
             lines = clips.table(judged)
     if as_json:
         found = scored if name == "scenes" else judged
