@@ -44,7 +44,8 @@ def test_a_network_looks_at_context() -> None:
     torch.testing.assert_close(alone, out[:1], rtol=0, atol=1e-12)
     swapped = context[:1, [1, 0, 2, 3, 4, 5]]  # places are the encoder's to tell: here none are
     torch.testing.assert_close(net(x[:1], level[:1], context=swapped, context_mask=mask[:1]), out[:1])
-    out.square().sum().backward()
+    beside = net.sketched(x, context=context, context_mask=mask)
+    (out.square().sum() + beside.sum()).backward()
     assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in net.parameters())
     with pytest.raises(ValueError, match="looks at no context"):
         UNet(3, 8, (1,), 1)(x.float(), level.float(), context=context, context_mask=mask)

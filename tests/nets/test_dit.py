@@ -214,8 +214,9 @@ def test_recomputing_changes_memory_and_nothing_else() -> None:
             return t
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-            out = net(torch.linspace(-1, 1, 4 * 64).view(4, 1, 8, 8), torch.arange(4.0))
-        out.square().mean().backward()
+            text = torch.tensor([[1, 2 + i, 4, 0] for i in range(4)])
+            out = net(torch.linspace(-1, 1, 4 * 64).view(4, 1, 8, 8), torch.arange(4.0), text=text)
+        (out.square().mean() + net.sketched(torch.ones(4, 1, 8, 8), text=text).mean()).backward()
         return out.detach(), {n: p.grad for n, p in net.named_parameters() if p.grad is not None}, sum(sizes)
 
     (out, gradients, many), (again, same, few) = kept(False), kept(True)

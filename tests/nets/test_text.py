@@ -98,7 +98,8 @@ def test_every_weight_of_words_is_learnt_and_recomputing_changes_nothing() -> No
         with torch.no_grad():
             for weight in net.parameters():
                 weight.add_(0.1 * torch.randn_like(weight))
-        net(torch.ones(3, 3, 8, 8), torch.ones(3), text=TEXTS).square().sum().backward()
+        x = torch.ones(3, 3, 8, 8)
+        (net(x, torch.ones(3), text=TEXTS).square().sum() + net.sketched(x, text=TEXTS).sum()).backward()
         found = {name: weight.grad for name, weight in net.named_parameters()}
         assert all(grad is not None and grad.abs().sum() > 0 for grad in found.values()), found.keys()
         gradients.append(found)

@@ -21,8 +21,9 @@ from mezzotint.train.autoencode import AutoencodeLoss
 from mezzotint.train.consistency import ConsistencyLoss
 from mezzotint.train.flow_map import WalkLoss
 from mezzotint.train.meanflow import MeanFlowLoss
-from mezzotint.train.objectives import Objective
+from mezzotint.train.objectives import Objective, bare
 from mezzotint.train.progressive import ProgressiveLoss
+from mezzotint.train.sketching import Sketched
 
 Told = Literal["timestep", "time", "sigma"]
 NO_DENOISER = "an autoencoder makes no pictures by itself; train a model of its codes: mezzotint train latent --codec RUN"
@@ -105,6 +106,12 @@ class Lesson:
 
 def objective(config: Config, bound: Denoiser, lesson: Lesson | None = None) -> Objective:
     """What training minimises, of a denoiser. lesson: where the configuration has a teacher."""
+    chosen = _of_denoiser(config, bound, lesson)
+    knows_texts = getattr(bare(bound.net), "sketch", None) is not None
+    return Sketched(chosen, bound.net, bound.dtype) if knows_texts else chosen
+
+
+def _of_denoiser(config: Config, bound: Denoiser, lesson: Lesson | None) -> Objective:
     match config.objective:
         case "denoise":
             levels = make_schedule(config)

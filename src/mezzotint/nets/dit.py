@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mezzotint.nets.embed import Conditioning
 from mezzotint.nets.parts import pad_axes, zero_init
+from mezzotint.nets.sketch import Sketch
 from mezzotint.nets.text import WIDTH, TextEncoder
 from mezzotint.nets.unet import softmax_attention
 
@@ -202,6 +203,7 @@ class DiT(nn.Module):
         self.encoder = TextEncoder(words, length) if words else None
         self.pooled = nn.Linear(WIDTH, width) if words else None
         self.word = nn.Linear(WIDTH, width) if words else None
+        self.sketch = Sketch(channels, WIDTH, width) if words else None
         self.tokens = nn.Parameter(0.02 * torch.randn(classes + 1, tokens, width))
         # Natural patches lie near few directions of their space; noise fills all of it, and need not pass (JiT).
         bottleneck = min(numbers, width // 2)
@@ -233,9 +235,13 @@ class DiT(nn.Module):
         x, starts = pad_axes(x, self.patch)
         grid = [side // p for side, p in zip(x.shape[2:], self.patch)]
         emb = self.conditioning(c_noise, label, span)
+        h = self.enter(patchify(x, self.patch))
         prefix, there = self._learnt(len(x), label), None
-        if self.encoder is not None and self.pooled is not None and self.word is not None:
+        if self.encoder is not None:
+            assert self.pooled is not None and self.word is not None and self.sketch is not None
             vectors, words = self.encoder(self.encoder.nothing(len(x)) if text is None else text)
+            sketch = self.sketch.joined(vectors, words, (grid[-2], grid[-1])).flatten(2).mT
+            h = h + sketch.repeat(1, math.prod(grid[:-2]), 1)  # the same in every frame
             emb = emb + self.pooled(vectors[:, 0])
             there = F.pad(words, (prefix.shape[1], math.prod(grid)), value=True)  # all others are
             prefix = torch.cat([prefix, self.word(vectors)], 1)
@@ -244,7 +250,7 @@ class DiT(nn.Module):
                 "this network knows no words: leave the text out, or build it with words=V, length=L"
             )
         told = self.modulate(F.silu(emb)).unflatten(1, (8, -1))
-        h, count = self.enter(patchify(x, self.patch)), prefix.shape[1]
+        count = prefix.shape[1]
         h = torch.cat([prefix.to(h.dtype), h], 1)
         turn = angles(grid, self.heads, h.shape[-1] // self.heads, x.device).to(x.dtype)
         turn = F.pad(turn, (0, 0, count, 0))  # what has no place does not turn
@@ -255,6 +261,11 @@ class DiT(nn.Module):
         h = self.leave(self.norm(h[:, count:]) * (1 + scale) + shift)
         out = self.smooth(unpatchify(h, self.patch, grid))
         return out[(..., *(slice(start, start + side) for start, side in zip(starts, sides)))]
+
+    def sketched(self, x0: Tensor, text: Tensor | None = None, **_: Tensor) -> Tensor:
+        """How far the sketches of texts are from things x0 (B, channels, *axes): (B,), see `Sketch`; of a network that knows words."""
+        assert self.encoder is not None and self.sketch is not None
+        return self.sketch.loss(x0, *self.encoder(self.encoder.nothing(len(x0)) if text is None else text))
 
     def elementwise(self) -> list[Tensor]:
         """Weights for an optimiser of numbers where another one takes matrices (`train.muon`): what starts at zero, the last

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from mezzotint.nets.context import Context
 from mezzotint.nets.embed import Conditioning
 from mezzotint.nets.parts import Coordinates, group_norm, pad_to_multiple, zero_init
+from mezzotint.nets.sketch import Sketch
 from mezzotint.nets.text import WIDTH, TextEncoder
 
 
@@ -174,8 +175,11 @@ class Down(nn.Module):
         self.enter = enter
         self.stages = nn.ModuleList(stages)
 
-    def forward(self, x: Tensor, emb: Tensor, text: Words | None = None) -> list[Tensor]:
-        outputs = [self.enter(x)]
+    def forward(
+        self, x: Tensor, emb: Tensor, text: Words | None = None, sketch: Tensor | None = None
+    ) -> list[Tensor]:
+        entered = self.enter(x)
+        outputs = [entered if sketch is None else entered + sketch]
         for stage in self.stages:
             outputs.append(stage(outputs[-1], emb, text))
         return outputs
@@ -264,12 +268,14 @@ class UNet(nn.Module):
             return Stage(ResidualBlock(channels_in, channels_out, emb, dropout), attend, recompute, time)
 
         self.frames = frames
+        self.patch = patch
         self.multiple = factors[-1]
         self.shown = shown
         self.conditioning = Conditioning(emb, classes, span, grain=shown > 0)
         self.encoder = TextEncoder(words, length) if words else None
         self.context = Context(context, length, WIDTH) if context else None
         self.pooled = nn.Linear(WIDTH, emb) if words or context else None
+        self.sketch = Sketch(channels, WIDTH, width) if words or context else None
 
         self.down = nn.ModuleList()
         skips: list[int] = []  # the channels of each
@@ -345,26 +351,45 @@ class UNet(nn.Module):
     ) -> Tensor:
         height, width = x.shape[-2:]
         h, top, left = pad_to_multiple(x, self.multiple)
-        emb, words = self.conditioning(c_noise, label, span, grain), None
-        if self.encoder is not None and self.pooled is not None:
-            words = Words(*self.encoder(self.encoder.nothing(len(x)) if text is None else text))
+        emb, sketch = self.conditioning(c_noise, label, span, grain), None
+        if (words := self._words(len(x), text, context, context_mask)) is not None:
+            assert self.pooled is not None and self.sketch is not None
             emb = emb + self.pooled(words.vectors[:, 0])
-        elif self.context is not None and self.pooled is not None:
-            words = Words(*self.context(context, context_mask, len(x)))
-            emb = emb + self.pooled(words.vectors[:, 0])
+            sketch = self.sketch.joined(*words, (h.shape[-2] // self.patch, h.shape[-1] // self.patch))
+        emb = F.silu(emb)
+        skips: list[Tensor] = []
+        for level in self.down:
+            skips += level(h, emb, words, sketch)
+            h, sketch = skips[-1], None
+        for stage in self.middle:
+            h = stage(h, emb, words)
+        for level in self.up:
+            h = level(h, emb, skips, words)
+        return h[..., top : top + height, left : left + width]
+
+    def _words(
+        self, n: int, text: Tensor | None, context: Tensor | None, context_mask: Tensor | None
+    ) -> Words | None:
+        """What the text of n rows says, or None where the network knows no texts."""
         if text is not None and self.encoder is None:
             raise ValueError(
                 "this network knows no words: leave the text out, or build it with words=V, length=L"
             )
         if context is not None and self.context is None:
             raise ValueError("this network looks at no context: leave it out, or build it with context=D")
-        emb = F.silu(emb)
-        skips: list[Tensor] = []
-        for level in self.down:
-            skips += level(h, emb, words)
-            h = skips[-1]
-        for stage in self.middle:
-            h = stage(h, emb, words)
-        for level in self.up:
-            h = level(h, emb, skips, words)
-        return h[..., top : top + height, left : left + width]
+        if self.encoder is not None:
+            return Words(*self.encoder(self.encoder.nothing(n) if text is None else text))
+        return None if self.context is None else Words(*self.context(context, context_mask, n))
+
+    def sketched(
+        self,
+        x0: Tensor,
+        text: Tensor | None = None,
+        context: Tensor | None = None,
+        context_mask: Tensor | None = None,
+        **_: Tensor,
+    ) -> Tensor:
+        """How far the sketches of texts are from things x0 (B, channels, ...): (B,), see `Sketch`; of a network that knows texts."""
+        words = self._words(len(x0), text, context, context_mask)
+        assert words is not None and self.sketch is not None
+        return self.sketch.loss(x0, *words)

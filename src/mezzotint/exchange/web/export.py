@@ -25,7 +25,16 @@ from mezzotint.media.facts import Facts
 from mezzotint.model.model import Model
 
 HERE = Path(__file__).parent
-WORKER = ("noise", "layers", "text", "unet", "diffusion", "sampler", "worker")  # in the order of their needs
+WORKER = (
+    "noise",
+    "layers",
+    "text",
+    "sketch",
+    "unet",
+    "diffusion",
+    "sampler",
+    "worker",
+)  # in the order of their needs
 PAGE = ("png", "page")
 # What of a network's configuration the page computes; a key that it does not know is refused.
 KNOWN = {

@@ -158,10 +158,9 @@ function attention(model, weights, name, x, text) {
   return add(x, pointwise({ ...x, data: heads }, weights.layer(`${name}.out`)));
 }
 
-/** x plus a projection of where each position lies: sin and cos of k pi / 2 times its row, then its column, from -1 to 1, k = 1
- * ... 4 ("CoordConv" with waves, Liu et al. 2018). */
-function withCoordinates(x, layer) {
-  const { height, width } = x;
+/** Where each position lies: sin and cos of k pi / 2 times its row, then its column, from -1 to 1, k = 1 ... 4, as 16 channels
+ * ("CoordConv" with waves, Liu et al. 2018). */
+function coordinates(height, width) {
   const at = (i, size) => (size > 1 ? (2 * i) / (size - 1) - 1 : 0);
   const waves = (place) => [Math.sin, Math.cos].flatMap((f) => [1, 2, 3, 4].map((k) => f(((k * Math.PI) / 2) * place)));
   const places = { height, width, channels: 16, data: new Float32Array(height * width * 16) };
@@ -170,7 +169,7 @@ function withCoordinates(x, layer) {
       places.data.set([...waves(at(row, height)), ...waves(at(column, width))], (row * width + column) * 16);
     }
   }
-  return add(x, pointwise(places, layer));
+  return places;
 }
 
 /** The full U-Net: residual blocks with adaptive group norm, attention at chosen resolutions (Ho et al. 2020; Dhariwal &
@@ -194,7 +193,10 @@ function unet(model, weights) {
     for (let i = 0; i < levels; i++) {
       if (i) h = convolution(h, weights.layer(`down.${i}.enter`), 2);
       else h = convolution(h, weights.layer("down.0.enter.1"));
-      if (!i && weights.has("down.0.enter.2.project")) h = withCoordinates(h, weights.layer("down.0.enter.2.project"));
+      if (!i && text) {
+        h = add(h, pointwise(coordinates(h.height, h.width), weights.layer("down.0.enter.2.project")));
+        h = add(h, sketched(weights, text, h.height, h.width));
+      }
       skips.push(h);
       for (let j = 0; j < blocks; j++) skips.push((h = stage(`down.${i}.stages.${j}`, h)));
     }
