@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mezzotint.nets.dit import Block, DiT, Places, SwiGLU, angles, patchify, rotate, unpatchify
+from mezzotint.nets.dit import Block, DiT, Enter, Leave, Places, SwiGLU, angles, rotate
 from mezzotint.nets.text import START
 
 
@@ -156,22 +156,45 @@ def test_rows_pictures_and_clips_are_one_case(shape: tuple[int, ...]) -> None:
     assert (moved.flip(-1) - out).abs().max() > 1e-4  # it knows left from right
 
 
-@pytest.mark.parametrize("patch", [(3,), (2, 4), (1, 4, 2)])
-def test_patches_and_back(patch: tuple[int, ...]) -> None:
-    sides = tuple(p * (i + 2) for i, p in enumerate(patch))
-    x = torch.arange(2 * 3 * math.prod(sides)).view(2, 3, *sides)
-    tokens = patchify(x, patch)
-    assert tokens.shape == (2, math.prod(range(2, 2 + len(patch))), 3 * math.prod(patch))
-    second = x[(0, slice(None), *(slice(0, p) for p in patch[:-1]), slice(patch[-1], 2 * patch[-1]))]
-    assert torch.equal(tokens[0, 1], second.flatten())  # the last axis runs fastest
-    assert torch.equal(unpatchify(tokens, patch, [i + 2 for i in range(len(patch))]), x)
+PATCHES = [(3,), (2, 4), (1, 4, 2)]
 
 
-def test_patches_can_be_seen_by_the_last_convolution_alone() -> None:
-    """It starts by passing everything on, and reaches over the seams."""
-    net = DiT(2, 16, 1, head_channels=8, patch=4)
-    x = torch.randn(1, 2, 8, 8)
-    torch.testing.assert_close(net.smooth(x), x)
+@pytest.mark.parametrize("patch", PATCHES)
+def test_patches_in_the_order_of_the_axes_see_half_a_patch_of_their_neighbours(
+    patch: tuple[int, ...],
+) -> None:
+    enter = Enter(3, 8, patch)
+    grid = tuple(i + 3 for i in range(len(patch)))
+    x = torch.randn(2, 3, *(n * p for n, p in zip(grid, patch)))
+    tokens = enter(x)
+    assert tokens.shape == (2, math.prod(grid), 8)
+    corner = (slice(None), slice(None), *(slice(p + p // 2, 2 * p) for p in patch))  # of patch 1, 1, ...
+    x[corner] += 1
+    moved = (enter(x) - tokens).abs().amax((0, 2)).view(grid) > 1e-6
+    seen = torch.zeros(grid, dtype=torch.bool)
+    seen[tuple(slice(1, 3) if p > 1 else slice(1, 2) for p in patch)] = True
+    assert torch.equal(moved, seen)
+
+
+@pytest.mark.parametrize("patch", PATCHES)
+def test_what_patches_say_fades_into_their_neighbours_and_adds_up(patch: tuple[int, ...]) -> None:
+    leave = Leave(4, 2, patch)
+    grid = tuple(i + 3 for i in range(len(patch)))
+    h = torch.ones(1, math.prod(grid), 4)
+    assert torch.equal(leave(h, grid), torch.zeros(1, 2, *(n * p for n, p in zip(grid, patch))))
+    with torch.no_grad():
+        leave.weight[:] = torch.tensor([0.1, 0.2, 0.3, 0.4]).view(-1, 1, *[1] * len(patch))
+        leave.bias[:] = torch.tensor([1.0, 2.0])
+    said = leave(h, grid)  # all say the same: no border is seen, at the ends either
+    torch.testing.assert_close(said, torch.tensor([2.0, 3.0]).view(1, 2, *[1] * len(patch)).expand_as(said))
+    one = torch.zeros(1, *grid, 4)
+    one[(0, *[1] * len(grid))] = 1
+    alone = leave(one.flatten(1, -2), grid)[0, 0] - 1
+    for axis, p in enumerate(patch):
+        line = alone.movedim(axis, 0).reshape(alone.shape[axis], -1).amax(1)
+        assert line[: p - p // 2].abs().max() == 0 == line[2 * p + p // 2 :].abs().max()
+        rise = line[p - p // 2 : p + p // 2]
+        assert (rise.diff() > 0).all() and (p == 1 or rise[0] < 0.2 * rise[-1])
 
 
 def test_text_is_tokens_of_which_padding_says_nothing() -> None:

@@ -3,7 +3,7 @@
 Peebles & Xie 2023 ("Scalable diffusion models with transformers") gave its block, adaLN-zero. The rest is of later work:
 one modulation for all blocks (Chen et al. 2024, "PixArt-alpha"), patches through a bottleneck (Li & He 2025, "JiT"),
 SwiGLU (Shazeer 2020), queries and keys of unit size (Henry et al. 2020), rotary positions (Su et al. 2021) along each axis
-(Crowson et al. 2024, "HDiT"), a last convolution against seams (Bao et al. 2023, "U-ViT").
+(Crowson et al. 2024, "HDiT"). Patches overlap, on the way in and on the way out, as in lapped transforms (Malvar 1992), so that none is seen.
 
 Pictures (B, C, H, W), clips (B, C, T, H, W) and rows of numbers (B, C, W) are one case, x (B, C, *axes).
 """
@@ -24,25 +24,58 @@ from mezzotint.nets.text import WIDTH, TextEncoder
 from mezzotint.nets.unet import softmax_attention
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}  # by the number of axes
+TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
-def patchify(x: Tensor, patch: Sequence[int]) -> Tensor:
-    """(B, C, *axes) -> (B, patches, C p1 p2 ...), patches in the order of the axes; each side a multiple of its p."""
-    for axis, p in enumerate(patch, 2):
-        x = x.unflatten(2 * axis - 2, (-1, p))  # (B, C, n1, p1, n2, p2, ...)
-    k = len(patch)
-    return x.permute(0, *range(2, 2 + 2 * k, 2), 1, *range(3, 3 + 2 * k, 2)).flatten(k + 1).flatten(1, k)
+class Enter(nn.Module):
+    """Things (B, channels, *axes) to vectors of patches (B, patches, width), in the order of the axes. A patch is seen with half a
+    patch of its neighbours on every side, which is mirrored at the borders.
+
+    Natural patches lie near few directions of their space; noise fills all of it, and need not pass a bottleneck (JiT).
+    """
+
+    def __init__(self, channels: int, width: int, patch: Sequence[int]) -> None:
+        super().__init__()
+        bottleneck = min(channels * math.prod(patch), width // 2)
+        self.laps = [p // 2 for p in patch]
+        sides = [p + 2 * lap for p, lap in zip(patch, self.laps)]
+        self.narrow = CONVOLUTIONS[len(patch)](channels, bottleneck, sides, patch, bias=False)  # type: ignore[arg-type]
+        self.widen = nn.Linear(bottleneck, width)
+        nn.init.xavier_uniform_(self.widen.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.pad(x, [lap for lap in reversed(self.laps) for _ in range(2)], mode="reflect")
+        return self.widen(self.narrow(x).flatten(2).mT)
 
 
-def unpatchify(tokens: Tensor, patch: Sequence[int], grid: Sequence[int]) -> Tensor:
-    """The inverse of `patchify`; grid: how many patches lie along each axis."""
-    k = len(patch)
-    x = tokens.unflatten(1, grid).unflatten(k + 1, (-1, *patch))  # (B, n1, n2, ..., C, p1, p2, ...)
-    order = [part for i in range(k) for part in (1 + i, k + 2 + i)]
-    x = x.permute(0, k + 1, *order)  # (B, C, n1, p1, n2, p2, ...)
-    for axis in range(2, 2 + k):
-        x = x.flatten(axis, axis + 1)
-    return x
+class Leave(nn.Module):
+    """The way back. What a patch says reaches half a patch into its neighbours, where it fades as theirs rises, and is added to it:
+    the windows are sin^2, whose sum is 1 (Princen & Bradley 1986). So there is no border that could be seen. Starts at zero.
+    """
+
+    def __init__(self, width: int, channels: int, patch: Sequence[int]) -> None:
+        super().__init__()
+        self.patch = tuple(patch)
+        self.laps = tuple(p // 2 for p in patch)
+        sides = [p + 2 * lap for p, lap in zip(patch, self.laps)]
+        self.weight = nn.Parameter(torch.zeros(width, channels, *sides))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, h: Tensor, grid: Sequence[int]) -> Tensor:
+        """(B, patches, width), grid: how many patches lie along each axis -> (B, channels, *axes)."""
+        windows, total = torch.ones((), device=h.device), torch.ones((), device=h.device)
+        for p, lap, n in zip(self.patch, self.laps, grid):
+            share = (torch.arange(2 * lap, device=h.device) + 0.5) / max(2 * lap, 1)
+            rise = (share * math.pi / 2).sin().square()
+            along = torch.ones(
+                n * p, device=h.device
+            )  # what the windows add up to; at the ends one neighbour lacks
+            along[:lap], along[n * p - lap :] = rise[lap:], rise[lap:].flip(0)
+            windows = windows[..., None] * torch.cat([rise, rise.new_ones(p - 2 * lap), rise.flip(0)])
+            total = total[..., None] * along
+        weight = self.weight * windows.to(self.weight.dtype)
+        x = TRANSPOSED[len(grid)](h.mT.unflatten(2, tuple(grid)), weight, None, self.patch, self.laps)
+        return x / total.to(x.dtype) + self.bias.view(-1, *[1] * len(grid)).to(x.dtype)
 
 
 def angles(grid: Sequence[int], heads: int, size: int, device: torch.device) -> Tensor:
@@ -198,28 +231,21 @@ class DiT(nn.Module):
         if width % head_channels or head_channels % 2:
             raise ValueError(f"head_channels={head_channels} must be even and divide the width {width}")
         self.multiple = max(self.patch)
-        self.heads, numbers = width // head_channels, channels * math.prod(self.patch)
+        self.heads = width // head_channels
         self.conditioning = Conditioning(width, classes, span)
         self.encoder = TextEncoder(words, length) if words else None
         self.pooled = nn.Linear(WIDTH, width) if words else None
         self.word = nn.Linear(WIDTH, width) if words else None
         self.sketch = Sketch(channels, WIDTH, width) if words else None
         self.tokens = nn.Parameter(0.02 * torch.randn(classes + 1, tokens, width))
-        # Natural patches lie near few directions of their space; noise fills all of it, and need not pass (JiT).
-        bottleneck = min(numbers, width // 2)
-        self.enter = nn.Sequential(nn.Linear(numbers, bottleneck, bias=False), nn.Linear(bottleneck, width))
+        self.enter = Enter(channels, width, self.patch)
         self.blocks = nn.ModuleList(Block(width, self.heads, recompute) for _ in range(depth))
         self.norm = nn.RMSNorm(width, eps=1e-6, elementwise_affine=False)
-        for part in (self.enter, self.blocks):
-            for layer in part.modules():
-                if isinstance(layer, nn.Linear):
-                    nn.init.xavier_uniform_(layer.weight)
+        for layer in self.blocks.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
         self.modulate = zero_init(nn.Linear(width, 8 * width))  # 6 for the blocks, 2 for the last norm
-        self.leave = zero_init(nn.Linear(width, numbers))
-        self.smooth = CONVOLUTIONS[axes](channels, channels, 3, padding=1)
-        nn.init.dirac_(self.smooth.weight)  # it starts by passing everything on
-        assert self.smooth.bias is not None
-        nn.init.zeros_(self.smooth.bias)
+        self.leave = Leave(width, channels, self.patch)
 
     def forward(
         self,
@@ -235,7 +261,7 @@ class DiT(nn.Module):
         x, starts = pad_axes(x, self.patch)
         grid = [side // p for side, p in zip(x.shape[2:], self.patch)]
         emb = self.conditioning(c_noise, label, span)
-        h = self.enter(patchify(x, self.patch))
+        h = self.enter(x)
         prefix, there = self._learnt(len(x), label), None
         if self.encoder is not None:
             assert self.pooled is not None and self.word is not None and self.sketch is not None
@@ -258,8 +284,7 @@ class DiT(nn.Module):
         for block in self.blocks:
             h = block(h, told[:, :6], places)
         shift, scale = told[:, 6:, None].unbind(1)
-        h = self.leave(self.norm(h[:, count:]) * (1 + scale) + shift)
-        out = self.smooth(unpatchify(h, self.patch, grid))
+        out = self.leave(self.norm(h[:, count:]) * (1 + scale) + shift, grid)
         return out[(..., *(slice(start, start + side) for start, side in zip(starts, sides)))]
 
     def sketched(self, x0: Tensor, text: Tensor | None = None, **_: Tensor) -> Tensor:
@@ -268,12 +293,12 @@ class DiT(nn.Module):
         return self.sketch.loss(x0, *self.encoder(self.encoder.nothing(len(x0)) if text is None else text))
 
     def elementwise(self) -> list[Tensor]:
-        """Weights for an optimiser of numbers where another one takes matrices (`train.muon`): what starts at zero, the last
-        convolution, and tables of vectors."""
+        """Weights for an optimiser of numbers where another one takes matrices (`train.muon`): what starts at zero, and
+        tables of vectors."""
         tables = [
             weight for name, weight in self.named_parameters() if name.endswith(("table", "tokens", "places"))
         ]
-        return [self.modulate.weight, self.leave.weight, self.smooth.weight, *tables]
+        return [self.modulate.weight, self.leave.weight, *tables]
 
     def _learnt(self, n: int, label: Tensor | None) -> Tensor:
         """The learnt tokens of n rows, (n, tokens, width). No label means K."""
