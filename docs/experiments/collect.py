@@ -66,15 +66,16 @@ def main(folder: Path, name: str) -> None:
     PICTURES.mkdir(exist_ok=True)
     environment = json.loads((folder / "env.json").read_text(encoding="utf-8"))
     model, rows = load(folder), read_metrics(folder)
-    if model.facts.pictures:
-        rows_of_a_sheet = 4 if max(model.facts.shape[1:]) > 32 else 8
+    pictures = model.facts.kind == "pictures"
+    if pictures:
+        rows_of_a_sheet = 4 if max(model.facts.shape[1:]) > 32 else 8  # with prompts below the pictures, too
         page = along_training(folder, rows_of_a_sheet)
     else:
         page = plots_along_training(folder)
     plots.save_png(page, PICTURES / f"{name}-training.png")
     with Image.open(folder / "loss.png") as curve:
         plots.save_png(curve.copy(), PICTURES / f"{name}-loss.png")
-    n = 64 if model.facts.pictures else 2000
+    n = 64 if pictures else 2000
     label = "all" if model.classes else None
     samples = model.sample(n, label=label, seed=1_000_000)
     columns = 10 if len(model.classes) == 10 else 8
@@ -82,7 +83,7 @@ def main(folder: Path, name: str) -> None:
         plots.sheet(
             samples.values[: 6 * columns], columns=columns, scale=2 if samples.values.shape[2] < 64 else 1
         )
-        if samples.values.ndim == 4
+        if samples.values.ndim == 4 and not model.facts.length
         else samples.sheet()
     )
     plots.save_png(image, PICTURES / f"{name}-samples.png", samples.settings)
@@ -90,7 +91,7 @@ def main(folder: Path, name: str) -> None:
     facts = {
         "parameters": f"{sum(p.numel() for p in model.denoiser.net.parameters()):,}",
         "pictures seen"
-        if model.facts.pictures
+        if pictures
         else "points seen": f"{rows[-1]['images']:,} in {rows[-1]['step']:,} steps",
         "time": f"{rows[-1]['seconds'] / 60:.1f} minutes with {environment['threads']} thread(s), torch {environment['torch']}",
         "held-out loss": f"{held_out[-1]:.4f}" if held_out else "none",

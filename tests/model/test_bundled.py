@@ -8,13 +8,15 @@ import pytest
 import torch
 
 from mezzotint.data import load_pictures
+from mezzotint.data.scenes import scene
 from mezzotint.data.toy import points
 from mezzotint.disk.names import bundled, find
 from mezzotint.evaluate.metrics.energy import energy_distance
 from mezzotint.evaluate.metrics.neighbours import nearest
+from mezzotint.evaluate.metrics.scenes import judge
 from mezzotint.model.model import load
 
-NAMES = ["digits", "mnist", "mnist_fast", "moons"]
+NAMES = ["digits", "mnist", "mnist_fast", "moons", "scenes"]
 
 
 def test_these_are_there() -> None:
@@ -29,7 +31,7 @@ def test_each_is_small_has_a_card_and_no_place_of_a_machine(name: str) -> None:
     for word in (
         "made by",
         "data",
-        "licence" if name == "moons" else "CC BY",
+        "licence" if name in ("moons", "scenes") else "CC BY",
         "training",
         "mezzotint distil mnist" if name == "mnist_fast" else f"mezzotint train {name}",
     ):
@@ -59,6 +61,13 @@ def test_moons_are_moons() -> None:
     fresh = [points("moons", 2000, (0, seed, 0, 9))[0] for seed in range(4)]
     floor = max(energy_distance(a, b) for a, b in pairwise(fresh))
     assert energy_distance(samples.values, fresh[0]) < 4 * floor
+
+
+def test_scenes_are_what_they_are_asked_for() -> None:
+    """Relations among them; how often in all: benchmarks/scenes.py."""
+    captions = [scene(5, i).caption for i in range(24)]
+    samples = load("scenes").sample(24, prompt=captions, seed=1)
+    assert sum(verdict.all for verdict in judge(samples.values, captions)) >= 18
 
 
 @pytest.mark.parametrize(("name", "steps"), [("mnist", None), *(("mnist_fast", n) for n in (1, 2, 4, 8))])
