@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mezzotint import build
 from mezzotint.config import Config, Discrete, DiT, Karras, UNet, UNetSimple
+from mezzotint.data.clips import ClipSource
 from mezzotint.data.drawn import Drawn
 from mezzotint.data.known import KNOWN
 from mezzotint.data.latents import CodedSource
@@ -40,7 +41,7 @@ def diagnose(config: Config, *, quick: bool = False) -> Iterator[Finding]:
     source = open_source(config, device)
     yield from seen(config, source.preview(512).x0, source.facts)
     shown = source.pictures if isinstance(source, CodedSource) else source
-    if not isinstance(shown, Points | Scenes | Drawn):
+    if not isinstance(shown, Points | Scenes | Drawn | ClipSource):
         yield from examine(shown, config.data)
     if config.objective != "autoencode":  # which knows no noise
         yield from levels(config)
