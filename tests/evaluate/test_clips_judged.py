@@ -69,4 +69,6 @@ def test_who_knows_less_goes_on_worse() -> None:
     real = torch.stack([torch.from_numpy(one) for one in drawn])[None, None]
     found = judge_continuation(real, real)
     assert found.straight < 0.1
-    assert abs(found.still - (30 / 4 * 2.5) ** 0.5) < 0.1  # steps of length sqrt(2.5); the mean of 1, 4, 9, 16 is 30 / 4
+    assert (
+        abs(found.still - (30 / 4 * 2.5) ** 0.5) < 0.1
+    )  # steps of length sqrt(2.5); the mean of 1, 4, 9, 16 is 30 / 4

@@ -18,7 +18,7 @@ from PIL import Image, ImageSequence
 
 from mezzotint.data.decode import decode_to
 from mezzotint.data.endings import FORMATS, count
-from mezzotint.errors import MissingExtra
+from mezzotint.plots.video import ffmpeg
 
 VIDEOS = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
 MAX_PIXELS = (
@@ -123,7 +123,8 @@ def window(
         decode_to(frame, (height, width), channels, None, on_transparent, background)
         for frame in one.read(begin, length, stride)
     ]
-    check_length(begin + (len(frames) - 1) * stride + 1, begin + length, stride)
+    if len(frames) < length:
+        raise ValueError(f"it ends before the {count(one.count, 'frame')} that it says it has")
     return stacked(frames)
 
 
@@ -188,12 +189,3 @@ def _file(source: Path | bytes) -> Iterator[str]:
         path = Path(folder) / "video"
         path.write_bytes(source)
         yield str(path)
-
-
-def ffmpeg() -> Any:
-    """The library that brings ffmpeg along. Raises MissingExtra."""
-    try:
-        import imageio_ffmpeg
-    except ImportError as error:
-        raise MissingExtra('imageio_ffmpeg is not installed; run: pip install "mezzotint[video]"') from error
-    return imageio_ffmpeg
