@@ -16,6 +16,7 @@ from mezzotint.data.clips import ClipSource, Reels
 from mezzotint.data.images import OnDemand
 from mezzotint.data.open import Source, fingerprint, open_source
 from mezzotint.errors import ConfigError, DataError
+from mezzotint.evaluate.reference import open_reference
 
 CPU = torch.device("cpu")
 SIDE = 8
@@ -204,6 +205,12 @@ def test_what_cannot_be(mixed: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="frames"):
         open_source(Data(name="moons", frames=4), CPU)
     assert "frames" not in Data().model_dump() and Data(frames=4).model_dump()["stride"] == 1
+
+
+def test_clips_are_not_compared_as_pictures_are() -> None:
+    for data in (Data(name="folder", path=Path("x"), frames=4), Data(name="bouncing")):
+        with pytest.raises(ConfigError, match="judged by how they move"):
+            open_reference(data)
 
 
 def test_videos(tmp_path: Path) -> None:

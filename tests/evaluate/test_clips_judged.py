@@ -1,11 +1,16 @@
 """Clips of bouncing digits, judged: real ones are what they should be, and what is wrong with others is told."""
 
+from pathlib import Path
+
 import torch
+from helpers_small import FLOW, UNET, write_run
 
 from mezzotint.data import bouncing
 from mezzotint.evaluate.clips import centred, judge_clips, real_clips, table
-from mezzotint.evaluate.continuation import judge_continuation, lines
+from mezzotint.evaluate.continuation import evaluate_continuation, judge_continuation, lines
 from mezzotint.evaluate.judges.features import Extractor, Features
+from mezzotint.media.facts import Facts
+from mezzotint.model.model import load
 
 
 def by_mass(pictures: torch.Tensor) -> Features:
@@ -72,3 +77,14 @@ def test_who_knows_less_goes_on_worse() -> None:
     assert (
         abs(found.still - (30 / 4 * 2.5) ** 0.5) < 0.1
     )  # steps of length sqrt(2.5); the mean of 1, 4, 9, 16 is 30 / 4
+
+
+def test_continuations_are_those_of_edits(tmp_path: Path) -> None:
+    """Although they share network calls, and known frames are kept to the bit."""
+    config = {"data": {"name": "bouncing"}, "sample": {"steps": 2}, "network": {**UNET, "patch": 8}}
+    write_run(tmp_path / "run", Facts((1, bouncing.FRAMES, 32, 32)), diffusion=FLOW, **config)
+    model, (real, _) = load(tmp_path / "run", device="cpu"), real_clips(bouncing.bundled(), 3, 3)
+    found = evaluate_continuation(model, real, seed=5)
+    made = torch.cat([model.edit(clip[:, :4], seed=5 + i).values for i, clip in enumerate(real)])
+    alone = judge_continuation(made, real)
+    assert found.kept.value == 1 and abs(found.pixels.value - alone.pixels.value) < 0.05

@@ -129,6 +129,15 @@ def check_keys(data: Data) -> None:
             )
 
 
+def check_still(data: Data) -> None:
+    """Raises ConfigError for sets of clips, where pictures are compared."""
+    if data.frames is not None or data.name == "bouncing":
+        raise ConfigError(
+            f"{data.name} has clips, which are not compared with others as pictures are; those of bouncing are judged by how they move: "
+            "mezzotint evaluate RUN, without more"
+        )
+
+
 def open_clips(data: Data, device: torch.device) -> ClipSource:
     """The clips of a configuration. Raises DataError, ConfigError or MissingExtra in one line."""
     check_keys(data)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mezzotint.diffusion.engine import together
 from mezzotint.evaluate.metrics.median import Median
 from mezzotint.evaluate.metrics.motion import centres
 from mezzotint.evaluate.metrics.share import Share
@@ -38,11 +39,15 @@ def evaluate_continuation(
 ) -> Continuation:
     """Shows the model the first frames of each clip, uint8 (N, C, T, H, W), as `mezzotint edit RUN CLIP` does, nothing else asked; clip i
     from seed + i. settings: as of `Model.edit`."""
-    made = []
-    for i, clip in enumerate(real):
-        made.append(model.edit(clip[:, :KNOWN], seed=seed + i, **settings).values)
-        progress("going on with clips", i + 1, len(real))
-    return judge_continuation(torch.cat(made), real)
+    requests = [model.edits.edit(clip[:, :KNOWN], seed=seed + i, **settings) for i, clip in enumerate(real)]
+    made = torch.empty_like(real)
+    for begin in range(0, len(real), model.batch):  # several requests share a call
+        part = dict(enumerate(requests[begin : begin + model.batch], begin))
+        last = {i: state.x0 for i, state in together(model.guided, {i: model.walk(part[i]) for i in part})}
+        for i, x0 in last.items():
+            made[i] = model.finish(part[i], model.codec.decode(x0).cpu()).values[0]
+        progress("going on with clips", begin + len(part), len(real))
+    return judge_continuation(made, real)
 
 
 def judge_continuation(made: Tensor, real: Tensor) -> Continuation:
