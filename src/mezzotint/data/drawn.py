@@ -84,7 +84,9 @@ def open_bouncing(data: Data, device: torch.device) -> Drawn:
         "colour",
     )
     if wrong := [key for key in unused if getattr(data, key) != Data.model_fields[key].default]:
-        raise ConfigError(f"data.{wrong[0]} is for pictures on a disk, and clips are drawn; leave it out")
+        raise ConfigError(
+            f"data.{wrong[0]} is for pictures on a disk, and clips are drawn; leave it out, or set data.{wrong[0]}=null where a recipe has it"
+        )
     glyphs = glyphs_of(data)
     classes = () if data.labels is False else glyphs.classes
     facts = Facts((1, bouncing.FRAMES, bouncing.SIDE, bouncing.SIDE), classes, "clips")
