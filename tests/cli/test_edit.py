@@ -139,7 +139,7 @@ def test_inverted_noise_is_a_start(mezzotint: Call, table: Path) -> None:
         (["edit", "digits", "none.png"], 3, "none.png cannot be read"),
         (["edit", "digits", "seven.png", "--strength", "2"], 2, "strength must be from 0 to 1, not 2"),
         (["edit", "moons", "seven.png"], 2, "needs a model of pictures"),
-        (["edit", "digits", "seven.png", "-o", "x.jpg"], 2, "end it in .png, .npz or .gif"),
+        (["edit", "digits", "seven.png", "-o", "x.jpg"], 2, "end it in .png, .npz, .gif or .mp4"),
         (["enlarge", "digits", "seven.png", "--factor", "3"], 2, "factor 3 does not fit"),
         (["colour", "digits", "seven.png"], 2, "colour needs a model of RGB pictures"),
         (["morph", "digits", "3-7"], 2, "give two seeds such as 3:7, not '3-7'"),

@@ -146,8 +146,8 @@ WRONG: list[tuple[tuple[object, ...], int, str]] = [
     (("show", "forward", "digits", "--times", "nan"), USAGE, "from 0 to 1 with commas"),
     (("show", "schedule", "foo"), USAGE, "recipes: airplanes"),
     # where pictures go
-    (("sample", "digits", "--format", "jpg"), USAGE, "png, folder, npz or gif"),
-    (("sample", "digits", "-o", "x.jpg"), USAGE, "end it in .png, .npz or .gif"),
+    (("sample", "digits", "--format", "jpg"), USAGE, "png, folder, npz, gif or mp4"),
+    (("sample", "digits", "-o", "x.jpg"), USAGE, "end it in .png, .npz, .gif or .mp4"),
     (("sample", "digits", "-o", "x.gif", "--format", "png"), USAGE, "end it in .png"),
     (("sample", "digits", "-o", "x.jpg", "--format", "png"), USAGE, "end it in .png"),
     (("sample", "digits", "-o", "x.png", "--format", "folder"), USAGE, "name of a folder"),

@@ -61,3 +61,22 @@ def test_pictures_that_do_not_fit_are_refused(codec: Latents) -> None:
     ):
         with pytest.raises(ValueError, match=reason):
             codec.shape(shape)
+
+
+def test_clips_are_coded_frame_by_frame(codec: Latents, pictures: Tensor) -> None:
+    """To the bit as pictures are, and back."""
+    clips = pictures.unflatten(0, (8, 5)).transpose(1, 2)
+    frames = codec.encode(pictures)
+    codes = codec.encode(clips)
+    assert codes.shape == (8, *codec.shape(tuple(clips.shape[1:])))
+    assert codes.transpose(1, 2).flatten(0, 1).equal(frames)
+    for of_clips, of_pictures in ((codec.decode, codec.decode), (codec.preview, codec.preview)):
+        assert of_clips(codes).transpose(1, 2).flatten(0, 1).equal(of_pictures(frames))
+    mask = torch.zeros(clips.shape[2:], dtype=torch.bool)
+    mask[3] = True
+    assert codec.mask(mask).any((1, 2)).tolist() == [False, False, False, True, False]
+    other = Latents(codec.coder)
+    other.measured(other.raw(clips), clips[:6])
+    torch.testing.assert_close(
+        other.encode(clips).mean((0, 2, 3, 4)), torch.zeros(len(other.mean)), atol=1e-5, rtol=0
+    )

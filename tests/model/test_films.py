@@ -82,3 +82,14 @@ def test_what_clips_cannot_do_is_said(model: Model) -> None:
         model.edit(whole[0, 0, 0])
     longer = given.clip(np.concatenate([whole[0], whole[0]]), (1, 16, 32, 32))
     assert longer.holes is None and "the first 16 are taken" in longer.note
+
+
+def test_a_video_is_gone_on_with(model: Model, tmp_path: Path) -> None:
+    pytest.importorskip("imageio_ffmpeg")
+    whole = bouncing.clip(9, 0, bouncing.bundled()).pixels[0]
+    plots.mp4([Image.fromarray(frame) for frame in whole[:5]], tmp_path / "begun.mp4")
+    found = given.clip(tmp_path / "begun.mp4", (1, 16, 32, 32))
+    assert found.holes is not None and found.holes[:, 0, 0].tolist() == [False] * 5 + [True] * 11
+    assert np.abs(found.pixels[0, :5].int().numpy() - whole[:5]).mean() < 3
+    with pytest.raises(DataError, match="not a PNG"):  # what somebody sends is not given to ffmpeg
+        given.clip((tmp_path / "begun.mp4").read_bytes(), (1, 16, 32, 32))

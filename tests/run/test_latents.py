@@ -305,3 +305,25 @@ def test_a_set_without_an_end_is_coded_as_it_comes(tmp_path: Path, monkeypatch: 
     assert x0.shape == (20, 4, 8, 8) and cond.text is not None and len(cond.text) == 20
     assert x0.mean((0, 2, 3)).abs().max() < 0.5 and 0.5 < float(x0.std()) < 1.5
     assert not isinstance(source, CodedSource)
+
+
+def test_clips_by_the_codes_of_their_frames(vae: Path, tmp_path: Path) -> None:
+    """An autoencoder of pictures codes clips frame by frame; a model of these trains, samples and goes on with a clip."""
+    network = {"kind": "unet", "width": 8, "multipliers": [1], "blocks": 1, "patch": 4}
+    chosen = latent(
+        vae,
+        data={"name": "bouncing"},
+        network=network,
+        train={**LATENT["train"], "steps": 2, "batch_size": 2},
+    )
+    finish(chosen, tmp_path / "clips")
+    model = mezzotint.load(tmp_path / "clips")
+    samples = model.sample(1, label="all")
+    assert samples.values.shape == (1, 1, 16, 32, 32) and model.codec.shape(model.facts.shape) == (
+        3,
+        16,
+        8,
+        8,
+    )
+    known = samples.values[0, :, :4]
+    assert model.edit(known, n=1).values[0, :, :4].equal(known)

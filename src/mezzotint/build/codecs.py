@@ -16,7 +16,7 @@ def codec(config: Config, facts: Facts) -> Codec:
     where it cannot code such things."""
     if config.codec is None:
         return facts.medium.codec
-    if facts.kind != "pictures":
+    if facts.medium.rank < 3:
         raise ConfigError(f"a codec is for pictures, not for {facts.kind}; leave it out")
     if config.codec.network is None:
         raise ConfigError("a model of latents needs an autoencoder: say --codec RUN")

@@ -13,7 +13,8 @@ from mezzotint.errors import CONTROL, printable
 
 def info(
     file: Annotated[
-        str, typer.Argument(metavar="FILE|RUN", help="PNG or npz made by mezzotint, a model file, or a run")
+        str,
+        typer.Argument(metavar="FILE|RUN", help="PNG, npz or MP4 made by mezzotint, a model file, or a run"),
     ],
 ) -> int:
     """Shows how a PNG was made, or what a model file says of itself.
@@ -27,7 +28,7 @@ def info(
     from mezzotint.data.endings import SUFFIXES
 
     path = Path(file)
-    if path.suffix.lower() in (*SUFFIXES, ".npz"):
+    if path.suffix.lower() in (*SUFFIXES, ".npz", ".mp4"):
         return _picture(path)
     from mezzotint import config as configuration
     from mezzotint.disk.model_file import read_header
@@ -67,6 +68,8 @@ def _picture(path: Path) -> int:
     try:
         if path.suffix.lower() == ".npz":
             kind, settings = "npz", _arrays(path)
+        elif path.suffix.lower() == ".mp4":
+            kind, settings = "MP4", plots.read_settings(path)
         else:
             with Image.open(path, formats=FORMATS) as image:
                 image.load()
@@ -74,7 +77,7 @@ def _picture(path: Path) -> int:
             settings = plots.read_settings(path) if kind == "PNG" else None
     except Exception as error:  # Pillow raises nearly anything for what is no picture
         raise ModelError(f"{path} cannot be read as a picture; check the name ({error})") from error
-    if settings is None and kind == "npz":
+    if settings is None and kind in ("npz", "MP4"):
         raise ModelError(f"{path} carries no settings; only files written by mezzotint do")
     if settings is None:
         raise ModelError(

@@ -16,13 +16,15 @@ from mezzotint.cli.bar import Bar
 from mezzotint.cli.output import reserve, say, writing
 
 if TYPE_CHECKING:
+    from PIL import Image
     from torch import Tensor, nn
 
     from mezzotint.model.model import Model
     from mezzotint.model.request import Request
     from mezzotint.model.samples import Samples
 
-KINDS = ("png", "folder", "npz", "gif")
+KINDS = ("png", "folder", "npz", "gif", "mp4")
+FILMS = ("gif", "mp4")  # that play
 
 
 @dataclass
@@ -70,7 +72,7 @@ class Making:
     ] = "ema"
     output: options.Output = None
     format: Annotated[
-        str | None, typer.Option("--format", help="file format: png (a grid), folder, npz or gif")
+        str | None, typer.Option("--format", help="file format: png (a grid), folder, npz, gif or mp4")
     ] = None
     trajectory: Annotated[bool, typer.Option("--trajectory", help="pictures of every step, too")] = False
     batch: Annotated[
@@ -185,10 +187,14 @@ def make(model: "Model", request: "Request", how: Making, name: str) -> int:
     """Answers a request with a bar, and writes what came of it. name: of the file, without ending, where none is given."""
     import time
 
+    from mezzotint import plots
+
     kind = _kind(how.format, how.output)
     path = how.output or Path(f"{name}{'' if kind == 'folder' else '.' + kind}")
     if request.note:
         say(request.note)
+    if kind == "mp4":  # before the work
+        plots.ffmpeg()
     batch = how.batch or model.batch
     total = -(-request.n // batch) * request.steps
     reserve(path, folder=kind == "folder")
@@ -203,7 +209,7 @@ def make(model: "Model", request: "Request", how: Making, name: str) -> int:
             for preview in model.previews(part):
                 done += 1
                 bar.show("sampling", done, total)
-                if how.trajectory or (kind == "gif" and model.medium.play is None):
+                if how.trajectory or (kind in FILMS and model.medium.play is None):
                     frames.append(preview.state)
             parts.append([*frames, preview.belief])
     *states, values = (_join(frames) for frames in zip(*parts))
@@ -264,10 +270,10 @@ def _kind(format: str | None, output: Path | None) -> str:
     from mezzotint.plots import check_ending
 
     if format is not None and format not in KINDS:
-        raise ConfigError(f"--format must be png, folder, npz or gif, not {format!r}")
+        raise ConfigError(f"--format must be png, folder, npz, gif or mp4, not {format!r}")
     ending = "" if output is None or output.is_dir() else output.suffix.lower()
     if format is None and ending and ending[1:] not in KINDS:
-        raise ConfigError(f"-o {output}: end it in .png, .npz or .gif, or add --format folder")
+        raise ConfigError(f"-o {output}: end it in .png, .npz, .gif or .mp4, or add --format folder")
     if format == "folder" and ending[1:] in KINDS:
         raise ConfigError(f"-o {output}: give --format folder the name of a folder")
     if format not in (None, "folder") and ending:
@@ -280,7 +286,6 @@ def _write(
 ) -> None:
     import io
     import json
-    from dataclasses import replace
 
     import numpy as np
 
@@ -290,14 +295,13 @@ def _write(
     match kind:
         case "png":
             samples.save(path)
-        case "gif" if samples.settings.get("task") == "morph":  # the things themselves are the frames
-            frames = [replace(samples, values=value[None]).sheet() for value in samples.values]
-            plots.gif(frames, path, hold=500)
-        case "gif" if samples.medium.play is not None:
-            plots.gif(samples.frames(), path, hold=plots.MS_A_FRAME)
         case "gif":
-            frames = [replace(samples, values=values).sheet() for values in [*states[:-1], samples.values]]
-            plots.gif(frames, path)
+            frames, hold = _film(samples, states)
+            plots.gif(frames, path, hold=hold)
+        case "mp4":
+            frames, hold = _film(samples, states)
+            if note := plots.mp4(frames, path, samples.settings, hold=hold):
+                say(note)
         case "npz":
             images = samples.medium.arrays(samples.values)
             labels = {} if samples.labels is None else {"labels": samples.labels.numpy()}
@@ -317,6 +321,20 @@ def _write(
                 return
             for i in range(len(samples)):
                 samples.alone(i).save(path / names[i])
+
+
+def _film(samples: "Samples", states: "list[Tensor]") -> "tuple[list[Image.Image], int]":
+    """What is played, and for how many milliseconds the last frame is shown: things that move themselves, those on the way from one
+    to another, or else the way out of the noise."""
+    from dataclasses import replace
+
+    from mezzotint import plots
+
+    if samples.settings.get("task") == "morph":  # the things themselves are the frames
+        return [replace(samples, values=value[None]).sheet() for value in samples.values], 500
+    if samples.medium.play is not None:
+        return samples.frames(), plots.MS_A_FRAME
+    return [replace(samples, values=values).sheet() for values in [*states[:-1], samples.values]], 2000
 
 
 def _trajectory(folder: Path, samples: "Samples", states: "list[Tensor]") -> None:

@@ -1,9 +1,9 @@
 """The group `data`: which pictures or points, and how they are read."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from mezzotint.config.base import Share, Size, Tree
 
@@ -44,9 +44,24 @@ class Data(Tree):
     window: Annotated[int, Field(ge=0)] = (
         0  # train on random squares of so many pixels a side; 0: on the whole
     )
+    frames: Annotated[int, Field(ge=2, le=1024)] | None = None  # of a clip; None: the things are pictures
+    stride: PositiveInt = 1  # of clips: every so many-th frame is taken
     flip: bool | None = None  # mirror at random; None: where that makes sense for the set
     crop: Annotated[int, Field(ge=0)] = 0  # shift at random by up to so many pixels
     colour: Annotated[float, Field(ge=0, lt=1)] = 0.0  # jitter of brightness, contrast and saturation
     holdout: Share = 0.05  # kept out of training (at most 1,000 pictures), for the held-out loss
     memory_gb: Annotated[float, Field(gt=0)] = 2.0  # larger sets are decoded as they are needed
     stream: bool = False  # parquet files read as they are needed: for sets that fit neither memory nor disk
+
+    @model_validator(mode="after")
+    def _check_clips(self) -> "Data":
+        if self.stride > 1 and self.frames is None:
+            raise ValueError(
+                "stride is for clips; say how many frames they have, data.frames=16, or leave it out"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_before_there_were_clips(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        tree: dict[str, Any] = write(self)
+        return {k: v for k, v in tree.items() if self.frames is not None or k not in ("frames", "stride")}

@@ -60,8 +60,14 @@ class DiT(Tree):
     width: PositiveInt = 256  # numbers of a token, one token a patch
     depth: PositiveInt = 6  # blocks
     head_channels: PositiveInt = 32  # numbers of an attention head
-    patch: PositiveInt = 4  # side of a patch; the cost grows with the number of patches
+    patch: PositiveInt | Annotated[list[PositiveInt], Field(min_length=2, max_length=3)] = (
+        4  # side of a patch, or one for each axis: of clips time, height, width; the cost grows with the number of patches
+    )
     tokens: PositiveInt = 4  # learnt tokens before the patches; of each class where there are classes
+
+    def sides(self, axes: int) -> list[int]:
+        """Of a patch, along each axis."""
+        return [self.patch] * axes if isinstance(self.patch, int) else self.patch
 
 
 class Own(Tree):

@@ -50,11 +50,23 @@ class Augmentation:
         )
 
     def __call__(self, images: Tensor, seed: int, positions: Tensor) -> Tensor:
-        """images: (B, C, H, W) on any device. positions: (B,) on the CPU."""
+        """images: (B, C, H, W) on any device, or clips (B, C, T, H, W), whose frames are all changed alike. positions: (B,) on the CPU."""
         if not (self.flip or self.crop or self.colour):
             return images
+        if images.ndim == 5:
+            length = images.shape[2]
+            frames = self(images.transpose(1, 2).flatten(0, 1), seed, positions.repeat_interleave(length))
+            return frames.unflatten(0, (-1, length)).transpose(1, 2)
         random = uniform(torch.full_like(positions, seed), positions, AUGMENT, 8).float().to(images.device)
         return augment(images, random, flip=self.flip, crop=self.crop, colour=self.colour)
+
+
+WHERE = 6  # which of a row's random numbers says where a part of a clip begins; those before are of `media.pictures.augment`
+
+
+def begins(seed: int, positions: Tensor) -> Tensor:
+    """Where in their clips the parts at positions (B,) of the order begin, of all places that leave room: (B,) float64 in (0, 1)."""
+    return uniform(torch.full_like(positions, seed), positions, AUGMENT, WHERE + 1)[:, WHERE]
 
 
 def ahead(

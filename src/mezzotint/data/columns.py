@@ -50,7 +50,7 @@ def schema_of(schema: Any, file: str) -> Schema:
     return Schema(
         file,
         types,
-        [key for key, value in kinds.items() if value.get("_type") == "Image"],
+        [key for key, value in kinds.items() if value.get("_type") in ("Image", "Video")],
         {key: _names(value) for key, value in kinds.items() if value.get("_type") == "ClassLabel"},
     )
 
@@ -181,7 +181,8 @@ def _label(
 
 
 def _is_picture(kind: str) -> bool:
-    return bool(re.search(r"(^|bytes: )(large_)?binary", kind))
+    """Whether a type can hold encoded pictures, or lists of them."""
+    return bool(re.search(r"(^|bytes: |^(large_)?list<\w+: )(large_)?binary", kind))
 
 
 def _is_label(kind: str, *, asked: bool) -> bool:

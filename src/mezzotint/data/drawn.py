@@ -70,9 +70,23 @@ def open_bouncing(data: Data, device: torch.device) -> Drawn:
 
     Raises ConfigError for keys that are for pictures on a disk, and where nothing there is bright ink on black.
     """
-    unused = ("size", "captions", "encoder", "stream", "enlarge", "window", "flip", "crop", "colour")
+    unused = (
+        "size",
+        "captions",
+        "encoder",
+        "stream",
+        "enlarge",
+        "window",
+        "frames",
+        "stride",
+        "flip",
+        "crop",
+        "colour",
+    )
     if wrong := [key for key in unused if getattr(data, key) != Data.model_fields[key].default]:
-        raise ConfigError(f"data.{wrong[0]} is for pictures on a disk, and clips are drawn; leave it out")
+        raise ConfigError(
+            f"data.{wrong[0]} is for pictures on a disk, and clips are drawn; leave it out, or set data.{wrong[0]}=null where a recipe has it"
+        )
     glyphs = glyphs_of(data)
     classes = () if data.labels is False else glyphs.classes
     facts = Facts((1, bouncing.FRAMES, bouncing.SIDE, bouncing.SIDE), classes, "clips")

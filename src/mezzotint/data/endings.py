@@ -50,8 +50,9 @@ class Listing:
     notes: Sequence[str]
 
 
-def listing(root: Path) -> Listing:
-    """All files below a folder but hidden ones. Raises DataError where it cannot be listed.
+def listing(root: Path, more: Sequence[str] = ()) -> Listing:
+    """All files below a folder but hidden ones. more: endings of what counts as a picture, too. Raises DataError where it cannot be
+    listed.
 
     Links are followed; a folder that is reached twice is read once, by its own name rather than by that of a link.
     """
@@ -61,10 +62,10 @@ def listing(root: Path) -> Listing:
     except OSError as error:
         raise DataError(f"cannot list {spoken(root)}: {error}") from error
     tables = [file for file in walk if is_table(file)]
-    seen = set(tables)
-    others = [file for file in walk if file not in seen and file.suffix.lower() not in SUFFIXES]
+    seen, suffixes = set(tables), {*SUFFIXES, *more}
+    others = [file for file in walk if file not in seen and file.suffix.lower() not in suffixes]
     unnamed = {file for file in others if file.suffix.lower() not in RAW and _is_picture(file)}
-    pictures = [file for file in walk if file.suffix.lower() in SUFFIXES or file in unnamed]
+    pictures = [file for file in walk if file.suffix.lower() in suffixes or file in unnamed]
     rest = [file for file in others if file not in unnamed]
     notes = _notes(pictures, unnamed, rest)
     if hidden := aside.count("hidden"):

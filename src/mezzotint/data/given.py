@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageSequence, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from mezzotint.data import films
 from mezzotint.data.decode import box_of, decode, fit, upright
 from mezzotint.data.endings import FORMATS
 from mezzotint.errors import DataError
 
 WHITE = 128  # of 255: from here on a mask repaints
 MAX_PIXELS = 2**27  # of a picture, before it is decoded
-MAX_REPEATS = 100  # of a frame that is shown for long
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,11 +68,11 @@ def clip(
 ) -> Given:
     """A clip in the shape (C, T, H, W) of a model, each frame as `picture` says.
 
-    source: as of `picture`, a file of one or more frames (GIF, APNG, WebP), or an array (T, H, W), (T, H, W, C) or (C, T, H, W). Frames
+    source: as of `picture`, a file of one or more frames (GIF, APNG, WebP; at a path also MP4 and its kin), or an array (T, H, W), (T, H, W, C) or (C, T, H, W). Frames
     shown for longer stand several times. Frames that are not there are `holes`, bool (T, H, W), and so are transparent parts of those that are; of too many the first T are taken.
     """
     channels, length, height, width = shape
-    found, digest = _frames(source, what, max_pixels)
+    found, digest = _frames(source, what, max_pixels, length)
     frames = [
         picture(one, (channels, height, width), what=f"frame {k} of {what}", max_pixels=max_pixels)
         for k, one in enumerate(found[:length], 1)
@@ -81,17 +81,14 @@ def clip(
     pixels = torch.stack([one.pixels for one in frames] + [frames[-1].pixels] * missing, 1)
     none = torch.zeros(height, width, dtype=torch.bool)
     holes = torch.stack([none if one.holes is None else one.holes for one in frames] + [~none] * missing)
-    more = (
-        f"{what} has {len(found)} frames, of which the first {length} are taken; "
-        if len(found) > length
-        else ""
-    )
+    more = f"of the frames of {what} the first {length} are taken; " if len(found) > length else ""
     note = (more + frames[0].note).removesuffix("; ")
     return Given(pixels, holes if holes.any() else None, frames[0].size, digest, note)
 
 
-def _frames(source: Any, what: str, max_pixels: int) -> tuple[list[Any], str]:
-    """All frames, each as `picture` takes it, and the digest of the whole."""
+def _frames(source: Any, what: str, max_pixels: int, length: int) -> tuple[list[Any], str]:
+    """All frames, each as `picture` takes it, and the digest of the whole; of a video, which is read from a path alone, one more than
+    `length` at most."""
     if not isinstance(source, (str, Path, bytes, bytearray, Image.Image)):
         values = np.asarray(source.detach().cpu() if isinstance(source, Tensor) else source)
         if values.ndim == 4 and values.shape[-1] not in (1, 3, 4) and values.shape[0] in (1, 3, 4):
@@ -103,19 +100,15 @@ def _frames(source: Any, what: str, max_pixels: int) -> tuple[list[Any], str]:
         return list(values), hashlib.sha256(
             f"{values.dtype} {values.shape}".encode() + values.tobytes()
         ).hexdigest()
+    if isinstance(source, (str, Path)) and films.is_video(content := _content(source, what)):
+        try:
+            some = list(films.video(Path(source).expanduser()).read(0, length + 1))
+        except ValueError as error:
+            raise DataError(f"{what} cannot be decoded ({error}); save it as GIF and try again") from error
+        return some, hashlib.sha256(content).hexdigest()
     image, digest = _opened(source, what, max_pixels)
-    count = getattr(image, "n_frames", 1)
-    if image.width * image.height * count > max_pixels:
-        raise DataError(
-            f"{what} has {count} frames of {image.width}x{image.height}, more than {max_pixels} pixels; make it smaller"
-        )
     try:
-        frames = [frame.copy() for frame in ImageSequence.Iterator(image)]
-        # Writers of GIF and PNG make one long frame of several equal ones: it stands as often as the shortest fits in.
-        times = [float(frame.info.get("duration") or 0) for frame in frames]
-        shortest = min(times)
-        repeats = [min(round(time / shortest), MAX_REPEATS) if shortest > 0 else 1 for time in times]
-        return [frame for frame, n in zip(frames, repeats) for _ in range(n)], digest
+        return films.unroll(image, max_pixels), digest
     except Exception as error:
         raise DataError(f"{what} cannot be decoded ({error}); save it as PNG or GIF and try again") from error
 
@@ -162,12 +155,7 @@ def mask(source: Any, given: Given, *, max_pixels: int = MAX_PIXELS) -> tuple[Te
 def _opened(source: Any, what: str, max_pixels: int) -> tuple[Image.Image, str]:
     """The picture, not decoded yet where it is a file, and its SHA-256."""
     if isinstance(source, (str, Path)):
-        try:
-            source = Path(source).expanduser().read_bytes()
-        except OSError as error:
-            raise DataError(
-                f"{source} cannot be read ({error.strerror}); check the name of {what}"
-            ) from error
+        source = _content(source, what)
     if isinstance(source, (bytes, bytearray)):
         try:
             image: Image.Image = Image.open(io.BytesIO(source), formats=FORMATS)
@@ -184,6 +172,13 @@ def _opened(source: Any, what: str, max_pixels: int) -> tuple[Image.Image, str]:
             f"{what} has {image.width}x{image.height} pixels, more than {max_pixels}; make it smaller"
         )
     return image, digest.hexdigest()
+
+
+def _content(path: str | Path, what: str) -> bytes:
+    try:
+        return Path(path).expanduser().read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); check the name of {what}") from error
 
 
 def _of_array(source: Any, what: str) -> Image.Image:

@@ -5,10 +5,11 @@ import difflib
 import os
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,11 +19,13 @@ from torch import Tensor
 from mezzotint.data import undecoded
 from mezzotint.data.decode import WHITE, check_background, decode_to
 from mezzotint.data.endings import FORMATS, one_form
+from mezzotint.data.films import MIDDLE, film, window
 from mezzotint.data.known import KNOWN, check_name, usual_size
 from mezzotint.data.texts import CLASSES, named
 from mezzotint.data.undecoded import Captions, Labels, Undecoded
-from mezzotint.errors import DataError
+from mezzotint.errors import DataError, MissingExtra
 
+Decoded = TypeVar("Decoded")
 THREADS = min(8, os.cpu_count() or 1)  # Pillow decodes outside the interpreter's lock
 SPAN = 256  # pictures that a thread decodes at a time
 WITHOUT = "without classes: "  # so begins the line that says why there are none
@@ -30,13 +33,13 @@ PROBE = 64  # pictures looked at to tell whether a large set is grey
 
 
 class OnDemand:
-    """Pictures that are decoded each time they are asked for, by a few threads.
+    """Pictures that are decoded each time they are asked for, by a few threads; or of clips, whose size is (T, H, W), parts.
 
     A picture that cannot be read is found only at its turn. The next readable one of the same part of the set
     then takes its place, always the same one, and `skipped` has a line about it.
     """
 
-    def __init__(self, source: Undecoded, size: tuple[int, int], channels: int) -> None:
+    def __init__(self, source: Undecoded, size: tuple[int, ...], channels: int) -> None:
         self.source, self.size, self.channels = source, size, channels
         self.skipped: list[str] = []
         self._bad: set[int] = set()
@@ -46,21 +49,25 @@ class OnDemand:
     def __len__(self) -> int:
         return self.source.count
 
-    def read(self, index: Tensor, part: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def read(
+        self, index: Tensor, part: Tensor | None = None, at: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Pictures uint8 (B, C, H, W), and the indices (B,) of those that were read.
 
         part: the numbers, ascending, that stand-ins are taken from, such as those that are trained on; default all.
+        at: (B,) in [0, 1), of clips where in them the part begins; by default in the middle.
         """
         within: Sequence[int] | np.ndarray = range(len(self)) if part is None else part.numpy()
-        arrays, used = zip(*self._pool.map(lambda i: self._read(i, within), index.tolist()))
+        places = [MIDDLE] * len(index) if at is None else at.tolist()
+        arrays, used = zip(*self._pool.map(lambda i, u: self._read(i, within, u), index.tolist(), places))
         return torch.from_numpy(np.stack(arrays)), torch.tensor(used)
 
-    def _read(self, i: int, part: Sequence[int] | np.ndarray) -> tuple[np.ndarray, int]:
+    def _read(self, i: int, part: Sequence[int] | np.ndarray, at: float) -> tuple[np.ndarray, int]:
         place = bisect.bisect_left(part, i)
         for j in (int(part[(place + step) % len(part)]) for step in range(len(part))):
             if j in self._bad:
                 continue
-            picture = try_decode(self.source, j, self.size, self.channels)
+            picture = try_decode(self.source, j, self.size, self.channels, at=at)
             if not isinstance(picture, str):
                 return picture, j
             with self._lock:
@@ -143,7 +150,6 @@ def load_pictures(
 
     Raises DataError where there is nothing to use, and MissingExtra where the extra [hub] is needed.
     """
-    known = KNOWN.get(name)
     height, width = usual_size(name, size)
     if height < 1 or width < 1:
         raise ValueError(f"size={size} must be 1 or more")
@@ -157,26 +163,14 @@ def load_pictures(
     written = None if by_class else captions
     source = find(name, path, split, memory_limit, column=column, labels=labels, captions=written)
     source = replace(source, background=background)
-    if only is None and known and source.labels is not None:  # a folder of its own may hold that class alone
-        only = known.only
-    if only is not None:
-        source = source.select(_one_class(source, only, name))
-        source = replace(source, labels=None, classes=(), why="")
-    if limit is not None and limit < source.count:
-        source = source.select(np.arange(limit) * source.count // limit)
+    source, only = narrowed(source, name, only, limit)
     if by_class:
         if source.labels is None:
             why = source.why or "put its pictures into one sub-folder per class"
             raise DataError(f"{name} has no classes, whose names were to be captions; {why}")
         names = named(source.classes)
         source = replace(source, captions=[names[k] for k in source.labels.tolist()])
-    if labels is False or (by_class and not labels):
-        source = replace(source, labels=None, classes=(), why="")
-    if labels and source.labels is None and only is None:
-        why = source.why or "put its pictures into one sub-folder per class, or train without labels"
-        raise DataError(f"{name} has no classes; {why}")
-    if not source.count:
-        raise DataError(f"{name} has no pictures in its split {split or 'train'!r}")
+    source = labelled(source, name, False if by_class and not labels else labels, only, split)
 
     ranges = source.ranges
     images: Tensor | OnDemand
@@ -205,6 +199,33 @@ def load_pictures(
         notes=[*told(source), *ranges.notes, *laid],
         captions=None if source.captions is None else [source.captions[i] for i in kept.tolist()],
     )
+
+
+def narrowed(
+    source: Undecoded, name: str, only: str | None, limit: int | None
+) -> tuple[Undecoded, str | None]:
+    """The pictures of one class alone, without labels, and so many of them, see `load_pictures`; and that class."""
+    known = KNOWN.get(name)
+    if only is None and known and source.labels is not None:  # a folder of its own may hold that class alone
+        only = known.only
+    if only is not None:
+        source = source.select(_one_class(source, only, name))
+        source = replace(source, labels=None, classes=(), why="")
+    if limit is not None and limit < source.count:
+        source = source.select(np.arange(limit) * source.count // limit)
+    return source, only
+
+
+def labelled(source: Undecoded, name: str, labels: Labels, only: str | None, split: str | None) -> Undecoded:
+    """With classes only where they are wanted. Raises DataError where these or any pictures are missing."""
+    if labels is False:
+        source = replace(source, labels=None, classes=(), why="")
+    if labels and source.labels is None and only is None:
+        why = source.why or "put its pictures into one sub-folder per class, or train without labels"
+        raise DataError(f"{name} has no classes; {why}")
+    if not source.count:
+        raise DataError(f"{name} has no pictures in its split {split or 'train'!r}")
+    return source
 
 
 def laid_over(background: str, transparent: int, pictures: str) -> list[str]:
@@ -263,22 +284,40 @@ def _one_class(source: Undecoded, only: str, name: str) -> np.ndarray:
 def try_decode(
     source: Undecoded,
     i: int,
-    size: tuple[int, int],
+    size: tuple[int, ...],
     channels: int | None,
     transparent: list[int] | None = None,
+    at: float = MIDDLE,
 ) -> np.ndarray | str:
     """Picture i as uint8 (C, H, W), or a line that says which it is and why it cannot be read. transparent: a list that i
-    is added to if parts of the picture are transparent."""
+    is added to if parts of the picture are transparent. For a size (T, H, W), T frames of clip i, (C, T, H, W), from the place `at` of all
+    places in it that leave room for them, 0 being its beginning."""
     found = [] if transparent is None else transparent
-    try:
-        image = source.open(i)
+
+    def decoded() -> np.ndarray:
+        if len(size) == 3:
+            one = film(source.open(i) if source.cell is None else source.cell(i))
+            return window(one, size, channels, source.stride, at, source.background, lambda: found.append(i))
+        image, (height, width) = source.open(i), size
         pixels, most = image.width * image.height, Image.MAX_IMAGE_PIXELS
         if most and pixels > most:
             warnings.warn(
                 f"{source.where(i)} has {pixels / 1e6:,.0f} million pixels, and is decoded all the same",
                 stacklevel=2,
             )
-        return decode_to(image, size, channels, source.ranges, lambda: found.append(i), source.background)
+        return decode_to(
+            image, (height, width), channels, source.ranges, lambda: found.append(i), source.background
+        )
+
+    return attempt(source, i, decoded)
+
+
+def attempt(source: Undecoded, i: int, work: Callable[[], Decoded]) -> Decoded | str:
+    """What the work on picture i gives, or a line that says which it is and why it cannot be read."""
+    try:
+        return work()
+    except MissingExtra:
+        raise
     except UnidentifiedImageError:
         return f"{source.where(i)}: not a {', '.join(FORMATS)} picture, or a damaged one"
     except Exception as error:  # Pillow raises nearly anything for a damaged file, SyntaxError included

@@ -17,6 +17,7 @@ from mezzotint.conditions.text import Words
 from mezzotint.config import Data
 from mezzotint.data import scenes, texts, toy
 from mezzotint.data.batches import Augmentation, ahead, check_ranks, positions
+from mezzotint.data.clips import ClipSource, Reels, check_keys, open_clips
 from mezzotint.data.drawn import Drawn, open_bouncing
 from mezzotint.data.endings import count as count_of
 from mezzotint.data.endings import few
@@ -50,7 +51,18 @@ class Points:
     @staticmethod
     def open(data: Data, device: torch.device) -> "Points":
         """Raises ConfigError for keys that are for pictures."""
-        where = ("path", "size", "channels", "limit", "only", "split", "column", "captions", "stream")
+        where = (
+            "path",
+            "size",
+            "channels",
+            "limit",
+            "only",
+            "split",
+            "column",
+            "captions",
+            "stream",
+            "frames",
+        )
         unused = (*where, "reading", "encoder", "background", "flip", "crop", "colour")
         if wrong := [key for key in unused if getattr(data, key) != Data.model_fields[key].default]:
             raise ConfigError(f"data.{wrong[0]} is for pictures, and {data.name} is a 2-D set; leave it out")
@@ -115,6 +127,7 @@ class Scenes:
             "labels",
             "reading",
             "encoder",
+            "frames",
         )
         unused = (*where, "background", "flip", "crop", "colour")
         if wrong := [key for key in unused if getattr(data, key) != Data.model_fields[key].default]:
@@ -217,7 +230,7 @@ class PictureSource:
         return cond.map(lambda column: column.to(self.device))
 
 
-Source = Points | Scenes | Drawn | PictureSource | StreamSource
+Source = Points | Scenes | Drawn | PictureSource | ClipSource | StreamSource
 
 
 def fingerprint(source: Source) -> int:
@@ -240,6 +253,12 @@ def fingerprint(source: Source) -> int:
                 if isinstance(tensor, Tensor):
                     total = zlib.crc32(tensor.cpu().contiguous().numpy().data, total)
             return total
+        case ClipSource():
+            total = zlib.crc32(json.dumps([source.total, *source.facts.shape]).encode())
+            known = [source.clips.frames, source.clips.starts] if isinstance(source.clips, Reels) else []
+            for tensor in known if source.labels is None else [*known, source.labels]:
+                total = zlib.crc32(tensor.contiguous().numpy().data, total)
+            return total
         case _:
             assert_never(source)
 
@@ -252,9 +271,13 @@ def open_source(data: Data, device: torch.device) -> Source:
         return Scenes.open(data, device)
     if data.name == "bouncing":
         return open_bouncing(data, device)
+    if data.frames is not None:
+        check_keys(data)
     texts.check(data)
     if data.stream:
         return open_stream(data, device)
+    if data.frames is not None:
+        return open_clips(data, device)
     pictures = load_pictures(
         data.name,
         data.path,

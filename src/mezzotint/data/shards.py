@@ -21,7 +21,7 @@ from mezzotint.data.decode import WHITE
 from mezzotint.data.endings import few, spoken
 from mezzotint.data.known import KNOWN, check_name
 from mezzotint.data.ranges import Ranges
-from mezzotint.data.undecoded import Labels, Undecoded, encoded_in, extra, line, open_cell, present
+from mezzotint.data.undecoded import Labels, Undecoded, encoded_in, extra, frames_in, line, open_cell, present
 from mezzotint.errors import DataError
 
 MAX_BLOCK_ROWS = 2**24  # of a row group; more than memory holds the numbers of are a lie
@@ -45,7 +45,7 @@ class Shards:
 
     files: their addresses. classes: the names of the classes, in the order of the labels; empty where there are none.
     label: the column of the labels, None where there are none; codes: of each file, value -> number. filesystem: of fsspec.
-    caption: the column of captions, None where they are not wanted. background: what transparent parts are laid over. left_out: by file and row group, the rows of it that have no class, ascending, where classes are insisted on.
+    caption: the column of captions, None where they are not wanted. background: what transparent parts are laid over; stride: of clips, how far apart frames are taken. left_out: by file and row group, the rows of it that have no class, ascending, where classes are insisted on.
     notes: lines on what was guessed or left out; why: why there are no classes; both as of `Undecoded`.
     """
 
@@ -63,6 +63,7 @@ class Shards:
     left_out: Mapping[tuple[int, int], np.ndarray] = field(default_factory=dict)
     background: str = WHITE
     caption: str | None = None
+    stride: int = 1
 
     @cached_property
     def ranges(self) -> Ranges:
@@ -98,6 +99,8 @@ class Shards:
             classes=self.classes,
             given_ranges=self.ranges,
             background=self.background,
+            cell=lambda i: frames_in(pictures[i].as_py()),
+            stride=self.stride,
             captions=None
             if self.caption is None
             else [one_caption(cell) for cell in table.column(self.caption).to_pylist()],

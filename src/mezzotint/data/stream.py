@@ -23,7 +23,7 @@ from torch import Tensor
 from mezzotint.cond import NO_COND, Batch
 from mezzotint.conditions.text import Language
 from mezzotint.config import Data
-from mezzotint.data.batches import Augmentation, ahead, check_ranks, positions
+from mezzotint.data.batches import Augmentation, ahead, begins, check_ranks, positions
 from mezzotint.data.decode import check_background
 from mezzotint.data.held_out import held_out_count, shuffled
 from mezzotint.data.images import PROBE, THREADS, WITHOUT, laid_over, try_decode
@@ -135,7 +135,7 @@ class _Reader:
     decode. Only blocks of the window that was asked for last are kept, and of the next."""
 
     def __init__(self, source: StreamSource, seed: int) -> None:
-        self.source, self.blocks = source, source.shards.blocks
+        self.source, self.seed, self.blocks = source, seed, source.shards.blocks
         weights = [max(block.size, LEAST * block.rows) for block in self.blocks]
         self.order = WindowedOrder(source.rows, weights, WINDOW, seed)
         self.window: Window | None = None
@@ -154,7 +154,8 @@ class _Reader:
             places = (where[where < window.stop] - window.start).tolist()
             for block in {window.block[place] for place in places}:
                 self._block(window, block)  # asked for all at once, since most of reading may be waiting
-            for image, label, caption in self.decoders.map(partial(self._read, window), places):
+            at = begins(self.seed, where[: len(places)]).tolist()
+            for image, label, caption in self.decoders.map(partial(self._read, window), places, at):
                 images.append(image)
                 labels.append(label)
                 captions.append(caption)
@@ -193,15 +194,16 @@ class _Reader:
                 self.found[key] = self.readers.submit(self.source.shards.read, self.blocks[block])
             return self.found[key]
 
-    def _read(self, window: Window, place: int) -> tuple[np.ndarray, int, str]:
-        """The picture at a place of a window, its label and its caption, or else the next one that can be read."""
+    def _read(self, window: Window, place: int, at: float) -> tuple[np.ndarray, int, str]:
+        """The picture at a place of a window, its label and its caption, or else the next one that can be read. at: of a clip, where
+        the part of it begins, see `try_decode`."""
         channels, *size = self.source.facts.shape
         for step in range(len(window.block)):
             k = (place + step) % len(window.block)
             block, row = window.block[k], window.row[k]
             i = int(self.source.kept[block][row]) if block in self.source.kept else row
             there = self._block(window, block).result()
-            image = try_decode(there, i, (size[0], size[1]), channels)
+            image = try_decode(there, i, tuple(size), channels, at=at)
             if not isinstance(image, str):
                 label = 0 if there.labels is None else int(there.labels[i])
                 return image, label, "" if there.captions is None else there.captions[i]
@@ -230,7 +232,7 @@ def open_stream(data: Data, device: torch.device) -> StreamSource:
     by_class = data.captions == CLASSES
     wanted = None if by_class and data.labels is False else data.labels
     shards = find_shards(data.name, data.path, split=data.split, column=data.column, labels=wanted)
-    shards = replace(shards, background=data.background)
+    shards = replace(shards, background=data.background, stride=data.stride)
     captions: Sequence[str] = ()
     lacking: Sequence[str] = ()
     if by_class:
@@ -261,7 +263,7 @@ def open_stream(data: Data, device: torch.device) -> StreamSource:
     for b in map(int, chosen):
         kept[b] = np.setdiff1d(kept.get(b, np.arange(rows[b])), row[:held][block[:held] == b])
 
-    size = usual_size(data.name, data.size)
+    size = (*([data.frames] if data.frames else []), *usual_size(data.name, data.size))
     looked_at, transparent = max(held, 0 if data.channels else PROBE), list[int]()
     images, labels, texts = _decode(
         shards, block[:looked_at], row[:looked_at], size, data.channels, transparent
@@ -275,7 +277,7 @@ def open_stream(data: Data, device: torch.device) -> StreamSource:
     for place, k in enumerate(use):
         pictures[place] = images[k]  # grey to all channels
     classes = () if by_class and not data.labels else tuple(shards.classes)
-    facts = Facts((channels, *size), classes, "pictures", **told)
+    facts = Facts((channels, *size), classes, **told)
     return StreamSource(
         shards,
         facts,
@@ -312,7 +314,7 @@ def _decode(
     shards: Shards,
     block: np.ndarray,
     row: np.ndarray,
-    size: tuple[int, int],
+    size: tuple[int, ...],
     channels: int | None,
     transparent: list[int],
 ) -> tuple[list[np.ndarray | str], np.ndarray, list[str]]:

@@ -52,17 +52,18 @@ Labels = (
 class Undecoded:
     """A set of pictures that are opened on demand.
 
-    open: index -> Pillow image; raises whatever is wrong with that picture; threads may call it at once.
+    open: index -> Pillow image, or a `Film` of a set of clips; raises whatever is wrong with that picture; threads may call it at once.
     where: index -> words that name the picture in a message.
     labels: the class of each picture, (N,) int64, or None. classes: their names, each once, in the order of the labels.
     notes: lines on what was guessed or left out, "what; what to do about it" where something can be done.
     why: why there are no classes, in the same form; "" where none were to be expected.
     captions: of each picture, "" where it has none; None where they are not wanted. background: what transparent parts are laid over.
     given_ranges: of pictures whose format does not say what white is: of the whole set, whichever of it are selected.
+    cell: index -> what a table holds of it, encoded; None where there is no table. stride: of clips, how far apart frames are taken.
     """
 
     count: int
-    open: Callable[[int], Image.Image]
+    open: Callable[[int], Any]
     where: Callable[[int], str]
     labels: np.ndarray | None = None
     classes: Sequence[str] = ()
@@ -71,6 +72,8 @@ class Undecoded:
     given_ranges: Ranges | None = None
     captions: Sequence[str] | None = None
     background: str = WHITE
+    cell: Callable[[int], Any] | None = None
+    stride: int = 1
 
     @cached_property
     def ranges(self) -> Ranges:
@@ -86,6 +89,7 @@ class Undecoded:
             labels=None if self.labels is None else self.labels[index],
             given_ranges=self.ranges,
             captions=None if self.captions is None else [self.captions[int(i)] for i in index],
+            cell=None if self.cell is None else lambda i: self.cell(int(index[i])),  # type: ignore[misc]
         )
 
 
@@ -124,7 +128,7 @@ def local(
                 f"{spoken(path)} is neither a folder nor a parquet file; point --data at one of these"
             )
         return parquet([path], memory_limit, column, labels, captions)
-    there = _listed(path)
+    there = listed(path)
     if there.tables:
         files, notes = _tables(there, path, split)
         found = parquet(files, memory_limit, column, labels, captions)
@@ -145,7 +149,7 @@ def local(
                 f"{spoken(path)} is a folder of pictures and has no columns; its captions are text files beside the pictures: "
                 "set data.captions=true"
             )
-        found = folder(files, _class_depth(there, path, files, split))
+        found = folder(files, class_depth(there, path, files, split))
         if captions:
             texts, lacking = beside(files, path)
             notes = [note for note in notes if "data.captions" not in note] + lacking
@@ -161,11 +165,12 @@ def local(
     return replace(found, notes=[*notes, *found.notes])
 
 
-def _listed(path: Path) -> Listing:
+def listed(path: Path, more: Sequence[str] = ()) -> Listing:
+    """The files below a folder. more: endings of what counts as a picture, beside those of pictures. Raises DataError where there is none."""
     if not path.is_dir():
         here = "" if path.is_absolute() else f" in {spoken(Path.cwd())}"
         raise DataError(f"there is no folder or file {spoken(path)}{here}; point --data at your pictures")
-    return listing(path)
+    return listing(path, more)
 
 
 def _tables(there: Listing, path: Path, split: str | None) -> tuple[Sequence[Path], list[str]]:
@@ -190,7 +195,7 @@ def local_tables(path: Path, split: str | None) -> tuple[Sequence[Path], list[st
     return _tables(there, path, split)
 
 
-def _class_depth(there: Listing, path: Path, files: Sequence[Path], split: str | None) -> int | None:
+def class_depth(there: Listing, path: Path, files: Sequence[Path], split: str | None) -> int | None:
     """How many folders lie above those of the classes, as it is in the split that is trained on: a test split with one
     class alone has it in the same place. None where the files themselves tell."""
     if split is None or split_of(split) == "train" or split == ALL:
@@ -311,19 +316,27 @@ def _joined(
     starts = list(accumulate(map(len, pictures), initial=0))
     total = starts[-1]
 
-    def cell(i: int) -> tuple[int, int]:
+    def place(i: int) -> tuple[int, int]:
         table = bisect.bisect_right(starts, i) - 1
         return table, i - starts[table]
 
     def where(i: int) -> str:
-        table, row = cell(i)
+        table, row = place(i)
         return f"row {row} of {names[table]}"
 
-    def opened(i: int) -> Image.Image:
-        table, row = cell(i)
-        return open_cell(pictures[table][row].as_py())
+    def cell(i: int) -> Any:
+        table, row = place(i)
+        return pictures[table][row].as_py()
 
-    source = Undecoded(total, opened, where, notes=notes, why=why, captions=captions)
+    source = Undecoded(
+        total,
+        lambda i: open_cell(cell(i)),
+        where,
+        notes=notes,
+        why=why,
+        captions=captions,
+        cell=lambda i: frames_in(cell(i)),
+    )
     if label is None or not total:
         return source
     cells = [table.column(label) if label in table.column_names else None for table in tables]
@@ -440,6 +453,11 @@ def line(error: Exception) -> str:
 def open_cell(value: Any) -> Image.Image:
     """The picture in a cell of a table: encoded, or as the hub has it, with its bytes or the path of its file."""
     return open_bytes(encoded_in(value) or b"")
+
+
+def frames_in(value: Any) -> Any:
+    """The bytes in a cell of a table, or of a list of pictures, the frames of a clip, all their bytes."""
+    return [encoded_in(one) for one in value] if isinstance(value, list) else encoded_in(value)
 
 
 def encoded_in(value: Any) -> bytes | None:

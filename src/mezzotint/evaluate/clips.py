@@ -5,7 +5,7 @@ digits, each in the middle of the canvas, and has never seen a clip.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,11 @@ from torch import Tensor
 from mezzotint.data import bouncing
 from mezzotint.data.drawn import glyphs_of
 from mezzotint.errors import ConfigError
+from mezzotint.evaluate.continuation import Continuation, evaluate_continuation, lines
 from mezzotint.evaluate.judges.classifier import cached_classifier
 from mezzotint.evaluate.judges.features import Extractor, extract
 from mezzotint.evaluate.metrics.frechet import Moments, frechet_distance
+from mezzotint.evaluate.metrics.median import Median
 from mezzotint.evaluate.metrics.motion import differences, frames, straightness
 from mezzotint.evaluate.metrics.share import Share
 from mezzotint.evaluate.reference import SILENT, Progress
@@ -33,17 +35,18 @@ class ScoredClips:
     """one_class: clips whose frames are all taken for one digit. asked: for the one that was asked for, where it was. straight: clips that
     lie within a pixel of a straight, mirrored path (root mean square); pixels: the median of that distance.
     frames, changes: Fréchet distances of single frames, and of the differences between frames, to those of as many real clips. real: the same of
-    real clips, held against other real ones."""
+    real clips, held against other real ones. continued: how it goes on with clips whose first frames it is shown."""
 
     source: str
     n: int
     one_class: Share
     asked: Share | None
     straight: Share
-    pixels: float
+    pixels: Median
     frames: float
     changes: float
     real: "ScoredClips | None" = None
+    continued: Continuation | None = None
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -52,8 +55,8 @@ class ScoredClips:
 def evaluate_clips(
     model: Model, n: int = CLIPS, seed: int = 0, progress: Progress = SILENT, **settings: Any
 ) -> ScoredClips:
-    """Makes n clips, all classes in turn, and judges them. settings: as of `Model.sample`. Raises ConfigError for a model that
-    makes no such clips."""
+    """Makes n clips, all classes in turn, and judges them; and goes on with as many real ones, from their first frames.
+    settings: as of `Model.sample`. Raises ConfigError for a model that makes no such clips."""
     if model.config.data.name != "bouncing":
         raise ConfigError(
             f"{model.source} was not trained on bouncing digits, so its clips cannot be judged as such"
@@ -69,7 +72,8 @@ def evaluate_clips(
     labels = request.cond.label.cpu() if request.cond.label is not None else None
     best = judge_clips("real", *real[1], judge, real[0][0])
     found = judge_clips(model.source, torch.cat(made), labels, judge, real[0][0])
-    return ScoredClips(**{**vars(found), "real": best})
+    continued = evaluate_continuation(model, real[0][0], seed, progress, **settings)
+    return replace(found, real=best, continued=continued)
 
 
 def judge_clips(
@@ -91,7 +95,7 @@ def judge_clips(
         Share.of(int(one.sum()), n),
         asked,
         Share.of(int((pixels <= CLOSE).sum()), n),
-        float(pixels.median()),
+        Median.of(pixels),
         frechet_distance(Moments.of(shown.pool), Moments.of(others.pool)),
         frechet_distance(Moments.of(moved.pool), Moments.of(real_moved.pool)),
     )
@@ -152,17 +156,18 @@ def table(scored: Sequence[ScoredClips]) -> list[str]:
                 one.source,
                 f"{one.n:,}",
                 *shares,
-                f"{one.pixels:.2f}",
+                f"{one.pixels.value:.2f} ({one.pixels.low:.2f} to {one.pixels.high:.2f})",
                 f"{one.frames:.3g}",
                 f"{one.changes:.3g}",
             ]
         )
     widths = [max(len(row[k]) for row in cells) for k in range(len(cells[0]))]
-    lines = ["  ".join(word.ljust(w) for word, w in zip(row, widths)).rstrip() for row in cells]
+    aligned = ["  ".join(word.ljust(w) for word, w in zip(row, widths)).rstrip() for row in cells]
     return [
-        *lines,
+        *aligned,
+        *(line for one in scored if one.continued for line in lines(one.source, one.continued)),
         "",
-        "shares in %, with 95 % intervals; places by pixels alone, classes by a classifier of still digits",
+        "with 95 % intervals, shares in %; places by pixels alone, classes by a classifier of still digits",
     ]
 
 

@@ -13,6 +13,7 @@ from mezzotint import cache
 from mezzotint.config import Data
 from mezzotint.data import scenes, toy
 from mezzotint.data.classes import renumbered
+from mezzotint.data.clips import check_still
 from mezzotint.data.endings import few
 from mezzotint.data.held_out import held_out_count, shuffled, split_set
 from mezzotint.data.images import Pictures, load_pictures
@@ -101,6 +102,7 @@ def open_reference(data: Data, size: tuple[int, int] | None = None, channels: in
         raise ConfigError(f"{data.name} is a set of points; its reference is its exact density")
     if data.name == "scenes":
         return drawn_scenes()
+    check_still(data)
 
     def pictures(split: str | None) -> Pictures:
         captions = None if data.captions == CLASSES else data.captions

@@ -49,8 +49,3 @@ def usual_sheet(shape: tuple[int, ...], classes: int) -> tuple[int, int]:
 def strip(frames: Sequence[Tensor], captions: Sequence[str], labels: Tensor | None = None) -> Image.Image:
     """The same clips at several times of sampling: of each the frame in the middle, a row a clip, a column a time."""
     return plots.strip(torch.stack([clips[:, :, clips.shape[2] // 2] for clips in frames]), captions)
-
-
-def pair(state: Tensor, belief: Tensor) -> Tensor:
-    """State and belief (N, C, T, H, W) below each other: (2 N, C, T, H, W)."""
-    return torch.stack([state, belief], dim=1).flatten(0, 1)

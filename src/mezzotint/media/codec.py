@@ -118,9 +118,19 @@ class AsTheyAre:
         return things
 
 
+def folded(things: Tensor) -> Tensor:
+    """Things (B, C, *axes, H, W) as pictures (B *axes, C, H, W): clips frame by frame, pictures as they are."""
+    return things.movedim(1, -3).flatten(0, -4)
+
+
+def unfolded(pictures: Tensor, like: Tensor) -> Tensor:
+    """The inverse of `folded`: pictures (B *axes, c, h, w) with the axes of `like` (B, C, *axes, H, W): (B, c, *axes, h, w)."""
+    return pictures.unflatten(0, (like.shape[0], *like.shape[2:-2])).movedim(-3, 1)
+
+
 class Latents(nn.Module):
     """Pictures uint8 (B, C, H, W), coded by an autoencoder, channels of mean 0 and variance 1: float32 (B, latents, H / factor,
-    W / factor).
+    W / factor); or clips (B, C, T, H, W), every frame so: (B, latents, T, H / factor, W / factor).
 
     coder: a frozen network with `encode` (B, C, H, W) in [-1, 1] -> (B, latents, h, w), its inverse `decode`, and the numbers
     `channels`, `factor` and `latents`. mean, std: of its codes, (latents, 1, 1); 0 and 1 until they are `measured`. colours:
@@ -146,7 +156,7 @@ class Latents(nn.Module):
 
     def shape(self, thing: tuple[int, ...]) -> tuple[int, ...]:
         """Raises ValueError for pictures that it cannot code."""
-        channels, height, width = thing
+        channels, *frames, height, width = thing
         factor = self.coder.factor
         if channels != self.coder.channels:
             grey_or_rgb = "grey" if self.coder.channels == 1 else "RGB"
@@ -160,16 +170,16 @@ class Latents(nn.Module):
                 f"this autoencoder makes pictures {factor} times smaller, and {height}x{width} is no multiple of that: set "
                 f"data.size={near}"
             )
-        return self.coder.latents, height // factor, width // factor
+        return self.coder.latents, *frames, height // factor, width // factor
 
     @torch.no_grad()
     def raw(self, things: Tensor) -> Tensor:
         """Codes as the autoencoder gives them, on its device."""
-        x = to_model(things.to(self.mean.device))
-        return torch.cat([self.coder.encode(part) for part in x.split(CHUNK)])
+        x = to_model(folded(things.to(self.mean.device)))
+        return unfolded(torch.cat([self.coder.encode(part) for part in x.split(CHUNK)]), things)
 
     def standard(self, raw: Tensor) -> Tensor:
-        return (raw - self.mean) / self.std
+        return unfolded((folded(raw) - self.mean) / self.std, raw)
 
     def measured(self, raw: Tensor, things: Tensor) -> None:
         """From now on channels of codes like these (N, latents, h, w) have mean 0 and variance 1. things: the pictures
@@ -178,8 +188,8 @@ class Latents(nn.Module):
         self.mean.copy_(channels.mean(1)[:, None, None])
         self.std.copy_(channels.std(1).clamp(min=1e-6)[:, None, None])
         some = self.standard(raw[: len(things)].to(self.mean.device))
-        means = F.avg_pool2d(to_model(things), self.coder.factor)
-        seen, wanted = (x.double().cpu().movedim(1, -1).flatten(0, 2) for x in (some, means))
+        means = unfolded(F.avg_pool2d(to_model(folded(things)), self.coder.factor), things)
+        seen, wanted = (x.double().cpu().movedim(1, -1).flatten(0, -2) for x in (some, means))
         seen = torch.cat([seen, torch.ones(len(seen), 1, dtype=seen.dtype)], 1)
         self.colours.copy_(torch.linalg.lstsq(seen, wanted).solution)
 
@@ -188,14 +198,15 @@ class Latents(nn.Module):
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
-        z = codes.to(self.mean.device).float() * self.std + self.mean
-        return to_uint8(torch.cat([self.coder.decode(part) for part in z.split(CHUNK)]))
+        z = folded(codes.to(self.mean.device).float()) * self.std + self.mean
+        return unfolded(to_uint8(torch.cat([self.coder.decode(part) for part in z.split(CHUNK)])), codes)
 
     def preview(self, codes: Tensor) -> Tensor:
         """The mean colour of the pixels of each element."""
         codes = codes.to(self.mean.device).float().movedim(1, -1)
         small = (codes @ self.colours[:-1] + self.colours[-1]).movedim(-1, 1)
-        return to_uint8(F.interpolate(small, scale_factor=self.coder.factor, mode="nearest"))
+        large = F.interpolate(folded(small), scale_factor=self.coder.factor, mode="nearest")
+        return to_uint8(unfolded(large, small))
 
     def mask(self, things: Tensor) -> Tensor:
         """Every element of a code one of whose pixels is meant."""

@@ -135,5 +135,5 @@ def strip(frames: Sequence[Tensor], captions: Sequence[str], labels: Tensor | No
 
 
 def pair(state: Tensor, belief: Tensor) -> Tensor:
-    """State and belief (N, C, H, W) below each other: (2 N, C, H, W)."""
+    """State and belief (N, *shape) below each other: (2 N, *shape)."""
     return torch.stack([state, belief], dim=1).flatten(0, 1)

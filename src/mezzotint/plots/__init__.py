@@ -9,6 +9,7 @@ from mezzotint.plots.files import KEY, MS_A_FRAME, check_ending, gif, png, read_
 from mezzotint.plots.pictures import captioned, picture, sheet, strip
 from mezzotint.plots.style import COLOURS
 from mezzotint.plots.training import column, history, loss_curve
+from mezzotint.plots.video import ffmpeg, mp4
 
 __all__ = [
     "COLOURS",
@@ -18,9 +19,11 @@ __all__ = [
     "check_ending",
     "column",
     "curves",
+    "ffmpeg",
     "gif",
     "history",
     "loss_curve",
+    "mp4",
     "picture",
     "png",
     "read_png",

@@ -11,6 +11,7 @@ from PIL import Image, PngImagePlugin
 from mezzotint.errors import ConfigError
 
 KEY = "mezzotint"  # of the PNG text chunk that holds the settings
+NOTE = b"\xa9cmt"  # the box of an MP4 that its comment is in
 MAX_SETTINGS = 2**20  # characters
 MS_A_FRAME = 80
 
@@ -24,7 +25,7 @@ def save_png(
     """Writes a PNG, with the settings that made it as JSON in a text chunk. Makes the folder where needed. later: what it
     turns into, frame by frame and without end (APNG). Raises ConfigError for the ending of another format."""
     check_ending(path, ".png")
-    _write(Path(path), lambda temporary: _save(image, temporary, settings, later))
+    write_whole(Path(path), lambda temporary: _save(image, temporary, settings, later))
 
 
 def png(
@@ -65,7 +66,7 @@ def gif(frames: Sequence[Image.Image], path: str | Path, *, ms: int = MS_A_FRAME
         raise ValueError("a GIF needs one frame at least, and all of one size")
     durations = [ms] * (len(frames) - 1) + [hold]
     first, others = frames[0], frames[1:]
-    _write(
+    write_whole(
         Path(path),
         lambda temporary: first.save(
             temporary, "GIF", save_all=True, append_images=others, duration=durations, loop=0, disposal=1
@@ -99,8 +100,11 @@ def read_png(path: str | Path) -> Image.Image:
 
 
 def read_settings(path: str | Path) -> dict[str, Any] | None:
-    """The settings inside a PNG, or None where it has none. ValueError if it is no PNG, or they are damaged."""
-    text = read_png(path).info.get(KEY)
+    """The settings inside a PNG or an MP4, or None where it has none. ValueError if it is neither, or they are damaged."""
+    if Path(path).suffix.lower() == ".mp4":
+        text = comment(Path(path).read_bytes())
+    else:
+        text = read_png(path).info.get(KEY)
     try:
         if text is not None and len(text) > MAX_SETTINGS:
             raise ValueError("they are too long")
@@ -109,7 +113,16 @@ def read_settings(path: str | Path) -> dict[str, Any] | None:
         raise ValueError(f"the settings inside {path} are damaged") from error
 
 
-def _write(path: Path, write: Callable[[Path], None]) -> None:
+def comment(content: bytes) -> str | None:
+    """The comment in an MP4, None where there is none. Its box holds another, called data, of 16 bytes before the text."""
+    at = content.find(NOTE)
+    if at < 0 or content[at + 8 : at + 12] != b"data":
+        return None
+    length = int.from_bytes(content[at + 4 : at + 8], "big")
+    return content[at + 20 : at + 4 + length].decode("utf-8", "replace")
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Writes under a temporary name and renames: nobody ever reads half a picture."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")

@@ -1,6 +1,7 @@
 """Training on codes: the autoencoder that a configuration names, and pictures that it has coded, once."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -11,8 +12,7 @@ from torch import Tensor
 from mezzotint import build, cache
 from mezzotint.config import KL, VAE, Coder, Config, Taesd
 from mezzotint.data.latents import CodedSource
-from mezzotint.data.open import PictureSource, Scenes, Source, fingerprint
-from mezzotint.data.stream import StreamSource
+from mezzotint.data.open import PictureSource, Points, Source, fingerprint
 from mezzotint.disk.files import read_tensors, tensors, write, write_json
 from mezzotint.disk.model_file import CODEC, fill, read_header
 from mezzotint.disk.names import find
@@ -113,7 +113,7 @@ def open_codec(config: Config, facts: Facts, device: torch.device) -> Codec:
 def open_source(config: Config, device: torch.device, ranks: Ranks | None = None) -> Source | CodedSource:
     """The data of a configuration, coded as its network sees it: of latents, all pictures at once, kept for the next time.
 
-    Sets without an end, and streamed ones, are coded as they come. Raises DataError, ConfigError or ModelError in one line.
+    Sets without an end, streamed ones, and clips are coded as they come. Raises DataError, ConfigError or ModelError in one line.
     """
     if config.codec is None:
         return build.source(config, device)
@@ -121,8 +121,9 @@ def open_source(config: Config, device: torch.device, ranks: Ranks | None = None
     codec = open_codec(config, source.facts, device)
     assert isinstance(codec, Latents)
     if not isinstance(source, PictureSource):
-        assert isinstance(source, Scenes | StreamSource)
-        things = source.codec.decode(source.preview(min(MEASURED // 10, source.total)).x0)
+        assert not isinstance(source, Points)
+        frames = math.prod(source.facts.shape[1:-2])
+        things = source.codec.decode(source.preview(min(max(1, MEASURED // 10 // frames), source.total)).x0)
         codec.measured(codec.raw(things), things[:COLOURED])
         return replace(source, codec=codec)
     for key in ("crop", "colour"):

@@ -41,7 +41,7 @@ def open_origin(config: Config, facts: Facts, device: torch.device) -> Model | N
         return None
     model = open_same(config.origin.file, config.origin.digest, device, "origin", "this run began with")
     for key, here, there in (
-        ("things", facts.shape, model.facts.shape),
+        ("channels", facts.shape[0], model.facts.shape[0]),  # sizes are free: networks take any
         ("classes", facts.classes, model.facts.classes),
         ("words", facts.words, model.facts.words),
         ("diffusion.process", config.diffusion.process, model.config.diffusion.process),

@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 from starlette.concurrency import run_in_threadpool
 from torch import Tensor
 
+from mezzotint import plots
 from mezzotint.model.samples import Samples
 from mezzotint.serve.engine.tickets import Diverged, Phase, Ticket, TooLong
-from mezzotint.serve.http.results import encode
 from mezzotint.serve.http.schemas import JobStatus
 
 log = logging.getLogger(__name__)
@@ -148,10 +148,11 @@ class Job:
         return f"event: {name}\ndata: {json.dumps(content)}\n\n"
 
     async def _encoded(self, now: Now, codes: Tensor) -> str:
-        """The preview of a state, made once for however many readers: a PNG in base64."""
+        """The preview of a state, made once for however many readers: a PNG in base64, which stands still: of what moves it is a film strip."""
 
         def make() -> str:
-            return base64.b64encode(encode(self._samples(codes, preview=True), "png")).decode()
+            samples = self._samples(codes, preview=True)
+            return base64.b64encode(plots.png(samples.picture(), samples.settings)).decode()
 
         if self._preview is None or self._preview[0] is not now:
             self._preview = now, self._loop.create_task(run_in_threadpool(make))

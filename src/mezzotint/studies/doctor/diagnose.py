@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mezzotint import build
 from mezzotint.config import Config, Discrete, DiT, Karras, UNet, UNetSimple
+from mezzotint.data.clips import ClipSource
 from mezzotint.data.drawn import Drawn
 from mezzotint.data.known import KNOWN
 from mezzotint.data.latents import CodedSource
@@ -40,7 +41,7 @@ def diagnose(config: Config, *, quick: bool = False) -> Iterator[Finding]:
     source = open_source(config, device)
     yield from seen(config, source.preview(512).x0, source.facts)
     shown = source.pictures if isinstance(source, CodedSource) else source
-    if not isinstance(shown, Points | Scenes | Drawn):
+    if not isinstance(shown, Points | Scenes | Drawn | ClipSource):
         yield from examine(shown, config.data)
     if config.objective != "autoencode":  # which knows no noise
         yield from levels(config)
@@ -146,26 +147,27 @@ def network(config: Config, facts: Facts) -> Iterator[Finding]:
         case UNetSimple():
             multiple, key = 2 ** (chosen.levels - 1), "network.levels"
         case DiT():
-            multiple, key = chosen.patch, ""
+            multiple, key = max(chosen.sides(len(facts.shape) - 1)[-2:]), ""
         case _:
             return
     with torch.device("meta"):
-        channels, height, width = build.codec(config, facts).shape(facts.shape)
+        channels, *frames, height, width = build.codec(config, facts).shape(facts.shape)
     high, wide = (math.ceil(side / multiple) * multiple for side in (height, width))
     if (waste := 1 - height * width / (high * wide)) > 0.25:
         fine = False
         text = f"{height}x{width} is padded to {high}x{wide}, a multiple of {multiple}: {waste:.0%} is computed in vain"
         remedy = "set data.size to a multiple" + (f", or fewer levels ({key})" if key else "")
-        remedy += " or a smaller network.patch" if getattr(chosen, "patch", 1) > 1 else ""
+        remedy += " or a smaller network.patch" if getattr(chosen, "patch", 1) != 1 else ""
         yield Finding("warning", "network", text, remedy, anchor="slow")
     if isinstance(chosen, DiT):
-        tokens = high // multiple * (wide // multiple)
+        sides = chosen.sides(len(facts.shape) - 1)
+        tokens = math.prod(math.ceil(side / p) for side, p in zip((*frames, high, wide), sides))
         if tokens > 1024:
             fine = False
             text = f"{tokens:,} patches look at each other in every block"
-            remedy = f"set network.patch={2 * chosen.patch}, a quarter as many"
+            remedy = f"set network.patch={2 * multiple}, a quarter as many"
             yield Finding("warning", "attention", text, remedy, anchor="slow")
-        numbers = chosen.patch**2 * facts.shape[0]
+        numbers = math.prod(sides) * facts.shape[0]
         if numbers > chosen.width / 2 and config.diffusion.parameterization != "x0":
             fine = False
             text = (

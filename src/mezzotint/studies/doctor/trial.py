@@ -199,9 +199,8 @@ def speed(trial: StepCost, steps: int | None, config: Config) -> Iterator[Findin
             remedy = f"raise data.memory_gb, so that pictures are decoded once, or {remedy}"
         yield Finding("warning", "time", text, remedy, anchor="slow")
     elif steps and steps * trial.a_step > 24 * 3600:
-        patch = (
-            f", network.patch={2 * config.network.patch}" if isinstance(config.network, UNet | DiT) else ""
-        )
+        side = config.network.patch if isinstance(config.network, UNet | DiT) else None
+        patch = f", network.patch={2 * side}" if isinstance(side, int) else ""
         remedy = (
             f"a faster device, a smaller network (network.width{patch}) or data.size, or a smaller budget"
         )
