@@ -29,7 +29,7 @@ WRONG: list[tuple[tuple[object, ...], int, str]] = [
     (("sample", "digits", "--prompt", "a seven"), USAGE, "trained without captions; leave the prompt out"),
     (("sample", "digits", "--prompts", "few"), USAGE, "--prompts few cannot be read"),
     (("import", "diffusers", "few"), USAGE, "import is not there (yet)"),
-    (("sample", "google/ddpm-cifar10-32"), MODEL_OR_DATA, "models of the hub cannot be read (yet)"),
+    (("sample", "google/ddpm-cifar10-32"), MODEL_OR_DATA, "cannot get google/ddpm-cifar10-32 from the hub"),
     (("sample", "digits", "digits"), USAGE, "see mezzotint sample --help"),
     # configurations
     (("train", "mnits"), USAGE, "did you mean 'mnist'"),

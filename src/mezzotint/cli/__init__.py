@@ -15,6 +15,7 @@ from mezzotint.cli.doctor import doctor
 from mezzotint.cli.edit import colour, edit, enlarge, invert, morph, vary
 from mezzotint.cli.evaluate import evaluate
 from mezzotint.cli.export import export
+from mezzotint.cli.importing import importing
 from mezzotint.cli.inspect import info, listing
 from mezzotint.cli.not_there import not_there
 from mezzotint.cli.output import give_up, keep_numbers, say
@@ -56,6 +57,7 @@ app.command("tune")(tune)
 app.command("sweep")(sweep)
 app.add_typer(show, name="show")
 app.add_typer(export, name="export")
+app.add_typer(importing, name="import")
 app.command("doctor")(doctor)
 app.command("report")(report)
 app.command("info")(info)
