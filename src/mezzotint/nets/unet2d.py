@@ -93,27 +93,51 @@ class Attention(nn.Module):
 
 
 class Level(nn.Module):
-    """Blocks of one size, each followed by attention if any is, and what leads to the next size, if there is one."""
+    """Blocks of one size, each followed by attention if any is."""
 
-    def __init__(
-        self,
-        resnets: Iterable[Resnet],
-        attentions: Iterable[Attention],
-        down: nn.Module | None = None,
-        up: nn.Module | None = None,
-    ) -> None:
+    def __init__(self, resnets: Iterable[Resnet], attentions: Sequence[Attention]) -> None:
         super().__init__()
         self.resnets = nn.ModuleList(resnets)
-        if attentions := list(attentions):
+        if attentions:
             self.attentions = nn.ModuleList(attentions)
-        if down is not None:
-            self.downsamplers = nn.ModuleList([down])
-        if up is not None:
-            self.upsamplers = nn.ModuleList([up])
 
     def stage(self, i: int, x: Tensor, emb: Tensor) -> Tensor:
         x = self.resnets[i](x, emb)
         return self.attentions[i](x) if hasattr(self, "attentions") else x
+
+
+class DownLevel(Level):
+    """On the way down: every output, that of `half` included, which leads to the next size, is a skip."""
+
+    def __init__(
+        self, resnets: Iterable[Resnet], attentions: Sequence[Attention], half: nn.Module | None
+    ) -> None:
+        super().__init__(resnets, attentions)
+        if half is not None:
+            self.downsamplers = nn.ModuleList([half])
+
+    def forward(self, x: Tensor, emb: Tensor) -> list[Tensor]:
+        outputs = []
+        for i in range(len(self.resnets)):
+            x = self.stage(i, x, emb)
+            outputs.append(x)
+        return [*outputs, self.downsamplers[0](x)] if hasattr(self, "downsamplers") else outputs
+
+
+class UpLevel(Level):
+    """On the way up: each block takes the last of the skips; `twice` leads to the next size."""
+
+    def __init__(
+        self, resnets: Iterable[Resnet], attentions: Sequence[Attention], twice: nn.Module | None
+    ) -> None:
+        super().__init__(resnets, attentions)
+        if twice is not None:
+            self.upsamplers = nn.ModuleList([twice])
+
+    def forward(self, x: Tensor, emb: Tensor, skips: list[Tensor]) -> Tensor:
+        for i in range(len(self.resnets)):
+            x = self.stage(i, torch.cat([x, skips.pop()], dim=1), emb)
+        return self.upsamplers[0](x) if hasattr(self, "upsamplers") else x
 
 
 class Middle(nn.Module):
@@ -228,7 +252,7 @@ class UNet2D(nn.Module):
             last = factor == factors[-1]
             half = None if last else Strided(wide) if padding else Halving(wide)
             self.down_blocks.append(
-                Level(resnets, attend(wide, factor in attention_down, count=blocks), half)
+                DownLevel(resnets, attend(wide, factor in attention_down, count=blocks), half)
             )
             skips += [wide] * (blocks if last else blocks + 1)
             inside = wide
@@ -237,7 +261,7 @@ class UNet2D(nn.Module):
         for wide, factor in zip(reversed(widths), reversed(factors)):
             resnets = [block((wide if i else inside) + skips.pop(), wide) for i in range(blocks + 1)]
             attentions = attend(wide, factor in attention_up, count=blocks + 1)
-            self.up_blocks.append(Level(resnets, attentions, up=Doubling(wide) if factor > 1 else None))
+            self.up_blocks.append(UpLevel(resnets, attentions, Doubling(wide) if factor > 1 else None))
             inside = wide
         self.conv_norm_out = nn.GroupNorm(groups, first, eps=eps)
         self.conv_out = zero_init(nn.Conv2d(first, channels, 3, padding=1))
@@ -260,9 +284,7 @@ class UNet2D(nn.Module):
             return emb
         if label is None:
             label = torch.full(c_noise.shape, self.classes, device=c_noise.device)
-        table = (
-            self.class_embedding.weight
-        )  # by a product, whose gradient repeats bit for bit: see `Conditioning`
+        table = self.class_embedding.weight  # by a product, whose gradient repeats: see `Conditioning`
         return emb + F.one_hot(label, self.classes + 1).to(table.dtype) @ table
 
     def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
@@ -273,17 +295,10 @@ class UNet2D(nn.Module):
         h = self.conv_in(h)
         skips = [h]
         for level in self.down_blocks:
-            for i in range(len(level.resnets)):
-                h = level.stage(i, h, emb)
-                skips.append(h)
-            if hasattr(level, "downsamplers"):
-                h = level.downsamplers[0](h)
-                skips.append(h)
+            skips += level(h, emb)
+            h = skips[-1]
         h = self.mid_block(h, emb)
         for level in self.up_blocks:
-            for i in range(len(level.resnets)):
-                h = level.stage(i, torch.cat([h, skips.pop()], dim=1), emb)
-            if hasattr(level, "upsamplers"):
-                h = level.upsamplers[0](h)
+            h = level(h, emb, skips)
         h = self.conv_out(F.silu(self.conv_norm_out(h)))
         return h[..., top : top + height, left : left + width]

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from mezzotint import config
 from mezzotint.cli import main
+from mezzotint.disk import hub
 from mezzotint.errors import ConfigError, ModelError
 from mezzotint.exchange.pipeline.lookup import _heads
 from mezzotint.exchange.pipeline.read import read_pipeline
@@ -193,6 +194,17 @@ def test_a_run_is_made_and_not_overwritten(
         "small",
         "two.png",
     ]
+
+
+def test_a_folder_of_the_hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked: list[Any] = []
+    monkeypatch.setattr(hub, "fetch", lambda *words: asked.append(words) or folder)
+    assert command("import", "diffusers", "somebody/digits") == 0
+    assert Path("runs/digits/model.safetensors").is_file()
+    ((name, files),) = asked
+    assert name == "somebody/digits" and str(UNET_FILE) in files and str(SCHEDULER_FILE) in files
+    assert {Path(file).suffix for file in files} == {".json", ".safetensors"}
 
 
 @pytest.mark.parametrize(

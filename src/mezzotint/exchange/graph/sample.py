@@ -7,6 +7,7 @@ import argparse
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -15,13 +16,13 @@ HERE = Path(__file__).parent
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-def mix(z):
+def mix(z: np.ndarray) -> np.ndarray:
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
 
 
-def uniform(seeds, step, draw, count):
+def uniform(seeds: np.ndarray, step: int, draw: int, count: int) -> np.ndarray:
     """Numbers in (0, 1), (n, count), of seeds (n,) uint64, by splitmix64."""
     key = mix(seeds + GOLDEN)
     for part in (step, draw):
@@ -30,7 +31,7 @@ def uniform(seeds, step, draw, count):
     return ((bits >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
 
 
-def normal(seeds, step, draw, shape):
+def normal(seeds: np.ndarray, step: int, draw: int, shape: list[int]) -> np.ndarray:
     """Standard normal noise (n, *shape), by Box and Muller."""
     size = math.prod(shape)
     u, angle = np.split(uniform(seeds, step, draw, 2 * ((size + 1) // 2)), 2, axis=1)
@@ -39,14 +40,14 @@ def normal(seeds, step, draw, shape):
     return pair[:, :size].astype(np.float32).reshape(-1, *shape)
 
 
-def combined(coefficients, known):
+def combined(coefficients: list[float], known: list[np.ndarray]) -> Any:
     return sum(np.float32(c) * each for c, each in zip(coefficients, known))
 
 
-def sample(session, table, seeds, label=None):
+def sample(session: Any, table: dict[str, Any], seeds: np.ndarray, label: Any = None) -> np.ndarray:
     """Codes (n, *shape) of seeds (n,) uint64 and classes label (n,) int64, None without classes."""
 
-    def believed(x, label, at):
+    def believed(x: np.ndarray, label: Any, at: dict[str, Any]) -> Any:
         given = {"x": np.float32(at["c_in"]) * x, "c_noise": np.full(len(x), at["c_noise"], np.float32)}
         given |= {"label": label} if label is not None else {}
         given |= {"span": np.full(len(x), at["span"], np.float32)} if "span" in at else {}
@@ -55,7 +56,8 @@ def sample(session, table, seeds, label=None):
     known = [normal(seeds, 0, 0, table["shape"])]
     for move in table["moves"]:
         if "draw" in move:
-            known.append(normal(seeds, *move["draw"], table["shape"]))
+            step, draw = move["draw"]
+            known.append(normal(seeds, step, draw, table["shape"]))
             continue
         x = combined(move["x"], known)
         x0 = believed(x, label, move)
@@ -66,7 +68,7 @@ def sample(session, table, seeds, label=None):
     return combined(table["result"], known)
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("-n", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)

@@ -7,6 +7,7 @@ linear layers with SiLU between them look any vector up by such a row, see `look
 """
 
 import math
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -16,8 +17,8 @@ from torch import Tensor, nn
 from mezzotint.errors import ConfigError
 from mezzotint.nets.embed import sinusoidal
 from mezzotint.nets.unet import Attention, ResidualBlock, Stage, UNet
-from mezzotint.nets.unet2d import UNet2D
 
+Pairs = Iterator[tuple[str, Tensor]]  # names in a UNet2DModel and their tensors
 LARGE = 128.0  # silu(128) is 128 and silu(-128) is 0, to the last bit of float32
 
 
@@ -35,7 +36,7 @@ def as_unet2d(net: UNet, steps: int) -> tuple[dict[str, Any], dict[str, Tensor]]
             "there have the same; train with network.kind=unet2d, or a width that is a multiple of 128"
         )
     widths = [options["width"] * multiplier for multiplier in options["multipliers"]]
-    heads = _heads(net)
+    (number,), heads = groups, _heads(net)
     attention = sorted(options["attention"])
     emb = max(4 * options["width"], steps)
     words = {
@@ -46,8 +47,8 @@ def as_unet2d(net: UNet, steps: int) -> tuple[dict[str, Any], dict[str, Tensor]]
         "attention_up": attention,
         "attention_middle": 2 ** (len(widths) - 1) in attention,
         "head_channels": heads,
-        "groups": groups.pop(),
-        "middle_groups": net.up[-1].leave[0].num_groups,  # type: ignore[index, union-attr]
+        "groups": number,
+        "middle_groups": number,
         "eps": 1e-5,
         "modulation": "scale_shift",
         "dropout": options["dropout"],
@@ -55,17 +56,7 @@ def as_unet2d(net: UNet, steps: int) -> tuple[dict[str, Any], dict[str, Tensor]]
         "time_width": emb,
         "timesteps": steps,
     }
-    with torch.device("meta"):
-        like = UNet2D(net.down[0].enter[1].in_channels, classes=net.conditioning.classes, **_options(words))  # type: ignore[index, union-attr]
-    weights = {name: tensor.detach().cpu().float() for name, tensor in _weights(net, emb, steps)}
-    assert {name: tensor.shape for name, tensor in like.state_dict().items()} == {
-        name: tensor.shape for name, tensor in weights.items()
-    }
-    return words, weights
-
-
-def _options(words: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in words.items() if key != "kind"}
+    return words, {name: tensor.detach().cpu().float() for name, tensor in _weights(net, emb, steps)}
 
 
 def _listed(groups: set[int]) -> str:
@@ -127,7 +118,7 @@ def looked_up(vectors: Tensor, width: int, hidden: int) -> dict[str, Tensor]:
     }
 
 
-def _weights(net: UNet, emb: int, steps: int) -> Any:
+def _weights(net: UNet, emb: int, steps: int) -> Pairs:
     """Pairs of a UNet2DModel's names and tensors."""
     told = net.conditioning
     with torch.no_grad():
@@ -137,30 +128,32 @@ def _weights(net: UNet, emb: int, steps: int) -> Any:
         yield "class_embedding.weight", _padded(told.table, emb)
     yield from looked_up(vectors, net.options["width"], emb).items()
 
-    yield from _named("conv_in", net.down[0].enter[1])  # type: ignore[index, union-attr]
-    for i, level in enumerate(net.down):
+    down: Any = net.down
+    up: Any = net.up
+    yield from _named("conv_in", down[0].enter[1])
+    for i, level in enumerate(down):
         yield from _stages(f"down_blocks.{i}", level.stages, emb)
         if i:
             yield from _named(f"down_blocks.{i - 1}.downsamplers.0.conv", level.enter)
     yield from _stages("mid_block", net.middle, emb)
-    for i, level in enumerate(net.up):
+    for i, level in enumerate(up):
         yield from _stages(f"up_blocks.{i}", level.stages, emb)
-        if i < len(net.up) - 1:
+        if i < len(up) - 1:
             yield from _named(f"up_blocks.{i}.upsamplers.0.conv", level.leave[1])
-    norm, _, last, _ = net.up[-1].leave  # type: ignore[union-attr, misc]
+    norm, _, last, _ = up[-1].leave
     yield from _named("conv_norm_out", norm)
     yield from _named("conv_out", last)
 
 
-def _named(name: str, layer: nn.Module) -> Any:
-    return [(f"{name}.{end}", tensor) for end, tensor in layer.state_dict().items()]
+def _named(name: str, layer: nn.Module) -> Pairs:
+    return ((f"{name}.{end}", tensor) for end, tensor in layer.state_dict().items())
 
 
 def _padded(matrix: Tensor, width: int) -> Tensor:
     return F.pad(matrix, (0, width - matrix.shape[1]))
 
 
-def _stages(name: str, stages: Any, emb: int) -> Any:
+def _stages(name: str, stages: Iterable[Any], emb: int) -> Pairs:
     for j, stage in enumerate(stages):
         assert isinstance(stage, Stage)
         yield from _block(f"{name}.resnets.{j}", stage.block, emb)
@@ -168,7 +161,7 @@ def _stages(name: str, stages: Any, emb: int) -> Any:
             yield from _attend(f"{name}.attentions.{j}", stage.attention)
 
 
-def _block(name: str, block: ResidualBlock, emb: int) -> Any:
+def _block(name: str, block: ResidualBlock, emb: int) -> Pairs:
     for theirs, layer in (
         ("norm1", block.norm1),
         ("conv1", block.conv1),
@@ -181,7 +174,7 @@ def _block(name: str, block: ResidualBlock, emb: int) -> Any:
     yield f"{name}.time_emb_proj.bias", block.modulate.bias
 
 
-def _attend(name: str, layer: Attention) -> Any:
+def _attend(name: str, layer: Attention) -> Pairs:
     yield from _named(f"{name}.group_norm", layer.norm)
     for end in ("weight", "bias"):
         for letter, part in zip("qkv", getattr(layer.qkv, end).chunk(3)):
