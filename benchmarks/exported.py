@@ -243,6 +243,7 @@ def main() -> None:
         for name, row in result["rows"].items()
     ]
     print(measuring.markdown(head, rows))
+    measuring.keep(arguments.out, "exported", result, arguments.quick)
 
     result["kinds"] = {}
     for name, facts, network in itertools.islice(KINDS, 1 if arguments.quick else None):

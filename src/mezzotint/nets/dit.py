@@ -233,7 +233,7 @@ class DiT(nn.Module):
         x, starts = pad_axes(x, self.patch)
         grid = [side // p for side, p in zip(x.shape[2:], self.patch)]
         emb = self.conditioning(c_noise, label, span)
-        prefix, there = self._learnt(len(x), label), None
+        prefix, there = self._learnt(x.shape[0], label), None
         if self.encoder is not None and self.pooled is not None and self.word is not None:
             vectors, words = self.encoder(self.encoder.nothing(len(x)) if text is None else text)
             emb = emb + self.pooled(vectors[:, 0])

@@ -12,9 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._dynamo.exc import UserError
 
 from mezzotint.diffusion.flowmap import FlowMap
 from mezzotint.disk.files import write
+from mezzotint.errors import ConfigError
 from mezzotint.exchange.whole import check_new
 from mezzotint.model.model import Model
 
@@ -37,13 +39,18 @@ def program(model: Model) -> torch.export.ExportedProgram:
     `sampler.sampler_table` for what is made of it."""
     given = inputs(model, ROWS)
     any_size = {0: torch.export.Dim.DYNAMIC}
-    first = list(inspect.signature(model.net.forward).parameters)[
-        :2
-    ]  # whatever the network itself calls them
-    shapes = dict.fromkeys([*first, *list(given)[2:]], any_size)
+    parameters = list(inspect.signature(model.net.forward).parameters)
+    names = [*parameters[:2], *list(given)[2:]]  # the first two by whatever the network calls them
+    shapes = dict.fromkeys(names, any_size)
     args = given.pop("x"), given.pop("c_noise")
-    with torch.no_grad(), quiet():
-        exported = torch.export.export(model.net.eval(), args, given, dynamic_shapes=shapes)
+    try:
+        with torch.no_grad(), quiet():
+            exported = torch.export.export(model.net.eval(), args, given, dynamic_shapes=shapes)
+    except UserError as error:  # such as a batch whose size is a constant to the code, by len(x)
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(
+            f"torch.export cannot trace this network for batches of any size: {reason}"
+        ) from error
     for node in exported.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of this machine, which are nobody's business
     return exported
