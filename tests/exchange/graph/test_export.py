@@ -77,6 +77,17 @@ assert not [name for name in sys.modules if name.startswith("mezzotint")]
         save_program(exported, {}, path)
 
 
+def test_transformers_take_any_batch(tmp_path: Path) -> None:
+    """A size that the code makes a whole number of, as len(x) does, would be a constant."""
+    network = {"kind": "dit", "width": 16, "depth": 1, "head_channels": 16, "tokens": 1}
+    write_run(tmp_path / "run", Facts((1, 8, 8), ("a", "b")), network=network)
+    transformer = load(tmp_path / "run")
+    traced = program(transformer).module()
+    for n in (1, 3):
+        x, c_noise, label = batch(n)
+        assert (traced(x, c_noise, label=label) - transformer.net(x, c_noise, label)).abs().max() < 1e-5
+
+
 @pytest.fixture(scope="module")
 def folder(
     exported: torch.export.ExportedProgram, model: Model, tmp_path_factory: pytest.TempPathFactory
