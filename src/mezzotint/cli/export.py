@@ -8,7 +8,7 @@ import typer
 from mezzotint.cli import options
 from mezzotint.cli.output import Patience, reserve, say, writing
 
-HELP = "A model in other forms: a page that computes by itself, a folder of diffusers, ONNX, torch.export."
+HELP = "A model in other forms: a page, diffusers, ONNX, torch.export."
 export = typer.Typer(help=HELP, rich_markup_mode=None)
 
 
@@ -113,7 +113,7 @@ def onnx(
 
     \b
     Example:
-      mezzotint export onnx mnist -o digits && python digits/sample.py --seed 0
+      mezzotint export onnx mnist -o digits
     """
     from mezzotint.exchange.graph.export import export_onnx, require
     from mezzotint.exchange.whole import check_new

@@ -33,7 +33,7 @@ def diffusers(
     \b
     Examples:
       mezzotint import diffusers ddpm-cifar10-32
-      mezzotint sample ddpm-cifar10-32 --sampler dpmpp_2m --steps 20
+      mezzotint import diffusers google/ddpm-cifar10-32 -o cifar.safetensors
     """
     from mezzotint.disk import hub
     from mezzotint.disk.names import MODEL
