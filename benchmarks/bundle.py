@@ -33,7 +33,9 @@ def main(run: Path, name: str, *changes: str) -> None:
     if coded is not None:
         load_codec(coded, run / "model.safetensors")
     path = BUNDLED / f"{name}.safetensors"
-    half = None if coded is None else coded.half()  # 16 bits in the file; they are 32 again where it is loaded
+    half = (
+        None if coded is None else coded.half()
+    )  # 16 bits in the file; they are 32 again where it is loaded
     save_model(path, net.half(), Header(config, header.facts, header.step, header.weights), half)
     assert path.stat().st_size <= 4 * 2**20, "a bundled model has at most 4 MB"
     print(path)

@@ -190,6 +190,10 @@ def test_spacings() -> None:
         ({"kind": "mlp", "width": 8, "depth": 1}, Facts((2,), ("a", "b"))),
         ({"kind": "unet", "width": 8, "multipliers": [1]}, Facts((1, 8, 8))),
         ({"kind": "unet", "width": 8, "multipliers": [1], "attention": [1]}, Facts((3, 5, 7), ("a",))),
+        (
+            {"kind": "unet2d", "widths": [8, 16], "groups": 4, "middle_groups": 4},
+            Facts((1, 5, 6), ("a", "b")),
+        ),
         ({"kind": "unet_simple", "width": 8, "levels": 2}, Facts((3, 8, 6), ("a", "b", "c"))),
         ({"kind": "unet_simple", "width": 8, "norm": "batch", "down": "stride"}, Facts((1, 9, 9))),
     ],

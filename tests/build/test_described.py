@@ -38,6 +38,10 @@ def told(config: Config) -> Denoiser:
         (GREY, {"network": SMALL}),
         (GREY, {"network": {**SMALL, "attention": [1], "head_channels": 4, "dropout": 0.1, "patch": 1}}),
         (GREY, {"network": {"kind": "unet_simple", "width": 8, "norm": "batch", "down": "stride"}}),
+        (
+            GREY,
+            {"network": {"kind": "unet2d", "widths": [8], "groups": 4, "middle_groups": None, "padding": 0}},
+        ),
         (GREY, {"network": {"kind": "dit", "width": 16, "depth": 1, "head_channels": 8, "patch": 2}}),
         (Facts((2,)), {"network": {"kind": "mlp", "width": 8, "depth": 1}}),
         *[

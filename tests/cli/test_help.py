@@ -29,10 +29,12 @@ COMMANDS = [
     "list",
     "show",
     "export",
+    "import",
     *(f"show {s}" for s in ["data", "forward", "schedule", "reverse", "loss"]),
-    "export web",
+    *(f"export {s}" for s in ["web", "diffusers", "onnx", "torch"]),
+    "import diffusers",
 ]
-GROUPS = ["show", "export"]
+GROUPS = ["show", "export", "import"]
 
 
 def examples(text: str) -> list[str]:
@@ -63,7 +65,7 @@ def test_help_has_examples_on_lines_of_their_own(mezzotint: Call, command: str) 
 
 def test_short_help_is_whole(mezzotint: Call) -> None:
     """In the lists of commands no sentence is cut."""
-    for words in ((), ("show",), ("export",)):
+    for words in ((), ("show",), ("export",), ("import",)):
         assert "..." not in mezzotint(*words, "--help").out.split("Commands:")[1]
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mezzotint.nets import MLP, DiT, UNet, UNetSimple
+from mezzotint.nets import MLP, DiT, UNet, UNet2D, UNetSimple
 
 SIMPLE = {
     "simple": lambda classes: UNetSimple(1, width=8, levels=3, classes=classes),
@@ -23,8 +23,16 @@ FULL = {
     ),
     "full-patch": lambda classes: UNet(1, 8, (1, 2), 1, attention=(4,), patch=2, classes=classes),
 }
+PUBLISHED = {
+    "unet2d": lambda classes: UNet2D(
+        1, (8, 16), 1, (2,), (1,), head_channels=4, groups=4, middle_groups=2, classes=classes
+    ),
+    "unet2d-scale": lambda classes: UNet2D(
+        1, (8, 8), 1, groups=2, middle_groups=None, modulation="scale_shift", padding=0, classes=classes
+    ),
+}
 TRANSFORMER = {"dit": lambda classes: DiT(1, 16, 2, head_channels=8, patch=4, classes=classes)}
-PICTURES = SIMPLE | FULL | TRANSFORMER
+PICTURES = SIMPLE | FULL | PUBLISHED | TRANSFORMER
 EVERY = PICTURES | {"mlp": lambda classes: MLP(2, width=16, depth=2, classes=classes)}
 
 Make = Callable[[int], nn.Module]

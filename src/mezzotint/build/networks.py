@@ -6,10 +6,10 @@ from torch import nn
 
 from mezzotint.build.codecs import code_channels
 from mezzotint.conditions.text import BYTES, FIRST
-from mezzotint.config import HOPS, MLP, VAE, Config, DiT, Own, UNet, UNetSimple
+from mezzotint.config import HOPS, MLP, VAE, Config, DiT, Own, UNet, UNet2D, UNetSimple
 from mezzotint.errors import ConfigError
 from mezzotint.media.facts import Facts
-from mezzotint.nets import dit, mlp, unet, unet_simple, vae
+from mezzotint.nets import dit, mlp, unet, unet2d, unet_simple, vae
 
 MEDIA_OF = {
     "mlp": ("points",),
@@ -27,6 +27,10 @@ def network(config: Config, facts: Facts) -> nn.Module:
     options = config.network.model_dump(exclude={"kind"})
     if config.objective in HOPS:
         options["span"] = True
+        if isinstance(config.network, UNet2D):
+            raise ConfigError(
+                f"objective {config.objective} tells the network how far a step goes, which network.kind unet2d does not take; use unet"
+            )
     if facts.kind not in MEDIA_OF.get(config.network.kind, ("pictures",)):
         raise ConfigError(
             f"network.kind {config.network.kind} is not for {facts.kind}; use {facts.medium.network}"
@@ -63,6 +67,8 @@ def network(config: Config, facts: Facts) -> nn.Module:
                 recompute=config.train.recompute,
                 **options,
             )
+        case UNet2D():
+            return unet2d.UNet2D(channels=channels, classes=classes, **options)
         case DiT():
             return dit.DiT(
                 channels=channels,

@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from mezzotint.config import Config, Discrete, Karras, LinearTime, Lognormal
+from mezzotint.config import Betas, Config, Discrete, Karras, LinearTime, Lognormal
 from mezzotint.diffusion import process, schedule
 
 
@@ -34,6 +34,13 @@ def make_schedule(config: Config) -> schedule.Schedule:
 
 
 def _table(choice: Discrete) -> schedule.Table:
+    if isinstance(choice, Betas):
+        curve = {
+            "linear": schedule.linear,
+            "scaled_linear": schedule.scaled_linear,
+            "sigmoid_beta": schedule.sigmoid_beta,
+        }[choice.curve]
+        return curve(choice.timesteps, choice.start, choice.end)
     match choice.kind:
         case "linear":
             return schedule.linear(choice.timesteps)

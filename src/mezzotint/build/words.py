@@ -20,7 +20,7 @@ from mezzotint.diffusion.denoiser import Denoiser, sigma_condition, time_conditi
 from mezzotint.diffusion.flowmap import FlowMap
 from mezzotint.errors import ConfigError
 from mezzotint.media.facts import Facts
-from mezzotint.nets import MLP, DiT, UNet, UNetSimple
+from mezzotint.nets import MLP, DiT, UNet, UNet2D, UNetSimple
 
 PROCESSES = {process.vp: "vp", process.ve: "ve", process.flow: "flow"}
 PARAMETERIZATIONS = {
@@ -30,7 +30,7 @@ PARAMETERIZATIONS = {
     parameterization.velocity: "velocity",
     parameterization.edm: "edm",
 }
-KINDS = {MLP: "mlp", UNetSimple: "unet_simple", UNet: "unet", DiT: "dit"}
+KINDS = {MLP: "mlp", UNetSimple: "unet_simple", UNet: "unet", UNet2D: "unet2d", DiT: "dit"}
 PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16"}
 
 
@@ -57,7 +57,7 @@ def described(denoiser: Denoiser, levels: schedule.Schedule, facts: Facts) -> Co
     net, told = denoiser.net, _told(denoiser.c_noise, levels)
     kind = KINDS.get(type(net))
     if kind and told == usual_told(configuration.parse(tree).diffusion):
-        assert isinstance(net, MLP | UNetSimple | UNet | DiT)
+        assert isinstance(net, MLP | UNetSimple | UNet | UNet2D | DiT)
         tree["network"] = {"kind": kind, **net.options}
         config = configuration.parse(tree)
         _check_shapes(net, config, facts)

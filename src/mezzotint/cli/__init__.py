@@ -15,8 +15,8 @@ from mezzotint.cli.doctor import doctor
 from mezzotint.cli.edit import colour, edit, enlarge, invert, morph, vary
 from mezzotint.cli.evaluate import evaluate
 from mezzotint.cli.export import export
+from mezzotint.cli.importing import importing
 from mezzotint.cli.inspect import info, listing
-from mezzotint.cli.not_there import not_there
 from mezzotint.cli.output import give_up, keep_numbers, say
 from mezzotint.cli.report import report
 from mezzotint.cli.sample import sample
@@ -56,6 +56,7 @@ app.command("tune")(tune)
 app.command("sweep")(sweep)
 app.add_typer(show, name="show")
 app.add_typer(export, name="export")
+app.add_typer(importing, name="import")
 app.command("doctor")(doctor)
 app.command("report")(report)
 app.command("info")(info)
@@ -99,7 +100,7 @@ def explain(error: Exception) -> tuple[int, str]:
     if hasattr(error, "format_message"):  # typer's own, of which it shows us no common class
         context = getattr(error, "ctx", None)
         where = f"; see {context.command_path} --help" if context else ""
-        said = not_there(error) or " ".join(error.format_message().split()).rstrip(".")
+        said = " ".join(error.format_message().split()).rstrip(".")
         return 2, said + where
     if isinstance(error, ConfigError):  # answered before torch is imported
         return 2, line

@@ -1,19 +1,19 @@
 """mezzotint export: a model in other forms"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from mezzotint.cli import options
-from mezzotint.cli.output import reserve, say, writing
+from mezzotint.cli.output import Patience, reserve, say, writing
 
-export = typer.Typer(help="A model in other forms: a page that computes by itself.", rich_markup_mode=None)
+HELP = "A model in other forms: a page, diffusers, ONNX, torch.export."
+export = typer.Typer(help=HELP, rich_markup_mode=None)
 
 
-@export.callback()
-def _group() -> None:
-    """A model in other forms: a page that computes by itself."""
+@export.callback(help=HELP)
+def _group() -> None: ...
 
 
 @export.command("web")
@@ -48,4 +48,116 @@ def web(
     say(
         f"{folder / 'index.html'}: {model.source} as a page, {size / 1e6:.1f} MB in two files; open it in a browser"
     )
+    return 0
+
+
+@export.command("diffusers")
+def diffusers(
+    run: options.Run,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="new folder (default: NAME-diffusers)")
+    ] = None,
+) -> int:
+    """Writes a folder that diffusers opens.
+
+    DDPMPipeline.from_pretrained loads it: a UNet2DModel, a scheduler, a model card. What has no counterpart there is refused by
+    its key.
+
+    \b
+    Example:
+      mezzotint export diffusers runs/birds -o birds-diffusers
+    """
+    from mezzotint.disk.model_file import read_header
+    from mezzotint.disk.names import find
+    from mezzotint.exchange.pipeline.write import check, export_pipeline
+    from mezzotint.exchange.whole import check_new
+    from mezzotint.model.model import load
+
+    header = read_header(find(run))
+    check(header.config, header.facts)
+    model = load(run, device="cpu", precision="fp32")
+    folder = output or Path(f"{model.source}-diffusers")
+    check_new(folder)
+    with writing(folder):
+        size = export_pipeline(model, folder)
+    say(
+        f"{folder}: {model.source} for DDPMPipeline.from_pretrained, {size / 1e6:.1f} MB; README.md says how to use it"
+    )
+    return 0
+
+
+Weights = Annotated[
+    Literal["float32", "float16", "int8"],
+    typer.Option(
+        "--weights", help="numbers that weights are kept as: a file of half or a quarter of the size"
+    ),
+]
+
+
+@export.command("onnx")
+def onnx(
+    run: options.Run,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="new folder (default: NAME-onnx)")
+    ] = None,
+    weights: Weights = "float32",
+    sampler: options.Sampler = None,
+    steps: options.Steps = None,
+    guidance: options.Guidance = None,
+) -> int:
+    """Writes a network of ONNX and what samples with it.
+
+    A folder of three files: denoiser.onnx, for batches of any size; sampler.json, the sampler as a table of numbers; and
+    sample.py, which makes pictures by onnxruntime and numpy alone. The same seed is the same picture as that of
+    `mezzotint sample`.
+
+    \b
+    Example:
+      mezzotint export onnx mnist -o digits
+    """
+    from mezzotint.exchange.graph.export import export_onnx, require
+    from mezzotint.exchange.whole import check_new
+    from mezzotint.model.model import load
+
+    model = load(run, device="cpu", precision="fp32")
+    folder = output or Path(f"{model.source}-onnx")
+    check_new(folder)
+    require()
+    with writing(folder), Patience().during("exporting the network"):
+        size = export_onnx(model, folder, weights, sampler=sampler, steps=steps, guidance=guidance)
+    say(f"{folder}: {model.source} as ONNX, {size / 1e6:.1f} MB; python {folder / 'sample.py'} makes some")
+    return 0
+
+
+@export.command("torch")
+def torch(
+    run: options.Run,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="new file (default: NAME.pt2)")
+    ] = None,
+    sampler: options.Sampler = None,
+    steps: options.Steps = None,
+    guidance: options.Guidance = None,
+) -> int:
+    """Writes the network as a program of torch.export.
+
+    One file, which torch.export.load opens without this package: the network, for batches of any size, with the sampler as
+    a table of numbers inside, sampler.json.
+
+    \b
+    Example:
+      mezzotint export torch mnist -o mnist.pt2
+    """
+    from mezzotint.exchange.graph.program import program, save_program
+    from mezzotint.exchange.sampler import sampler_table
+    from mezzotint.exchange.whole import check_new
+    from mezzotint.model.model import load
+
+    model = load(run, device="cpu", precision="fp32")
+    path = output or Path(f"{model.source}.pt2")
+    check_new(path)
+    table = sampler_table(model, sampler=sampler, steps=steps, guidance=guidance)
+    with writing(path), Patience().during("exporting the network"):
+        size = save_program(program(model), table, path)
+    say(f"{path}: {model.source} as a program of torch.export, {size / 1e6:.1f} MB")
     return 0

@@ -2,10 +2,10 @@
 
 from mezzotint.config.codec import KL, Codec, Coder, Taesd
 from mezzotint.config.data import UNNAMED, Data
-from mezzotint.config.diffusion import Diffusion, Discrete, Karras, LinearTime, Lognormal
+from mezzotint.config.diffusion import Betas, Diffusion, Discrete, Karras, LinearTime, Lognormal
 from mezzotint.config.distil import HOPS, ObjectiveName, Teacher
 from mezzotint.config.loading import change, difference, dump, load, parse, recipes
-from mezzotint.config.network import MLP, VAE, DiT, Own, UNet, UNetSimple
+from mezzotint.config.network import MLP, VAE, DiT, Own, UNet, UNet2D, UNetSimple
 from mezzotint.config.sample import Sample, SamplerName, SpacingName
 from mezzotint.config.train import BUDGETS, Train
 from mezzotint.config.tree import BAKED_IN, Config
@@ -18,6 +18,7 @@ __all__ = [
     "MLP",
     "UNNAMED",
     "VAE",
+    "Betas",
     "Codec",
     "Coder",
     "Config",
@@ -37,6 +38,7 @@ __all__ = [
     "Teacher",
     "Train",
     "UNet",
+    "UNet2D",
     "UNetSimple",
     "change",
     "difference",

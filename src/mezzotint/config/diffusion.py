@@ -15,6 +15,15 @@ class Discrete(Tree):
     zero_terminal_snr: bool = False  # rescale so that the last level is pure noise
 
 
+class Betas(Discrete):
+    """T timesteps whose variances beta run along a curve between two ends, as published models say it."""
+
+    kind: Literal["betas"]  # type: ignore[assignment]
+    curve: Literal["linear", "scaled_linear", "sigmoid_beta"] = "linear"
+    start: Annotated[float, Field(gt=0, lt=1)] = 1e-4
+    end: Annotated[float, Field(gt=0, lt=1)] = 0.02
+
+
 class Karras(Tree):
     """sigma to the power 1 / rho is uniform, between two ends; sigma here is sigma / alpha."""
 
@@ -48,7 +57,9 @@ class Diffusion(Tree):
     """The mathematics: noise, levels, what is predicted, what is minimised."""
 
     process: Literal["vp", "ve", "flow"] = "vp"
-    schedule: Annotated[Discrete | Karras | Lognormal | LinearTime, Field(discriminator="kind")] = Discrete()
+    schedule: Annotated[Discrete | Betas | Karras | Lognormal | LinearTime, Field(discriminator="kind")] = (
+        Discrete()
+    )
     parameterization: Literal["eps", "x0", "v", "velocity", "edm"] = "v"  # what the network predicts
     sigma_data: Annotated[float, Field(gt=0)] = 0.5  # standard deviation of the data, for edm
     weight: Literal["simple", "snr", "min_snr", "p2", "edm", "vlb", "jit"] = (

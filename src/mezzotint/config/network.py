@@ -70,6 +70,28 @@ class DiT(Tree):
         return [self.patch] * axes if isinstance(self.patch, int) else self.patch
 
 
+class UNet2D(Tree):
+    """The U-Net of published models, as diffusers' UNet2DModel has it."""
+
+    kind: Literal["unet2d"]
+    widths: Factors = [64, 128, 128]  # channels, one a level; each level has half the size
+    blocks: PositiveInt = 2  # residual blocks a level on the way down, one more on the way up
+    attention_down: list[PositiveInt] = []  # downsampling factors, 1, 2, 4, ..., at which to attend
+    attention_up: list[PositiveInt] = []
+    attention_middle: bool = True
+    head_channels: PositiveInt | None = None  # None: one head
+    groups: PositiveInt = 32  # of all norms
+    middle_groups: PositiveInt | None = 32  # of the norm of attention in the middle; None: no norm there
+    eps: Annotated[float, Field(gt=0)] = 1e-5  # of all norms
+    modulation: Literal["shift", "scale_shift"] = "shift"  # what the noise level does in a block
+    dropout: Share = 0.0  # in every residual block
+    padding: Literal[0, 1] = 1  # before the size is halved: 1 on all sides, 0 at the right and below
+    time: Literal["cos_sin", "sin_cos", "table"] = "cos_sin"  # what stands for the noise level
+    time_shift: Annotated[float, Field(ge=0, le=1)] = 0.0  # of its frequencies
+    time_width: PositiveInt | None = None  # numbers of the vector of the noise level; None: 4 widths[0]
+    timesteps: PositiveInt = 1000  # rows of a table
+
+
 class Own(Tree):
     """A network from Python, of which a model file holds the weights and no code. No recipe can make one."""
 
@@ -78,4 +100,4 @@ class Own(Tree):
     told: Literal["timestep", "time", "sigma"] = "time"  # what it is told of the noise level
 
 
-Network = Annotated[MLP | UNetSimple | UNet | DiT | VAE | Own, Field(discriminator="kind")]
+Network = Annotated[MLP | UNetSimple | UNet | UNet2D | DiT | VAE | Own, Field(discriminator="kind")]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from mezzotint.disk import hub
 from mezzotint.errors import ModelError
 
 MODEL, CONFIG = "model.safetensors", "config.yaml"  # of a run directory
@@ -14,8 +15,8 @@ def bundled() -> dict[str, Path]:
 
 
 def find(name: str | Path, runs: Path = Path("runs")) -> Path:
-    """The model file that a name stands for: a file, a run directory, the name of a run, "latest", or a model that
-    comes with the package. A run wins over a bundled model of its name.
+    """The model file that a name stands for: a file, a run directory, the name of a run, "latest", a model that
+    comes with the package, or owner/name, one of the hub. A run wins over a bundled model of its name.
 
     Raises ModelError with what there is instead.
     """
@@ -34,15 +35,28 @@ def find(name: str | Path, runs: Path = Path("runs")) -> Path:
         return path
     if str(name) in bundled():
         return bundled()[str(name)]
-    hub = ", and models of the hub cannot be read (yet)" if _is_of_the_hub(path, runs) else ""
-    raise ModelError(
-        f"no run and no model file is called {str(name)!r}{hub}; {_what_there_is(runs, MODEL)}; "
-        f"bundled: {', '.join(bundled()) or 'none'}"
-    )
+    nothing = f"no run and no model file is called {str(name)!r}"
+    if _is_of_the_hub(path, runs):
+        try:
+            return _of_the_hub(str(name))
+        except ModelError as error:
+            raise ModelError(f"{nothing}, and {error}") from error
+    raise ModelError(f"{nothing}; {_what_there_is(runs, MODEL)}; bundled: {', '.join(bundled()) or 'none'}")
+
+
+def _of_the_hub(name: str) -> Path:
+    file = hub.fetch(name, [MODEL]) / MODEL
+    if not file.is_file():
+        raise ModelError(
+            f"the hub's {name} holds no {MODEL}; if it is a folder of diffusers: mezzotint import diffusers {name}"
+        )
+    return file
 
 
 def spoken(path: Path) -> str:
     """What a model file is called: by its run's name, or its own where it stands alone."""
+    if name := hub.name_of(path):
+        return name
     return path.absolute().parent.name if path.name == MODEL else path.stem
 
 

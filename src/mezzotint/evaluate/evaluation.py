@@ -291,7 +291,7 @@ def _data(sources: Sequence[_Source], data: str | None) -> Data:
         )
     if first.name == UNNAMED:
         raise ConfigError(
-            f"{sources[0].name} was trained in Python and does not name its data: give real ones to compare with, "
+            f"{sources[0].name} does not name its data, since it was trained in Python or imported: give real ones to compare with, "
             "data=NAME or PATH (--data on the command line), or a tensor of pictures"
         )
     for other in configs[1:]:

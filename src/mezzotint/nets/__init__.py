@@ -9,6 +9,7 @@ those that are shown a picture `image (B, C, H, W)` and `grain (B,)`, the noise 
 from mezzotint.nets.dit import DiT
 from mezzotint.nets.mlp import MLP
 from mezzotint.nets.unet import UNet
+from mezzotint.nets.unet2d import UNet2D
 from mezzotint.nets.unet_simple import UNetSimple
 
-__all__ = ["MLP", "DiT", "UNet", "UNetSimple"]
+__all__ = ["MLP", "DiT", "UNet", "UNet2D", "UNetSimple"]

@@ -262,10 +262,10 @@ class DiT(nn.Module):
         grid = [side // p for side, p in zip(x.shape[2:], self.patch)]
         emb = self.conditioning(c_noise, label, span)
         h = self.enter(x)
-        prefix, there = self._learnt(len(x), label), None
+        prefix, there = self._learnt(x.shape[0], label), None
         if self.encoder is not None:
             assert self.pooled is not None and self.word is not None and self.sketch is not None
-            vectors, words = self.encoder(self.encoder.nothing(len(x)) if text is None else text)
+            vectors, words = self.encoder(self.encoder.nothing(x.shape[0]) if text is None else text)
             sketch = self.sketch.joined(vectors, words, (grid[-2], grid[-1])).flatten(2).mT
             h = h + sketch.repeat(1, math.prod(grid[:-2]), 1)  # the same in every frame
             emb = emb + self.pooled(vectors[:, 0])

@@ -53,7 +53,7 @@ class Sketch(nn.Module):
     def forward(self, vectors: Tensor, there: Tensor) -> Tensor:
         """vectors (B, L, words) and whether they are there (B, L) bool -> (B, channels, SIDE, SIDE)."""
         places = Coordinates.features(SIDE, SIDE, vectors.device).to(vectors.dtype).flatten(2).mT
-        x = self.enter(places).expand(len(vectors), -1, -1)
+        x = self.enter(places).expand(vectors.shape[0], -1, -1)
         for look in self.looks:
             x = look(x, vectors, there)
         return self.leave(x).mT.unflatten(-1, (SIDE, SIDE))

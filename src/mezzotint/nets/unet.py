@@ -104,7 +104,7 @@ class Attention(nn.Module):
             more = self.words(text.vectors).unflatten(-1, (2, -1, self.head_channels))
             more_k, more_v = more.permute(2, 0, 3, 1, 4)  # each (B, heads, words, head_channels)
             k, v = torch.cat([k, more_k], -2), torch.cat([v, more_v], -2)
-            seen = text.there.new_ones(len(x), q.shape[-2])
+            seen = text.there.new_ones(x.shape[0], q.shape[-2])
             h = softmax_attention(q, k, v, torch.cat([seen, text.there], 1)[:, None, None])
         else:
             h = linear_attention(q, k, v) if self.linear else softmax_attention(q, k, v)
@@ -361,7 +361,7 @@ class UNet(nn.Module):
         height, width = x.shape[-2:]
         h, top, left = pad_to_multiple(x, self.multiple)
         emb, sketch = self.conditioning(c_noise, label, span, grain), None
-        if (words := self._words(len(x), text, context, context_mask)) is not None:
+        if (words := self._words(x.shape[0], text, context, context_mask)) is not None:
             assert self.pooled is not None and self.sketch is not None
             emb = emb + self.pooled(words.vectors[:, 0])
             sketch = self.sketch.joined(*words, (h.shape[-2] // self.patch, h.shape[-1] // self.patch))

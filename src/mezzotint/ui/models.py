@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from mezzotint.config import MLP, DiT, Own, UNet, UNetSimple
+from mezzotint.config import MLP, DiT, Own, UNet, UNet2D, UNetSimple
 from mezzotint.disk.checkpoint import last_checkpoint
 from mezzotint.disk.names import bundled
 from mezzotint.model.model import Model, load
@@ -56,6 +56,8 @@ def describe(model: Model) -> str:
             kind = "Plain U-Net"
         case UNet(attention=attention):
             kind = "Attention U-Net" if attention else "Plain U-Net"
+        case UNet2D():
+            kind = "U-Net of diffusers"
         case DiT():
             kind = "Transformer"
         case Own(name=name):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mezzotint import build
-from mezzotint.config import Config, Discrete, DiT, Karras, UNet, UNetSimple
+from mezzotint.config import Config, Discrete, DiT, Karras, UNet, UNet2D, UNetSimple
 from mezzotint.data.clips import ClipSource
 from mezzotint.data.drawn import Drawn
 from mezzotint.data.known import KNOWN
@@ -146,6 +146,8 @@ def network(config: Config, facts: Facts) -> Iterator[Finding]:
             multiple, key = chosen.patch * 2 ** (len(chosen.multipliers) - 1), "network.multipliers"
         case UNetSimple():
             multiple, key = 2 ** (chosen.levels - 1), "network.levels"
+        case UNet2D():
+            multiple, key = 2 ** (len(chosen.widths) - 1), "network.widths"
         case DiT():
             multiple, key = max(chosen.sides(len(facts.shape) - 1)[-2:]), ""
         case _:

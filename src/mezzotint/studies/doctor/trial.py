@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mezzotint import build
 from mezzotint.cond import Batch, Cond
-from mezzotint.config import Config, DiT, Own, UNet
+from mezzotint.config import Config, DiT, Own, UNet, UNet2D
 from mezzotint.data.latents import CodedSource
 from mezzotint.data.open import PictureSource, Points, Source
 from mezzotint.diffusion.denoiser import Denoiser
@@ -307,6 +307,16 @@ def _narrow(config: Config) -> tuple[int, Config]:
     """The same with a network of width 16 at most, for what would take too long to try, and its width."""
     network = config.network
     assert not isinstance(network, Own)  # `build.network` has refused it
+    if isinstance(network, UNet2D):
+        width = min(network.widths[0], 16)
+        less = {
+            "groups": network.groups,
+            "middle_groups": network.middle_groups,
+            "head_channels": network.head_channels,
+        }
+        divisors = {key: number and math.gcd(number, width) for key, number in less.items()}
+        narrow = {"widths": [width] * len(network.widths), **divisors}
+        return width, config.model_copy(update={"network": network.model_copy(update=narrow)})
     changes = {"width": min(network.width, 16)}
     if isinstance(network, UNet):
         changes["head_channels"] = min(network.head_channels, 16)  # divides every multiple of the width

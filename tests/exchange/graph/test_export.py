@@ -1,0 +1,176 @@
+"""Networks of ONNX and torch.export, against the network itself."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers_small import write_run
+
+from mezzotint.cli import main
+from mezzotint.exchange.graph.packed import packed, rounded
+from mezzotint.exchange.graph.program import program, save_program
+from mezzotint.exchange.sampler import sampler_table
+from mezzotint.media.facts import Facts
+from mezzotint.model.model import Model, load
+
+ATTENDING = {
+    "kind": "unet",
+    "width": 8,
+    "multipliers": [1],
+    "blocks": 1,
+    "attention": [1],
+    "head_channels": 4,
+}
+LIBRARIES = ("onnx", "onnxruntime", "onnxscript")
+
+
+def command(*words: object) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(list(map(str, words)))
+    return int(left.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    sample = {"steps": 3, "guidance": 2.0}
+    write_run(folder, Facts((1, 8, 8), ("a", "b")), network=ATTENDING, sample=sample)
+    return load(folder)
+
+
+@pytest.fixture(scope="module")
+def exported(model: Model) -> torch.export.ExportedProgram:
+    return program(model)
+
+
+def batch(n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    torch.manual_seed(n)
+    return torch.randn(n, 1, 8, 8), 999 * torch.rand(n), torch.arange(n) % 3
+
+
+def test_a_program_is_one_file_that_needs_nothing_of_ours(
+    model: Model, exported: torch.export.ExportedProgram, tmp_path: Path
+) -> None:
+    path = tmp_path / "small.pt2"
+    assert save_program(exported, sampler_table(model), path) == path.stat().st_size
+    for n in (1, 3, 64):
+        x, c_noise, label = batch(n)
+        torch.save((x, c_noise, label, model.net(x, c_noise, label)), tmp_path / f"{n}.pt")
+    code = """
+import json, sys, torch
+extra = {"sampler.json": ""}
+net = torch.export.load(sys.argv[1] + "/small.pt2", extra_files=extra).module()
+assert len(json.loads(extra["sampler.json"])["moves"]) == 3
+for n in (1, 3, 64):
+    x, c_noise, label, want = torch.load(f"{sys.argv[1]}/{n}.pt")
+    assert (net(x, c_noise, label=label) - want).abs().max() < 1e-5
+assert not [name for name in sys.modules if name.startswith("mezzotint")]
+"""
+    done = subprocess.run([sys.executable, "-I", "-c", code, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert b"nets/unet.py" not in path.read_bytes()
+    with pytest.raises(ValueError, match="is there already"):
+        save_program(exported, {}, path)
+
+
+def test_transformers_take_any_batch(tmp_path: Path) -> None:
+    """A size that the code makes a whole number of, as len(x) does, would be a constant."""
+    network = {"kind": "dit", "width": 16, "depth": 1, "head_channels": 16, "tokens": 1}
+    write_run(tmp_path / "run", Facts((1, 8, 8), ("a", "b")), network=network)
+    transformer = load(tmp_path / "run")
+    traced = program(transformer).module()
+    for n in (1, 3):
+        x, c_noise, label = batch(n)
+        assert (traced(x, c_noise, label=label) - transformer.net(x, c_noise, label)).abs().max() < 1e-5
+
+
+@pytest.fixture(scope="module")
+def folder(
+    exported: torch.export.ExportedProgram, model: Model, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """What `mezzotint export onnx` writes, by the command itself, with the program that was traced above."""
+    for library in LIBRARIES:
+        pytest.importorskip(library, reason=f"{library} of the extra [export] is not installed")
+    from mezzotint.exchange.graph import export
+
+    place = tmp_path_factory.mktemp("onnx") / "folder"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "program", lambda model: exported)
+        export.export_onnx(model, place)
+    return place
+
+
+def answers(content: bytes, n: int) -> Any:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    given = zip(("x", "c_noise", "label"), batch(n))
+    return session.run(None, {name: tensor.numpy() for name, tensor in given})[0]
+
+
+@pytest.mark.parametrize("n", [1, 3, 64])
+def test_onnx_computes_the_network(model: Model, folder: Path, n: int) -> None:
+    got = answers((folder / "denoiser.onnx").read_bytes(), n)
+    assert np.abs(got - model.net(*batch(n)).numpy()).max() < 1e-4
+
+
+def test_the_folder_makes_the_pictures_of_sample(model: Model, folder: Path) -> None:
+    """By its own program, which has nothing of ours: the same seed, the classes that it draws."""
+    assert sorted(path.name for path in folder.iterdir()) == ["denoiser.onnx", "sample.py", "sampler.json"]
+    assert b"nets/unet.py" not in (folder / "denoiser.onnx").read_bytes()
+    words = [sys.executable, "-I", str(folder / "sample.py"), "-n", "3", "--seed", "5"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    *_, last = model.stream(3, seed=5)
+    assert np.abs(np.load(folder / "made.npy") - last.x0.numpy()).max() < 1e-4
+    pixels = np.frombuffer((folder / "made.pgm").read_bytes().removeprefix(b"P5 24 8 255\n"), np.uint8)
+    side_by_side = model.sample(3, seed=5).values.numpy().transpose(2, 0, 3, 1).ravel().astype(int)
+    assert np.abs(pixels.astype(int) - side_by_side).max() <= 1
+
+
+@pytest.mark.parametrize(("weights", "most", "share"), [("float16", 1e-2, 0.62), ("int8", 5e-2, 0.5)])
+def test_weights_of_fewer_bytes(
+    model: Model,
+    exported: torch.export.ExportedProgram,
+    folder: Path,
+    weights: str,
+    most: float,
+    share: float,
+) -> None:
+    import onnx
+
+    whole = (folder / "denoiser.onnx").read_bytes()
+    small = packed(onnx.load_from_string(whole), weights)
+    off = np.abs(answers(small, 3) - model.net(*batch(3)).numpy()).max()
+    assert 1e-6 < off < most
+    numbers = 4 * sum(weight.numel() for weight in model.net.parameters())
+    assert len(whole) - len(small) > share * numbers * 0.5
+
+
+def test_whole_numbers_are_the_nearest() -> None:
+    values = np.random.default_rng(0).normal(size=(4, 3, 2)).astype(np.float32)
+    values[2] = 0
+    steps, scale = rounded(values)
+    assert steps.dtype == np.int8 and scale.shape == (4, 1, 1) and np.abs(steps).max() == 127
+    assert (np.abs(steps * scale - values) <= scale / 2 + 1e-7).all() and not steps[2].any()
+
+
+def test_what_is_in_the_way_is_said_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("moons.pt2").write_text("mine")
+    assert command("export", "torch", "moons") == 2
+    assert "moons.pt2 is there already" in capsys.readouterr().err
+    Path("moons-onnx").mkdir()
+    Path("moons-onnx/mine").touch()
+    assert command("export", "onnx", "moons") == 2
+    assert "moons-onnx is there already" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert command("export", "onnx", "moons", "-o", "out") == 4
+    assert 'pip install "mezzotint[export]"' in capsys.readouterr().err
+    assert sorted(path.name for path in Path().iterdir()) == ["moons-onnx", "moons.pt2"]

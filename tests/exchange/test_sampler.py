@@ -1,0 +1,125 @@
+"""Samplers as tables of numbers, against the samplers themselves."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers_small import FLOW, UNET, write_run
+
+import mezzotint
+from mezzotint.diffusion.flowmap import FlowMap
+from mezzotint.diffusion.table import SAMPLERS
+from mezzotint.errors import ConfigError
+from mezzotint.exchange.sampler import sampler_table
+from mezzotint.media.facts import Facts
+from mezzotint.model.model import Model, load
+from mezzotint.randomness import noise
+
+SETTINGS: list[dict[str, Any]] = [
+    *({"sampler": name, "steps": 5} for name in SAMPLERS),
+    {"sampler": "ddim", "eta": 0.7, "steps": 4},
+    {"sampler": "heun", "churn": 3.0, "steps": 4},
+    {"sampler": "ddim", "guidance": 3.0, "guidance_interval": (0.5, 5.0), "steps": 6, "clip": False},
+]
+
+
+@pytest.fixture(scope="module")
+def example() -> ModuleType:
+    """sample.py, where onnxruntime need not be installed."""
+    path = Path(mezzotint.__file__).parent / "exchange" / "graph" / "sample.py"
+    spec = importlib.util.spec_from_file_location("sample_by_numbers", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault("onnxruntime", ModuleType("onnxruntime"))
+    spec.loader.exec_module(module)
+    return module
+
+
+class Session:
+    """The network of a model, called as onnxruntime calls one."""
+
+    def __init__(self, model: Model) -> None:
+        self.net = model.net
+
+    def run(self, names: None, given: dict[str, np.ndarray]) -> list[np.ndarray]:
+        told = {name: torch.from_numpy(np.asarray(value)) for name, value in given.items()}
+        assert all(value.dtype in (torch.float32, torch.int64) for value in told.values())
+        with torch.no_grad():
+            return [self.net(told.pop("x"), told.pop("c_noise"), **told).numpy()]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    facts = Facts((1, 6, 6), ("a", "b", "c"), empty=(1,))
+    write_run(folder, facts, network=UNET, diffusion={"schedule": {"kind": "linear"}})
+    return load(folder)
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=lambda s: "-".join(map(str, s.values()))[:40])
+def test_a_table_is_the_sampler(model: Model, example: ModuleType, settings: dict[str, Any]) -> None:
+    """The same seed, and a class drawn from it."""
+    table = json.loads(json.dumps(sampler_table(model, **settings)))
+    seeds = np.arange(3, dtype=np.uint64) + np.uint64(40)
+    drawn = np.array(table["drawn"])
+    label = drawn[(example.uniform(seeds, 0, -1, 1)[:, 0] * len(drawn)).astype(np.int64)]
+    made = example.sample(Session(model), table, seeds, label)
+    want = model.sample(3, seed=40, **settings)
+    assert want.labels is not None and want.labels.tolist() == label.tolist()
+    *_, last = model.stream(3, seed=40, **settings)
+    assert np.abs(made - last.x0.numpy()).max() < 1e-4 * max(1, float(last.x0.abs().max()))
+
+
+def test_noise_is_that_of_a_seed(example: ModuleType) -> None:
+    seeds = torch.tensor([0, 7, 2**63 - 1])
+    for step, draw in ((0, 0), (5, 1)):
+        want = noise(seeds, step, draw, (3, 5)).numpy()
+        assert np.abs(example.normal(seeds.numpy().astype(np.uint64), step, draw, (3, 5)) - want).max() < 1e-6
+
+
+def test_students_are_told_how_far_they_go(example: ModuleType) -> None:
+    student = load("mnist_fast", device="cpu", precision="fp32")
+    assert isinstance(student.denoiser, FlowMap)
+    table = sampler_table(student, steps=2)
+    made = example.sample(Session(student), table, np.arange(2, dtype=np.uint64), np.array([3, 8]))
+    *_, last = student.stream(2, label=[3, 8], steps=2)
+    assert [move["guidance"] for move in table["moves"]] == [1.0, 1.0]
+    assert np.abs(made - last.x0.numpy()).max() < 1e-4
+
+
+def test_points(tmp_path: Path, example: ModuleType) -> None:
+    write_run(tmp_path / "dots", Facts((2,)), network={"kind": "mlp", "width": 8}, diffusion=FLOW)
+    dots = load(tmp_path / "dots")
+    table = sampler_table(dots)
+    assert table["classes"] == () and not table["clip"]
+    made = example.sample(Session(dots), table, np.arange(9, dtype=np.uint64))
+    assert np.abs(made - dots.sample(9).values.numpy()).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("facts", "tree", "line"),
+    [
+        (Facts((1, 6, 6), length=4, words=("a",)), {}, "data.captions"),
+        (Facts((1, 2, 6, 6)), {}, "clips cannot"),
+        (Facts((1, 6, 6)), {"data": {"enlarge": 2}}, "data.enlarge"),
+        (Facts((1, 6, 6)), {"codec": {"file": "vae"}}, "codec: "),
+        (Facts((1, 6, 6), ("a",)), {"sample": {"guidance": 2, "guidance_rescale": 0.5}}, "guidance_rescale"),
+        (Facts((1, 6, 6)), {"sample": {"sampler": "ddpm", "steps": 1000}}, "at most 499 .* --steps"),
+    ],
+)
+def test_what_is_no_such_table_is_refused(
+    facts: Facts, tree: dict[str, Any], line: str, model: Model
+) -> None:
+    config = mezzotint.config.parse({"network": UNET, **tree})
+    other = SimpleNamespace(**{**vars(model), "config": config, "facts": facts, "classes": facts.classes})
+    other.request = lambda n, **settings: SimpleNamespace(
+        settings=config.sample.model_copy(update={"spacing": "trailing"})
+    )
+    with pytest.raises(ConfigError, match=line):
+        sampler_table(other)  # type: ignore[arg-type]
