@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
 
 from mezzotint.cli import options
@@ -26,6 +27,17 @@ def sample(
         typer.Option("--then", help="model that enlarges what this one makes; repeated: one after the other"),
     ] = None,
     grain: options.Grain = None,
+    batch_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--batch-file",
+            help="file of orders, a JSON object a line: label, prompt, seed, n, name, steps, ...",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="folder of what --batch-file orders; what is there is not made again"),
+    ] = None,
     *,
     how: Making,
 ) -> int:
@@ -38,11 +50,16 @@ def sample(
       mezzotint sample latest -n 1000 -o many.npz
       mezzotint sample scenes -n 8 --prompt "a small red circle left of a large blue square"
       mezzotint sample small.safetensors --network small:Small
+      mezzotint sample mnist --batch-file orders.jsonl --out pictures
       mezzotint sample flowers32 -n 16 --then upscale
     """
     from mezzotint.errors import ConfigError
     from mezzotint.model.model import load
 
+    if batch_file is not None:
+        return _orders(run, batch_file, out, how)
+    if out is not None:
+        raise ConfigError("--out is the folder of --batch-file; say -o for what a single command makes")
     if prompts is not None:
         how.prompt = [*(how.prompt or []), *_lines(prompts)]
     model = how.load(run, precision=None if noise is None else "fp32")  # as it was found
@@ -59,6 +76,27 @@ def sample(
         model, request = step, step.edits.enlarge(samples, grain=grain)
         name += f"-{step.source}"
     return make(model, request, how, name)
+
+
+IN_LINES = ("n", "label", "prompt", "seed")  # an order says these itself
+ALONE = ("noise", "prompts", "then", "grain", "output", "format", "trajectory")  # of a single command
+
+
+def _orders(run: str, path: Path, out: Path | None, how: Making) -> int:
+    """Makes what a file orders; settings on the command line are those of lines that say none."""
+    from mezzotint.cli.orders import make_orders
+    from mezzotint.errors import ConfigError
+
+    context = click.get_current_context()
+    for name in (*IN_LINES, *ALONE):
+        if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
+            remedy = f'put it into the lines, {{"{name}": ...}}' if name in IN_LINES else "leave it out"
+            option = {"n": "-n", "label": "--class", "output": "-o"}.get(name, f"--{name}")
+            raise ConfigError(f"{option} says nothing to --batch-file; {remedy}")
+    if out is None:
+        raise ConfigError("--batch-file needs --out FOLDER, where its pictures go")
+    usual = {key: value for key, value in how.settings.items() if value is not None}
+    return make_orders(how.load(run), path, out, usual, how.batch)
 
 
 def _lines(path: Path) -> list[str]:

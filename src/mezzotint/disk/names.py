@@ -5,6 +5,7 @@ from pathlib import Path
 from mezzotint.errors import ModelError
 
 MODEL, CONFIG = "model.safetensors", "config.yaml"  # of a run directory
+ADAPTER = "adapter.safetensors"  # of one with train.lora
 BUNDLED = Path(__file__).parents[1] / "models"
 
 
