@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 from mezzotint.cli import options
@@ -14,6 +13,7 @@ from mezzotint.cli.output import lasting
 @lasting()
 @making(n=64)
 def sample(
+    context: typer.Context,
     run: options.Run,
     noise: Annotated[
         Path | None,
@@ -53,11 +53,11 @@ def sample(
       mezzotint sample mnist --batch-file orders.jsonl --out pictures
       mezzotint sample flowers32 -n 16 --then upscale
     """
+    if batch_file is not None:
+        return _orders(context, run, batch_file, out, how)
     from mezzotint.errors import ConfigError
     from mezzotint.model.model import load
 
-    if batch_file is not None:
-        return _orders(run, batch_file, out, how)
     if out is not None:
         raise ConfigError("--out is the folder of --batch-file; say -o for what a single command makes")
     if prompts is not None:
@@ -82,14 +82,14 @@ IN_LINES = ("n", "label", "prompt", "seed")  # an order says these itself
 ALONE = ("noise", "prompts", "then", "grain", "output", "format", "trajectory")  # of a single command
 
 
-def _orders(run: str, path: Path, out: Path | None, how: Making) -> int:
+def _orders(context: typer.Context, run: str, path: Path, out: Path | None, how: Making) -> int:
     """Makes what a file orders; settings on the command line are those of lines that say none."""
     from mezzotint.cli.orders import make_orders
     from mezzotint.errors import ConfigError
 
-    context = click.get_current_context()
     for name in (*IN_LINES, *ALONE):
-        if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
             remedy = f'put it into the lines, {{"{name}": ...}}' if name in IN_LINES else "leave it out"
             option = {"n": "-n", "label": "--class", "output": "-o"}.get(name, f"--{name}")
             raise ConfigError(f"{option} says nothing to --batch-file; {remedy}")

@@ -9,25 +9,35 @@ import copy
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
-LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-ORIGINAL, DOWN, UP = (f".parametrizations.weight.{part}" for part in ("original", "0.down", "0.up"))
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-class Added(nn.Module):
-    """W -> W + B A, in the shape of W."""
+class LowRank(nn.Module):
+    """A linear layer or a convolution with W + B A in the place of its weight W."""
 
-    def __init__(self, weight: Tensor, rank: int) -> None:
+    def __init__(self, layer: nn.Module, rank: int) -> None:
         super().__init__()
+        weight = layer.weight
+        assert isinstance(weight, Tensor)
+        self.layer = layer
         out, inside = weight.shape[0], weight[0].numel()
         self.down = nn.Parameter(torch.empty(rank, inside, device=weight.device))  # A
         self.up = nn.Parameter(torch.zeros(out, rank, device=weight.device))  # B
         nn.init.uniform_(self.down, -1 / math.sqrt(inside), 1 / math.sqrt(inside))
 
-    def forward(self, weight: Tensor) -> Tensor:
-        return merged_weight(weight, self.down, self.up)
+    @property
+    def weight(self) -> Tensor:
+        assert isinstance(self.layer.weight, Tensor)
+        return merged_weight(self.layer.weight, self.down, self.up)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if isinstance(self.layer, nn.Linear):
+            return F.linear(x, self.weight, self.layer.bias)
+        assert isinstance(self.layer, CONVOLUTIONS)
+        return self.layer._conv_forward(x, self.weight, self.layer.bias)
 
 
 def merged_weight(weight: Tensor, down: Tensor, up: Tensor) -> Tensor:
@@ -39,52 +49,69 @@ def merged_weight(weight: Tensor, down: Tensor, up: Tensor) -> Tensor:
 def adapt(net: nn.Module, rank: int, also: list[str]) -> float:
     """Freezes a network, and gives each of its linear layers and convolutions something of low rank that is learnt in the place of its
     weight, where that has fewer numbers. also: names of weights that are learnt as they are. Weights that were frozen before stay so.
-    Returns the share of the network's numbers that is learnt; 0 where there is nothing to adapt."""
+    Returns how many numbers that takes, as a share of the network's, were all layers given it."""
     total = sum(p.numel() for p in net.parameters())
     wanted = {name for name, p in net.named_parameters() if p.requires_grad}
-    layers = [(name, layer) for name, layer in net.named_modules() if isinstance(layer, LAYERS)]
     for name, parameter in net.named_parameters():
         parameter.requires_grad_(name in also and name in wanted)
-    for name, layer in layers:
-        weight = layer.weight
-        fewer = rank * (weight.shape[0] + weight[0].numel()) < weight.numel()
-        if fewer and f"{name}.weight" in wanted and f"{name}.weight" not in also:
-            parametrize.register_parametrization(layer, "weight", Added(weight, rank))
-    return sum(p.numel() for p in net.parameters() if p.requires_grad) / max(total, 1)
+    learnt = sum(p.numel() for p in net.parameters() if p.requires_grad)
+    for name, layer in list(net.named_modules()):
+        if not isinstance(layer, (nn.Linear, *CONVOLUTIONS)) or f"{name}.weight" not in wanted.difference(
+            also
+        ):
+            continue
+        numbers = rank * (layer.weight.shape[0] + layer.weight[0].numel())
+        learnt += numbers
+        if numbers < layer.weight.numel():
+            _replace(net, name, LowRank(layer, rank))
+    return learnt / max(total, 1)
 
 
+def _replace(net: nn.Module, name: str, layer: nn.Module) -> None:
+    parent, _, last = name.rpartition(".")
+    setattr(net.get_submodule(parent), last, layer)
+
+
+@torch.no_grad()
 def merged(net: nn.Module) -> nn.Module:
     """A network as it computes, without parts of low rank: itself where it has none, else a copy."""
-    if not any(parametrize.is_parametrized(layer) for layer in net.modules()):
+    if not any(isinstance(layer, LowRank) for layer in net.modules()):
         return net
     plain = copy.deepcopy(net)
-    for layer in plain.modules():
-        if parametrize.is_parametrized(layer, "weight"):
-            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+    for name, part in list(plain.named_modules()):
+        if isinstance(part, LowRank):
+            weight = nn.Parameter(part.weight, requires_grad=False)
+            part.layer.weight = weight
+            _replace(plain, name, part.layer)
     return plain
 
 
 def merged_state(named: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights by name of an adapted network, as those of the merged one; others as they are."""
+    adapted = {
+        name.removesuffix(".up") for name in named if name.endswith(".up") and f"{name[:-3]}.down" in named
+    }
     plain: dict[str, Tensor] = {}
     for name, tensor in named.items():
-        if name.endswith(ORIGINAL):
-            layer = name.removesuffix(ORIGINAL)
-            plain[f"{layer}.weight"] = merged_weight(tensor, named[layer + DOWN], named[layer + UP])
-        elif not name.endswith((DOWN, UP)):
+        layer, _, last = name.removesuffix(".weight").removesuffix(".bias").rpartition(".")
+        if last == "layer" and layer in adapted:
+            whole = name.endswith(".weight")
+            tensor = merged_weight(tensor, named[f"{layer}.down"], named[f"{layer}.up"]) if whole else tensor
+            plain[f"{layer}.{name.rpartition('.')[2]}"] = tensor
+        elif name.rpartition(".")[0] not in adapted or last not in ("down", "up"):
             plain[name] = tensor
     return plain
 
 
 def adapter(net: nn.Module, also: list[str]) -> dict[str, Tensor]:
     """What an adapted network has beside the one that it was: A and B as "LAYER.down" and "LAYER.up", and the weights `also`."""
-    small: dict[str, Tensor] = {}
-    for name, tensor in net.state_dict().items():
-        for part, short in ((DOWN, ".down"), (UP, ".up")):
-            if name.endswith(part):
-                small[name.removesuffix(part) + short] = tensor
-        if name in also:
-            small[name] = tensor
+    named = net.state_dict()
+    small = {name: named[name] for name in also if name in named}
+    for name, part in net.named_modules():
+        if isinstance(part, LowRank):
+            small |= {f"{name}.down": part.down, f"{name}.up": part.up}
+            if f"{name}.bias" in also:
+                small[f"{name}.bias"] = named[f"{name}.layer.bias"]
     return small
 
 
