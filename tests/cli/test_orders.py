@@ -95,7 +95,7 @@ def test_killed_and_divided_it_makes_the_same_bytes(
     for life in range(5):
         child = os.fork()
         if not child:
-            monkeypatch.setattr(orders, "_write", dying(orders._write, 40 + 20 * life))
+            monkeypatch.setattr(orders, "_write", dying(orders._write, 40 + 8 * life))
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             try:
                 made(call, place, killed)
