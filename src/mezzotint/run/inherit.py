@@ -1,5 +1,6 @@
 """From one network to another: weights by name and shape, tables of classes and words by what their rows stand for."""
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -41,7 +42,7 @@ def inherit(net: nn.Module, theirs: dict[str, Tensor], here: Facts, there: Facts
         rows[TABLE] = torch.zeros_like(mine[TABLE])
     if TABLE in theirs and TABLE not in mine and OFFSET in theirs:
         rows[OFFSET] = theirs[OFFSET] + theirs[TABLE][-1]
-        lines.append(f"without classes, it begins as {source} asked for none")
+        lines.append(f"without classes, beginning as {source} asked for none")
     for name, tensor in mine.items():
         new = rows.get(name, theirs.get(name))
         if new is not None and new.shape == tensor.shape:
@@ -51,19 +52,18 @@ def inherit(net: nn.Module, theirs: dict[str, Tensor], here: Facts, there: Facts
             sizes = ("x".join(map(str, part.shape)) or "one number" for part in (new, tensor))
             lines.append("{} is not taken: {} there, and {} here".format(name, *sizes))
     if new_classes := [name for name in here.classes if name not in there.classes]:
-        old = f"as the mean of the {len(there.classes)} old ones" if there.classes else "alike"
-        lines.append(f"{_count(new_classes, 'class', 'classes')}, which begin {old}")
+        old = f"at the mean of the {len(there.classes)} old ones" if there.classes else "all alike"
+        lines.append(f"{_count(new_classes, 'class', 'classes')}, beginning {old}")
     if there.words and (new_words := [word for word in here.words if word not in there.words]):
-        lines.append(f"{_count(new_words, 'word', 'words')}, which begin as the mean of the old ones")
+        lines.append(f"{_count(new_words, 'word', 'words')}, beginning at the mean of the old ones")
     if there.length and here.length > there.length and OF_PLACES in mine:
         lines.append(
             f"texts of {here.length - 1} words; places beyond {there.length - 1} begin as the last one"
         )
-    lines += [
-        f"{name} is not taken: there is none here" for name in theirs if name not in mine and name != TABLE
-    ]
+    left = [name for name in theirs if name not in mine and name != TABLE]
+    lines += [f"{names} not taken: there is none here" for names in in_short(left, theirs)]
     beside = [name for name in mine if name not in taken and name not in rows and name not in theirs]
-    lines += [f"{name} begins at random: {source} has none" for name in beside]
+    lines += [f"{names} as in a fresh network: {source} has none" for names in in_short(beside, mine)]
     total = sum(tensor.numel() for tensor in mine.values())
     share = sum(mine[name].numel() for name in taken) / max(total, 1)
     other = [name for name in mine if name not in taken or name in rows]
@@ -73,6 +73,20 @@ def inherit(net: nn.Module, theirs: dict[str, Tensor], here: Facts, there: Facts
 def _count(names: list[str], one: str, many: str) -> str:
     shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
     return f"{len(names)} new {one if len(names) == 1 else many} ({shown})"
+
+
+def in_short(names: Sequence[str], others: Iterable[str]) -> list[str]:
+    """Some of all names, a module of which all weights are meant as "module.*"."""
+    some, rest = set(names), set(others).difference(names)
+    short: dict[str, None] = {}  # in order, each once
+    for name in names:
+        parts = name.split(".")
+        modules = (".".join(parts[:k]) + "." for k in range(1, len(parts)))
+        whole = (module for module in modules if not any(other.startswith(module) for other in rest))
+        module = next(whole, None)
+        alone = module is None or sum(one.startswith(module) for one in some) == 1
+        short[name if alone else f"{module}*"] = None
+    return list(short)
 
 
 def _rows(theirs: dict[str, Tensor], here: Facts, there: Facts) -> dict[str, Tensor]:

@@ -191,14 +191,16 @@ class Parts:
         return build.Lesson(belief(self.teacher, self.config), state.averages[-1].net)
 
     def describe(self) -> str:
-        parameters = sum(p.numel() for p in self.state.net.parameters())
+        parameters = sum(p.numel() for p in self.state.ema.net.parameters())
+        learnt = sum(p.numel() for p in self.state.net.parameters() if p.requires_grad)
+        learning = "" if learnt == parameters else f", {learnt:,} of them learning"
         classes = f", {len(self.facts.classes)} classes" if self.facts.classes else ""
         before = f"; a student of {self.teacher.source}" if self.teacher else ""
         before += f"; begins as {self.origin.source}" if self.origin else ""
         processes = f"; {self.ranks.count} processes" if self.ranks.count > 1 else ""
         return (
             f"{self.config.data.name}: {self.facts}{classes}, {self.source.count}; {self.config.network.kind} "
-            f"{parameters / 1e6:.2f}M parameters; {self.device.type} {str(self.dtype).removeprefix('torch.')}{processes}{before}"
+            f"{parameters / 1e6:.2f}M parameters{learning}; {self.device.type} {str(self.dtype).removeprefix('torch.')}{processes}{before}"
         )
 
     def small(self, count: int = 64) -> torch.Tensor | None:

@@ -138,8 +138,8 @@ def _check(config: Config, facts: Facts, origin: Origin) -> None:
         if base.diffusion.parameterization == "edm":
             pairs.append(("sigma_data", config.diffusion.sigma_data, base.diffusion.sigma_data))
     if facts.length and before.length:
-        reading = [(f.reading, f.digest, f.width, f.width and f.length) for f in (facts, before)]
-        pairs.append(("texts", *reading))
+        mine, theirs = ((f.reading, f.digest, f.width, f.width and f.length) for f in (facts, before))
+        pairs.append(("texts", mine, theirs))
     for key, here, there in pairs:
         if here != there:
             raise ConfigError(

@@ -124,7 +124,9 @@ def among_few(samples: Tensor, train: Tensor) -> Memorization:
     set of twins raises none at all. What held-out pictures alone tell is left open: `chance` is 0, `odds` 0, `p_value` 1.
     """
     if len(train) < 4 or not len(samples):
-        raise ValueError(f"{len(samples)} samples and {len(train)} training pictures are too few to tell copies")
+        raise ValueError(
+            f"{len(samples)} samples and {len(train)} training pictures are too few to tell copies"
+        )
     k = min(NEIGHBOURS, len(train) - 1)
     distances, which = nearest(samples, train, k)
     ratios, n = _ratio(distances), len(samples)
