@@ -1,5 +1,6 @@
 """mezzotint sample"""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -84,6 +85,8 @@ ALONE = ("noise", "prompts", "then", "grain", "output", "format", "trajectory") 
 
 def _orders(context: typer.Context, run: str, path: Path, out: Path | None, how: Making) -> int:
     """Makes what a file orders; settings on the command line are those of lines that say none."""
+    import torch
+
     from mezzotint.cli.orders import make_orders
     from mezzotint.errors import ConfigError
 
@@ -95,6 +98,8 @@ def _orders(context: typer.Context, run: str, path: Path, out: Path | None, how:
             raise ConfigError(f"{option} says nothing to --batch-file; {remedy}")
     if out is None:
         raise ConfigError("--batch-file needs --out FOLDER, where its pictures go")
+    if (local := os.environ.get("LOCAL_RANK")) and torch.cuda.is_available():
+        torch.cuda.set_device(int(local))  # of several processes each takes its own
     usual = {key: value for key, value in how.settings.items() if value is not None}
     return make_orders(how.load(run), path, out, usual, how.batch)
 
