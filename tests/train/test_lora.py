@@ -55,9 +55,9 @@ def test_what_is_added_is_b_a_and_merging_changes_no_bit(dtype: torch.dtype) -> 
     more = (first.up @ first.down @ unfolded).view(2, 16, 8, 8)
     assert torch.allclose(first(x), plain[0](x) + more, atol=1e-4)
 
+    whole = merged(net)
     with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-        out = net(x)
-        assert torch.equal(merged(net)(x), out)
+        assert torch.equal(whole(x), net(x))
     assert isinstance(net[0], LowRank)  # merging is of a copy
     state, copied = merged_state(net.state_dict()), merged(net).state_dict()
     assert all(torch.equal(state[name], copied[name]) for name in copied)

@@ -165,9 +165,9 @@ class Parts:
                 "the statistics of a batch norm change with what is trained on, and LoRA leaves all but its own as it is: leave train.lora "
                 "out, or begin with a model of network.norm=group"
             )
+        size = sum(p.numel() for p in net.parameters()) / 1e6
         share = adapt(net, rank, self.other)
-        if not PAYS > share > 0:
-            size = sum(p.numel() for p in net.parameters()) / 1e6
+        if share >= PAYS:
             raise ConfigError(
                 f"LoRA of rank {rank} would learn {share:.0%} as many numbers as this network of {size:.2f}M has, and save nothing: leave "
                 "train.lora out, or take a lower rank"
