@@ -5,7 +5,7 @@
 Forty pictures of a glyph that is drawn on the spot, a star with slight changes, in a folder; then `mezzotint train folder --from mnist` on one
 thread, with and without `train.replay`, by LoRA, and as long from random weights. The budget is in images, so that a busy machine trains as
 much as a quiet one; what it took of the processor is told. Of each, 500 stars and 500 digits are made by the model's own settings. Copies are
-stars nearer to one of the forty than 99 of 100 of these are to another one (`evaluate.copies`).
+stars nearer to one of the forty than 99 of 100 of these are to another one (`evaluate.metrics.memorization`).
 """
 
 import argparse
@@ -105,7 +105,7 @@ def judged(folder: Path, judge: Judge, n: int) -> dict[str, float]:
     import torch
 
     import mezzotint
-    from mezzotint.evaluate.copies import look_for_copies
+    from mezzotint.evaluate.metrics.memorization import among_few
 
     model = mezzotint.load(folder)
     new = model.sample(n, label="star" if model.classes else None, seed=0).values
@@ -113,10 +113,7 @@ def judged(folder: Path, judge: Judge, n: int) -> dict[str, float]:
     if len(model.classes) > 1:
         old = model.sample(n, label=[str(k) for k in range(10)], seed=0).values
         scores["old"] = float((judge(old) == torch.arange(n) % 10).double().mean())
-    found = look_for_copies(folder)
-    if found is not None:
-        scores["copies"] = found.copied.value
-    return scores
+    return scores | {"copies": among_few(new, stars(range(PICTURES))).copied.value}
 
 
 RUNS = {
