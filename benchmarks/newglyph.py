@@ -119,7 +119,7 @@ def judged(folder: Path, judge: Judge, n: int) -> dict[str, float]:
 RUNS = {
     "with replay": ["--from", "mnist", "train.replay=0.5"],
     "without replay": ["--from", "mnist"],
-    "LoRA of rank 4, with replay": ["--from", "mnist", "train.replay=0.5", "train.lora=4"],
+    "LoRA of rank 4, with replay": ["--from", "mnist", "train.replay=0.5", "train.lora=4", "train.lr=5e-3"],
     "from random weights": ["network.width=32", "network.multipliers=[1,1]", "network.attention=[4]", "network.patch=2",
                             "data.size=28", "diffusion.parameterization=velocity", "diffusion.weight=simple",
                             "train.optimizer=muon", "train.lr=4e-3", "sample.guidance=1"],
