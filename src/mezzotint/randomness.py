@@ -73,4 +73,4 @@ CLASS, GRAIN = (
 
 
 # What a random draw of training is for; the `draw` of `randomness`. Each has numbers of its own.
-EPS, LEVEL, LABEL_DROP, AUGMENT, ORDER, DROPOUT, WINDOW = range(7)
+EPS, LEVEL, LABEL_DROP, AUGMENT, ORDER, DROPOUT, WINDOW, REPLAY = range(8)

@@ -11,11 +11,12 @@ from safetensors.torch import load_file
 import mezzotint
 from mezzotint import config
 from mezzotint.config import Config
+from mezzotint.disk.files import digest
 from mezzotint.disk.model_file import read_header
 from mezzotint.errors import ConfigError, ModelError
 from mezzotint.run.events import Done
 from mezzotint.run.fit import check, fit
-from mezzotint.run.start import digest, origin
+from mezzotint.run.start import origin
 
 RARE = dict.fromkeys(("validate_every", "sample_every", "checkpoint_every"), "100%")
 BASE: dict[str, Any] = {
@@ -76,8 +77,9 @@ def test_runs_from_random_weights_say_nothing_of_it(base: Path) -> None:
 @pytest.mark.parametrize(
     ("tree", "words"),
     [
-        ({"network": {**BASE["network"], "width": 16}}, "it is another network; take its keys, network.kind=unet"),
-        ({"data": {"name": "digits", "limit": 64, "labels": False}}, "its classes are"),
+        ({"network": {**BASE["network"], "width": 16}}, "it is another network, of whose weights .* network.kind=unet"),
+        ({"network": {"kind": "mlp"}}, "network.kind mlp is not for pictures"),
+        ({"data": {"name": "moons"}, "network": {"kind": "mlp"}}, "its things are pictures, and those here points"),
         ({"diffusion": {**BASE["diffusion"], "parameterization": "v"}}, "its diffusion.parameterization are velocity"),
         ({"objective": "meanflow"}, "noise level are time, and those here time in"),
     ],

@@ -39,6 +39,11 @@ class Bar:
     def __exit__(self, *error: object) -> None:
         self.bar.stop()
 
+    @property
+    def shown(self) -> bool:
+        """Whether there is one: on a terminal alone."""
+        return not self.bar.disable
+
     def show(self, what: str, done: int, total: int) -> None:
         self.bar.update(self.task, description=what, completed=done, total=total)
 

@@ -83,6 +83,13 @@ class Making:
         Path | None,
         typer.Option("--encoder", help="folder of the encoder that reads texts, if it lies elsewhere now"),
     ] = None
+    adapter: Annotated[
+        Path | None,
+        typer.Option(
+            "--adapter",
+            help="adapter.safetensors of a run with train.lora, laid over the model it began with",
+        ),
+    ] = None
     by_clip: Annotated[
         Path | None,
         typer.Option(
@@ -122,6 +129,7 @@ class Making:
             precision=precision,
             network=make,
             encoder=self.encoder,
+            adapter=self.adapter,
         )
         return model if self.by_clip is None else model.by_clip(self.by_clip)
 

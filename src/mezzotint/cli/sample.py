@@ -1,5 +1,6 @@
 """mezzotint sample"""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from mezzotint.cli.output import lasting
 @lasting()
 @making(n=64)
 def sample(
+    context: typer.Context,
     run: options.Run,
     noise: Annotated[
         Path | None,
@@ -26,6 +28,17 @@ def sample(
         typer.Option("--then", help="model that enlarges what this one makes; repeated: one after the other"),
     ] = None,
     grain: options.Grain = None,
+    batch_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--batch-file",
+            help="file of orders, a JSON object a line: label, prompt, seed, n, name, steps, ...",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="folder of what --batch-file orders; what is there is not made again"),
+    ] = None,
     *,
     how: Making,
 ) -> int:
@@ -38,11 +51,16 @@ def sample(
       mezzotint sample latest -n 1000 -o many.npz
       mezzotint sample scenes -n 8 --prompt "a small red circle left of a large blue square"
       mezzotint sample small.safetensors --network small:Small
+      mezzotint sample mnist --batch-file orders.jsonl --out pictures
       mezzotint sample flowers32 -n 16 --then upscale
     """
+    if batch_file is not None:
+        return _orders(context, run, batch_file, out, how)
     from mezzotint.errors import ConfigError
     from mezzotint.model.model import load
 
+    if out is not None:
+        raise ConfigError("--out is the folder of --batch-file; say -o for what a single command makes")
     if prompts is not None:
         how.prompt = [*(how.prompt or []), *_lines(prompts)]
     model = how.load(run, precision=None if noise is None else "fp32")  # as it was found
@@ -59,6 +77,31 @@ def sample(
         model, request = step, step.edits.enlarge(samples, grain=grain)
         name += f"-{step.source}"
     return make(model, request, how, name)
+
+
+IN_LINES = ("n", "label", "prompt", "seed")  # an order says these itself
+ALONE = ("noise", "prompts", "then", "grain", "output", "format", "trajectory")  # of a single command
+
+
+def _orders(context: typer.Context, run: str, path: Path, out: Path | None, how: Making) -> int:
+    """Makes what a file orders; settings on the command line are those of lines that say none."""
+    import torch
+
+    from mezzotint.cli.orders import make_orders
+    from mezzotint.errors import ConfigError
+
+    for name in (*IN_LINES, *ALONE):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            remedy = f'put it into the lines, {{"{name}": ...}}' if name in IN_LINES else "leave it out"
+            option = {"n": "-n", "label": "--class", "output": "-o"}.get(name, f"--{name}")
+            raise ConfigError(f"{option} says nothing to --batch-file; {remedy}")
+    if out is None:
+        raise ConfigError("--batch-file needs --out FOLDER, where its pictures go")
+    if (local := os.environ.get("LOCAL_RANK")) and torch.cuda.is_available():
+        torch.cuda.set_device(int(local))  # of several processes each takes its own
+    usual = {key: value for key, value in how.settings.items() if value is not None}
+    return make_orders(how.load(run), path, out, usual, how.batch)
 
 
 def _lines(path: Path) -> list[str]:

@@ -51,7 +51,11 @@ def train(
     seed: options.TrainSeed = None,
     origin: Annotated[
         str | None,
-        typer.Option("--from", help="run or model file whose weights to begin with, of the same network"),
+        typer.Option("--from", help="run or model file whose weights to begin with"),
+    ] = None,
+    freeze: Annotated[
+        list[str] | None,
+        typer.Option("--freeze", help="weights that stay as they are, by names with * and ?; with --from"),
     ] = None,
     device: options.Device = None,
     precision: Annotated[
@@ -85,9 +89,14 @@ def train(
     """
     from mezzotint import config as configuration
 
-    config = configuration.load(
+    load = configuration.load
+    if origin is not None:
+        from mezzotint.run.start import beginning
+
+        load = partial(beginning, name=origin)
+    config = load(
         source,
-        overrides or [],
+        overrides=overrides or [],
         data__path=None if data is None else str(data),
         codec__file=codec,
         train__epochs=epochs,
@@ -100,20 +109,13 @@ def train(
         train__device=device,
         train__precision=precision,
         train__compile=compile,
-        **({} if origin is None else _origin(origin)),
+        train__freeze=freeze,
     )
     name = Path(source).stem if name is None else name
     if dry_run:
         check_name(name)
         return _dry_run(config)
     return run_of(config, out, name, overwrite=overwrite, resume=resume, watch=watch, track=track)
-
-
-def _origin(run: str) -> dict[str, str]:
-    """The changes of a configuration that begins with a model's weights."""
-    from mezzotint.run.start import origin
-
-    return {f"origin__{key}": value for key, value in origin(run).items()}
 
 
 def check_name(name: str) -> None:

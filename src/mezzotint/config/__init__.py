@@ -4,7 +4,7 @@ from mezzotint.config.codec import KL, Codec, Coder, Taesd
 from mezzotint.config.data import UNNAMED, Data
 from mezzotint.config.diffusion import Betas, Diffusion, Discrete, Karras, LinearTime, Lognormal
 from mezzotint.config.distil import HOPS, ObjectiveName, Teacher
-from mezzotint.config.loading import change, difference, dump, load, parse, recipes
+from mezzotint.config.loading import change, difference, dump, load, parse, read, recipes
 from mezzotint.config.network import MLP, VAE, DiT, Own, UNet, UNet2D, UNetSimple
 from mezzotint.config.sample import Sample, SamplerName, SpacingName
 from mezzotint.config.train import BUDGETS, Train
@@ -45,5 +45,6 @@ __all__ = [
     "dump",
     "load",
     "parse",
+    "read",
     "recipes",
 ]

@@ -32,7 +32,7 @@ def load(source: str, overrides: list[str] | tuple[str, ...] = (), **changes: An
     changes: values by dotted key with __ for the dot (train__steps=10); None is passed over. A budget among the
     overrides or changes takes the place of the recipe's. Raises ConfigError in one line, with the remedy.
     """
-    return change(_read(source), overrides, **changes)
+    return change(read(source), overrides, **changes)
 
 
 def change(tree: dict[str, Any], overrides: list[str] | tuple[str, ...] = (), **changes: Any) -> Config:
@@ -102,7 +102,7 @@ def _as_typed(tree: Any, texts: Any, prefix: str = "") -> Any:
     return result
 
 
-def _read(source: str) -> dict[str, Any]:
+def read(source: str) -> dict[str, Any]:
     """What the YAML of a recipe or a file says, without headings that have nothing under them."""
     known = recipes()
     path = Path(source)

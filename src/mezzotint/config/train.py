@@ -1,8 +1,15 @@
 """The group `train`: one budget, and how to learn."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from mezzotint.config.base import Amount, Count, Interval, Share, Tree
 
@@ -47,6 +54,19 @@ class Train(Tree):
     keep: PositiveInt = 2  # number of checkpoints: the newest,
     keep_every: Interval | None = None  # and those of such steps for good
     snapshot_every: Interval = "10%"  # of the averages, from which those of other lengths are made
+    replay: Share = 0.0  # of a training that begins with another model (--from): share of every batch that is that model's own samples, so that it does not forget
+    freeze: Annotated[
+        list[str], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)
+    ] = []  # patterns of the names of weights that stay as they are (--from)
+    lora: Annotated[int, Field(ge=1, le=1024)] | None = (
+        None  # rank of what is added to each layer (--from); all else stays as it is
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_later_keys(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A run that uses none of these is written as it was before there were any."""
+        tree: dict[str, Any] = write(self)
+        return {k: v for k, v in tree.items() if k not in OF_ORIGIN or v}
 
     @model_validator(mode="after")
     def _check_budget(self) -> "Train":
@@ -58,3 +78,4 @@ class Train(Tree):
 
 
 BUDGETS = ("epochs", "images", "steps", "minutes")
+OF_ORIGIN = ("replay", "freeze", "lora")  # keys of a training that begins with another model

@@ -14,7 +14,7 @@ from mezzotint.config.diffusion import Diffusion
 from mezzotint.config.distil import ObjectiveName, Origin, Teacher
 from mezzotint.config.network import VAE, Network, UNet
 from mezzotint.config.sample import Sample
-from mezzotint.config.train import Train
+from mezzotint.config.train import OF_ORIGIN, Train
 
 BAKED_IN = "the guidance of its teacher is baked into this student, and cannot be changed any more; leave guidance out"
 
@@ -53,6 +53,19 @@ class Config(Tree):
             )
         if self.objective == "autoencode" and self.codec is not None:
             raise ValueError("an autoencoder of another one's codes is none of ours; leave codec out")
+        return self
+
+    @model_validator(mode="after")
+    def _check_origin(self) -> "Config":
+        wanted = [key for key in OF_ORIGIN if getattr(self.train, key)]
+        if wanted and self.origin is None:
+            raise ValueError(
+                f"train.{wanted[0]} is for a training that begins with another model: --from RUN, or leave it out"
+            )
+        if self.train.replay and (self.data.enlarge or self.objective == "autoencode"):
+            raise ValueError(
+                "train.replay needs a model that makes pictures by itself; leave it out for autoencoders and models that enlarge"
+            )
         return self
 
     @model_validator(mode="after")

@@ -38,7 +38,7 @@ from mezzotint.data.endings import (
     spoken,
 )
 from mezzotint.data.ranges import Ranges
-from mezzotint.data.splits import ALL, pictures_of, split_of, split_place, tables_of
+from mezzotint.data.splits import ALL, WORDS, pictures_of, split_of, split_place, tables_of
 from mezzotint.errors import DataError, MissingExtra
 
 HUB_TIMEOUT = 10.0  # seconds to wait for the hub's first answer
@@ -149,7 +149,10 @@ def local(
                 f"{spoken(path)} is a folder of pictures and has no columns; its captions are text files beside the pictures: "
                 "set data.captions=true"
             )
-        found = folder(files, class_depth(there, path, files, split))
+        depth = class_depth(there, path, files, split)
+        if depth is None and labels is True:
+            depth = _above_one_class(files, path)
+        found = folder(files, depth)
         if captions:
             texts, lacking = beside(files, path)
             notes = [note for note in notes if "data.captions" not in note] + lacking
@@ -193,6 +196,14 @@ def local_tables(path: Path, split: str | None) -> tuple[Sequence[Path], list[st
             f"{spoken(path)} holds no parquet files, and only these are streamed; leave data.stream out"
         )
     return _tables(there, path, split)
+
+
+def _above_one_class(files: Sequence[Path], path: Path) -> int | None:
+    """How many folders lie above the only class that there is: where all pictures lie in one sub-folder, and classes are insisted on.
+    None elsewhere."""
+    shared = Path(os.path.commonpath([file.parent for file in files]))
+    alone = shared != path and shared.is_relative_to(path) and split_of(shared.name) not in WORDS.values()
+    return len(shared.parts) - 1 if alone else None
 
 
 def class_depth(there: Listing, path: Path, files: Sequence[Path], split: str | None) -> int | None:

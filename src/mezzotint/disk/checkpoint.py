@@ -20,6 +20,7 @@ from mezzotint.disk.files import is_broken, sealed, sync_folder, tensors, write,
 from mezzotint.disk.model_file import fill
 from mezzotint.errors import ModelError
 from mezzotint.train.loop import State
+from mezzotint.train.lora import merged_state
 
 DAMAGE = (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
@@ -146,7 +147,7 @@ def load_raw(path: Path, net: nn.Module) -> None:
         raise
     except DAMAGE as error:
         raise ModelError(f"the checkpoint {path} is damaged or incomplete ({error})") from error
-    fill(net, weights, file)
+    fill(net, merged_state(weights), file)
 
 
 def _moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -45,6 +45,7 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)
 FILES = (
     "metrics.jsonl",
     "model.safetensors",
+    "adapter.safetensors",
     "loss.png",
     "log.txt",
     "env.json",

@@ -15,7 +15,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from mezzotint import config as configuration
 from mezzotint.config import Config
-from mezzotint.disk.files import Layout, is_broken, read_layout, read_tensors, tensors, write
+from mezzotint.disk.files import Layout, digest, is_broken, read_layout, read_tensors, tensors, write
 from mezzotint.errors import ConfigError, ModelError
 from mezzotint.media.facts import Facts
 
@@ -39,22 +39,43 @@ CODEC = "codec."  # before the names of what a codec has learned
 
 def save_model(path: Path, net: nn.Module, header: Header, codec: nn.Module | None = None) -> None:
     """One self-describing file: weights, those of the codec among them, and, in its header, everything needed to use them."""
-    content = {
+    write(path, tensors({**net.state_dict(), **_of_codec(codec)}, _content(header)))
+
+
+def _content(header: Header) -> dict[str, Any]:
+    return {
         "format": FORMAT,
         "config": header.config.model_dump(mode="json"),
         "facts": header.facts.as_json(),
         "step": header.step,
         "weights": header.weights,
     }
-    write(path, tensors({**net.state_dict(), **_of_codec(codec)}, content))
+
+
+def save_adapter(path: Path, small: dict[str, Tensor], header: Header) -> None:
+    """What a model has beside the one that it began with (see `train.lora`), in a file of its own. header: of the whole model."""
+    assert header.config.origin is not None
+    write(path, tensors(small, {**_content(header), "adapter": header.config.origin.digest}))
+
+
+def read_adapter(path: Path, base: Path) -> tuple[Header, dict[str, Tensor]]:
+    """The header of a model whose adapter a file holds, and the tensors of the adapter. base: the file of the model that it belongs to.
+    Raises ModelError where it is no adapter, or that of another one."""
+    header = read_header(path, adapter=True)
+    if header.config.origin is None or header.config.origin.digest != digest(base):
+        began = "" if header.config.origin is None else f", {header.config.origin.file.name} as it was then"
+        raise ModelError(
+            f"{path} is not an adapter of {base}; give the model that its training began with{began}"
+        )
+    return header, read_tensors(path)
 
 
 def _of_codec(codec: nn.Module | None) -> dict[str, Tensor]:
     return {} if codec is None else {f"{CODEC}{name}": tensor for name, tensor in codec.state_dict().items()}
 
 
-def read_header(path: Path) -> Header:
-    """The header of a model file, without its weights. Raises ModelError in one line."""
+def read_header(path: Path, adapter: bool = False) -> Header:
+    """The header of a model file, without its weights. adapter: of one that `save_adapter` wrote. Raises ModelError in one line."""
     if not path.is_file():
         raise ModelError(f"there is no model file {path}")
     try:
@@ -65,6 +86,12 @@ def read_header(path: Path) -> Header:
                 f"{path} has format {content['format']}, this version reads {FORMAT} and older; upgrade mezzotint"
             )
         check_header(content, layout, path)
+        if ("adapter" in content) != adapter:
+            raise ModelError(
+                f"{path} is no adapter; take the adapter.safetensors of a run with train.lora"
+                if adapter
+                else f"{path} is an adapter; give its base, and it beside: mezzotint sample BASE --adapter {path}"
+            )
         config = configuration.parse(content["config"])
         return Header(config, Facts.from_json(content["facts"]), content["step"], content["weights"])
     except (SafetensorError, OSError) as error:

@@ -6,6 +6,7 @@ from mezzotint.disk import hub
 from mezzotint.errors import ModelError
 
 MODEL, CONFIG = "model.safetensors", "config.yaml"  # of a run directory
+ADAPTER = "adapter.safetensors"  # of one with train.lora
 BUNDLED = Path(__file__).parents[1] / "models"
 
 

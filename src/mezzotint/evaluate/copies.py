@@ -11,11 +11,16 @@ import torch
 from torch import Tensor
 
 from mezzotint import build, plots
-from mezzotint.conditions.labels import ALL
+from mezzotint.conditions.labels import ALL, Label
 from mezzotint.data.open import PictureSource, Source
 from mezzotint.disk.files import write_json
 from mezzotint.disk.model_file import read_header
-from mezzotint.evaluate.metrics.memorization import CALIBRATION_PICTURES, Memorization, memorization
+from mezzotint.evaluate.metrics.memorization import (
+    CALIBRATION_PICTURES,
+    Memorization,
+    among_few,
+    memorization,
+)
 from mezzotint.evaluate.metrics.neighbours import nearest
 from mezzotint.model.cost import network_calls, seconds_a_call
 from mezzotint.model.device import find_device
@@ -25,6 +30,7 @@ MAX_TRAIN_BYTES = 2**29  # of training pictures that are looked through
 MAX_PAIRS = 10
 USUAL_SAMPLES, USUAL_LARGE_SAMPLES = 256, 64  # the latter above LARGE_PIXELS
 LARGE_PIXELS = 32
+MIN_HELD_OUT = 20  # with fewer, the few pictures of a training that began with another model are compared with each other
 MIN_SAMPLES = 64  # fewer tell too little
 TIMED_PICTURES, TIMED_SAMPLES = 512, 8  # that are read and compared, and that are made, for an estimate
 
@@ -66,7 +72,9 @@ class CopyCheck:
             return None
         pixels = model.config.model_copy(update={"codec": None})
         source = source or build.source(pixels, find_device("cpu"))
-        if not isinstance(source, PictureSource) or len(source.held) < 20 or len(source.kept) < 4:
+        if not isinstance(source, PictureSource) or len(source.kept) < 4:
+            return None
+        if len(source.held) < MIN_HELD_OUT and model.config.origin is None:
             return None
         count = min(len(source.kept), max(4, MAX_TRAIN_BYTES // math.prod(model.facts.shape)))
         spread = torch.linspace(0, len(source.kept) - 1, count).round().long()
@@ -115,6 +123,13 @@ class CopyCheck:
             for name in ("memorization.json", "memorization.png"):
                 (self.folder / name).unlink(missing_ok=True)
 
+    def _label(self) -> Label:
+        """Every class that there are training pictures of, in turn; a model that began with another one knows more."""
+        facts = self.source.facts
+        if not self.model.classes or not facts.classes or facts.classes == self.model.classes:
+            return ALL if self.model.classes else None
+        return [name for k, name in enumerate(facts.classes) if k not in facts.empty]
+
     def _prompts(self, n: int) -> list[str] | None:
         """Captions of training pictures, of which copies are likeliest; None for models that know no words."""
         captions = self.source.pictures.captions
@@ -127,10 +142,9 @@ class CopyCheck:
         """Compares n samples; writes memorization.json and memorization.png, see `look_for_copies`."""
         model, source = self.model, self.source
         train, held_out = (_pictures(source, part) for part in (self.numbers, source.held))
-        samples = model.sample(
-            n, label=ALL if model.classes else None, seed=10**6, prompt=self._prompts(n)
-        ).values
-        memory = memorization(samples, train, held_out)
+        samples = model.sample(n, label=self._label(), seed=10**6, prompt=self._prompts(n)).values
+        few = len(held_out) < MIN_HELD_OUT
+        memory = among_few(samples, train) if few else memorization(samples, train, held_out)
         likeliest = memory.ratios.argsort()[:MAX_PAIRS]
         pairs = torch.cat([samples[likeliest], train[memory.nearest[likeliest]]])
         plots.save_png(plots.sheet(pairs, columns=len(likeliest)), self.folder / "memorization.png")

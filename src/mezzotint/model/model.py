@@ -25,8 +25,17 @@ from mezzotint.diffusion.schedule import Schedule
 from mezzotint.diffusion.solvers import first_order
 from mezzotint.diffusion.table import SAMPLERS, check_noise
 from mezzotint.disk.checkpoint import last_checkpoint, load_raw
-from mezzotint.disk.model_file import Header, fill, load_codec, load_weights, read_header, save_model
-from mezzotint.disk.names import find, spoken
+from mezzotint.disk.files import read_tensors
+from mezzotint.disk.model_file import (
+    Header,
+    fill,
+    load_codec,
+    load_weights,
+    read_adapter,
+    read_header,
+    save_model,
+)
+from mezzotint.disk.names import ADAPTER, find, spoken
 from mezzotint.disk.snapshots import average_of, snapshots
 from mezzotint.errors import ConfigError, ModelError
 from mezzotint.media.codec import Added, Codec
@@ -40,6 +49,7 @@ from mezzotint.model.samples import Preview, Samples
 from mezzotint.tasks.generate import seeds_from
 from mezzotint.tasks.invert import Invert
 from mezzotint.tasks.task import Way
+from mezzotint.train.lora import merged_state, with_adapter
 
 OF_ITS_CODES = "train a model of its codes: mezzotint train latent --codec"
 OF_SNAPSHOTS = " of snapshots"  # of an average that was made afterwards
@@ -353,8 +363,10 @@ class Model:
             changes["guidance_interval"] = (0.0, None)
         return settings.model_copy(update=changes)
 
-    def walk(self, request: Request) -> Walk:
-        """A request on its way, which asks `guided` alone or shares its calls with other walks of this model."""
+    def walk(self, request: Request, seeds: Tensor | None = None) -> Walk:
+        """A request on its way, which asks `guided` alone or shares its calls with other walks of this model. seeds: (n,) int64
+        on the CPU, of its things, where they do not follow each other."""
+        seeds = request.seeds if seeds is None else seeds
         settings = request.settings
         way = Way(
             self.process,
@@ -368,7 +380,7 @@ class Model:
         )
         cond = request.task.cond(request.cond)
         return Walk(
-            request.task.steps(way, seeds_from(request.seed, request.n, self.device)),
+            request.task.steps(way, seeds.to(self.device)),
             cond.map(lambda column: column.to(self.device)),
             self._guidance(cond, settings, request.away),
             self._corrections(settings),
@@ -435,6 +447,7 @@ def load(
     precision: str | None = None,
     network: Callable[[], nn.Module] | None = None,
     encoder: str | Path | None = None,
+    adapter: str | Path | None = None,
 ) -> Model:
     """A model from a run directory, a run's name, "latest", or a model file.
 
@@ -444,9 +457,13 @@ def load(
     network: of files that `Model.save` wrote of a network that is none of ours: what makes it, without arguments, such as its
     class. A file alone never makes code run.
     encoder: of models that read texts by an encoder: the folder where it lies now; by default where training found it.
+    adapter: the adapter.safetensors of a run with train.lora, which is laid over this model, the one that run began with: what is loaded is
+    that run's model, to the bit.
     """
     path = find(name)
     header = read_header(path)
+    if adapter is not None:
+        return _adapted(path, Path(adapter), find_device(device), weights, precision)
     where = find_device(device)
     if header.config.objective == "autoencode":
         raise ConfigError(
@@ -469,7 +486,7 @@ def load(
         header = replace(header, weights="raw", step=int(newest.name.removeprefix("step-")))
     else:
         length = _length(weights, header)
-        fill(net, average_of(path.parent, length), path.parent / "ema")
+        fill(net, merged_state(average_of(path.parent, length)), path.parent / "ema")
         step = max(snapshots(path.parent))
         header = replace(header, weights=f"ema {length}{OF_SNAPSHOTS}", step=step)
     net = place(net, where).eval().requires_grad_(False)
@@ -483,6 +500,28 @@ def load(
         None if encoder is None else Path(encoder).expanduser(),
         codec,
     )
+
+
+def _adapted(path: Path, adapter: Path, where: torch.device, weights: str, precision: str | None) -> Model:
+    """The model of an adapter over its base."""
+    header, small = read_adapter(adapter, path)
+    if weights not in ("ema", header.weights):
+        raise ConfigError(f"an adapter is of the weights {header.weights} alone; leave weights out")
+    net, codec = build.network(header.config, header.facts), build.codec(header.config, header.facts)
+    if codec.weights is not None:
+        place(codec.weights, where)
+        load_codec(codec.weights, path)
+    names = set(net.state_dict())
+    named = {name: tensor for name, tensor in read_tensors(path).items() if name in names}
+    try:
+        fill(net, with_adapter(named, small), adapter)
+    except KeyError as error:
+        raise ModelError(f"{adapter} is of another network than {path}: there is no {error}") from error
+    net = place(net, where).eval().requires_grad_(False)
+    wanted = precision or header.config.train.precision
+    dtype = find_precision(wanted, where) if header.facts.medium.half else torch.float32
+    source = adapter.absolute().parent.name if adapter.name == ADAPTER else adapter.stem
+    return Model(header, build.denoiser(header.config, net, dtype=dtype), where, source, codec=codec)
 
 
 def _length(weights: str, header: Header) -> float:

@@ -12,11 +12,10 @@ from PIL import Image
 from mezzotint import build, plots
 from mezzotint import config as configuration
 from mezzotint.config import Config
-from mezzotint.data.latents import CodedSource
-from mezzotint.data.open import fingerprint
 from mezzotint.disk.checkpoint import checkpoints, load_last, save_checkpoint
 from mezzotint.disk.folder import check_free, claim, cut_metrics, empty, locked, log_metrics, read_metrics
-from mezzotint.disk.model_file import Header, save_model
+from mezzotint.disk.model_file import Header, save_adapter, save_model
+from mezzotint.disk.names import ADAPTER, MODEL
 from mezzotint.disk.snapshots import cut_snapshots, save_snapshot
 from mezzotint.errors import ConfigError, RunError
 from mezzotint.model.autoencoder import Autoencoder
@@ -30,6 +29,7 @@ from mezzotint.run.sheets import WATCH_AT, Sheets
 from mezzotint.train import distributed
 from mezzotint.train.diagnose import blame, gradient_noise_scale
 from mezzotint.train.loop import Progress, held_out_loss
+from mezzotint.train.lora import adapter, merged
 from mezzotint.train.meter import Every, Meter, Reading
 from mezzotint.train.objectives import Timed
 
@@ -61,7 +61,9 @@ def fit(
     """
     began = time.perf_counter()
     folder, allowance = Path(folder), allowance or Allowance()
-    yield Busy(f"reading {config.data.name}{' and coding it, once' if config.codec else ''}")
+    more = " and coding it, once" if config.codec else ""
+    more += ", and drawing samples to replay, once" if config.train.replay else ""
+    yield Busy(f"reading {config.data.name}{more}")
     config = completed(config)
     ranks = distributed.start()
     if ranks.first:
@@ -75,7 +77,7 @@ def fit(
                 empty(folder)
         ranks.tell(0)  # the others wait here until the directory is ready
         stored, odd = load_last(folder, run.state)
-        data = fingerprint(run.source.pictures if isinstance(run.source, CodedSource) else run.source)
+        data = run.fingerprint()
         if stored is not None and stored.get("data", data) != data:
             raise ConfigError(
                 f"the data has changed since step {run.state.step:,} of {folder}; put it back, choose another --name, or "
@@ -84,8 +86,8 @@ def fit(
         if ranks.first:
             claim(folder, config)
         yield Note(run.describe())
-        yield Opened(run.source.pictures if isinstance(run.source, CodedSource) else run.source)
-        for note in run.source.notes:
+        yield Opened(run.pictures)
+        for note in run.notes:
             yield Note(note)
         if line:
             yield Note(line)
@@ -114,7 +116,7 @@ def check(config: Config) -> str:
     """All that can go wrong before training, tried without writing anything. Returns a line about the run that would
     be, and below it one for every guess about its data. Raises ConfigError or DataError."""
     run = Parts(completed(config), Path("run"), distributed.start())
-    notes = "".join(f"\n{note}" for note in run.source.notes)
+    notes = "".join(f"\n{note}" for note in run.notes)
     return f"{run.describe()}; first loss {run.rehearse():.4f}{notes}"
 
 
@@ -342,7 +344,10 @@ class _Training:
         if run.ranks.first:
             header = Header(run.config, run.facts, run.state.step, run.model.header.weights)
             coded = run.model.codec.weights if isinstance(run.model, Model) else None
-            save_model(run.folder / "model.safetensors", run.state.ema.net, header, coded)
+            net = run.state.ema.net
+            save_model(run.folder / MODEL, merged(net), header, coded)
+            if run.config.train.lora:
+                save_adapter(run.folder / ADAPTER, adapter(net, run.other), header)
             began = time.perf_counter()
             rested = began - self.drawn > CURVE_SECONDS and self.seconds_a_curve < self.allowance.for_one
             if stopped or run.state.step >= self.until or rested:

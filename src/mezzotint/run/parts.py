@@ -3,6 +3,7 @@
 import copy
 import statistics
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -12,28 +13,35 @@ import torch
 from torch import nn
 
 from mezzotint import build
-from mezzotint.cond import Batch
+from mezzotint.cond import Batch, Cond
 from mezzotint.conditions.image import smaller
 from mezzotint.conditions.labels import nothing
 from mezzotint.config import Config
 from mezzotint.data.batches import check_ranks
+from mezzotint.data.continued import Continued, joined
+from mezzotint.data.latents import CodedSource
+from mezzotint.data.open import Source, fingerprint
 from mezzotint.disk.model_file import Header
 from mezzotint.errors import ConfigError
+from mezzotint.media.codec import Latents
 from mezzotint.media.facts import Facts
 from mezzotint.model.autoencoder import Autoencoder
 from mezzotint.model.device import find_device, find_precision, place
 from mezzotint.model.model import Model
 from mezzotint.run.budget import fixed_steps
 from mezzotint.run.latents import open_source
-from mezzotint.run.start import open_origin, take_over
+from mezzotint.run.replay import replayed
+from mezzotint.run.start import Origin, freeze, open_origin, take_over
 from mezzotint.run.teacher import belief, open_teacher
 from mezzotint.train.distributed import Ranks
 from mezzotint.train.ema import Decay, Ema, Held
 from mezzotint.train.loop import Progress, State, held_out_loss, train
+from mezzotint.train.lora import adapt
 from mezzotint.train.objectives import Objective
 from mezzotint.train.optim import learning_rate
 from mezzotint.train.progressive import ProgressiveLoss
 
+PAYS = 0.25  # share of a network's numbers below which LoRA saves anything worth having
 TRACKED = (0.05, 0.10)  # two lengths give all others afterwards (Karras et al. 2024, "EDM2")
 
 
@@ -64,11 +72,15 @@ class Parts:
         self.config, self.folder = config, folder
         check_ranks(config.train.batch_size, ranks.count)
         self.device = find_device(config.train.device)
-        self.source = open_source(config, self.device, ranks)
+        self.data = open_source(config, self.device, ranks)
+        self.origin = open_origin(config, self.data.facts)
+        self.source = self.data if self.origin is None else self._continued(self.origin, ranks)
         self.facts = self.source.facts
+        self.inherited: list[str] = []  # lines on what the network has of its origin,
+        self.other: list[str] = []  # and names of weights that are not of it
         self.dtype = precision_of(config, self.facts, self.device)
         self.teacher = open_teacher(config, self.device)
-        self.origin = open_origin(config, self.facts, self.device)
+        self._check_teacher()
         self.state, self.objective, self.ranks = self._state(ranks)
         # The network itself, without what compilation and several processes wrap around it: for diagnosis.
         self.plain = self._objective(self.state.net, self.state)
@@ -77,19 +89,56 @@ class Parts:
         self.model = self._model(header)
         self.validation = self.source.held_out(config.train.batch_size)
 
+    def _check_teacher(self) -> None:
+        """Raises ConfigError where labels mean something else to a student's teacher: it has learned from other sets, too."""
+        if self.teacher is not None and self.teacher.classes != self.facts.classes:
+            raise ConfigError(
+                f"{self.teacher.source} knows other classes than {self.config.data.name} has; distil a model of this set alone"
+            )
+
+    def _continued(self, origin: Origin, ranks: Ranks) -> Continued | Source | CodedSource:
+        """The data in the words of the model that the training begins with, that model's own samples among it if wanted."""
+        before, share = origin.header.facts, self.config.train.replay
+        if origin.codec:
+            assert isinstance(self.data.codec, Latents)
+            self.data.codec.load_state_dict(origin.codec)  # its means and deviations are those of the weights
+        facts = joined(before, self.data.facts, share > 0)
+        if not share and facts == self.data.facts:
+            return self.data
+        language = build.language(self.config, facts, self.device)
+        silent = Cond() if language is None else language.cond([""])
+        replay = None
+        if share:
+            replay = replayed(origin, facts, self.data.codec, share, self.device, ranks)
+        return Continued(self.data, facts, silent, replay)
+
+    @property
+    def pictures(self) -> Source:
+        """What the run learns from, before it is coded, in its own words and without anybody's samples."""
+        return self.data.pictures if isinstance(self.data, CodedSource) else self.data
+
+    def fingerprint(self) -> int:
+        """A checksum of all that is learned from."""
+        total = fingerprint(self.pictures)
+        if isinstance(self.source, Continued) and self.source.replay is not None:
+            total = zlib.crc32(self.source.replay.x0.cpu().contiguous().numpy().data, total)
+        return total
+
     def _state(self, ranks: Ranks) -> tuple[State, Objective, Ranks]:
-        """A network with random weights, or those of its teacher or origin, and all that follows it."""
+        """A network with random weights, or those of its teacher or origin, and all that follows it. Fills `inherited`."""
         train = self.config.train
         net = fresh_network(self.config, self.facts, self.device)
         if self.teacher is not None:
             take_over(
                 net, self.teacher
             )  # a student may be another network, and begins with random weights then
-        if self.origin is not None and not take_over(net, self.origin):
-            raise ConfigError(
-                f"{self.origin.source} cannot begin this run: it is another network; take its keys, network.kind="
-                f"{self.origin.config.network.kind} and so on, which mezzotint info {self.origin.source} shows"
-            )
+        if self.origin is not None:
+            begun = self.origin.begin(net, self.facts)
+            self.inherited, self.other = begun.lines, begun.other
+        if train.freeze:
+            freeze(net, train.freeze)
+        if train.lora:
+            self._adapt(net, train.lora)
         if train.ema_decay is None:
             ema = Ema(net, train.ema)
             lengths = [max(TRACKED, key=lambda length: abs(length - train.ema))]
@@ -102,6 +151,27 @@ class Parts:
         state = State(net, optimizer, ema, tracked_emas=tuple(followers))
         ranks = replace(ranks)
         return state, self._objective(ranks.wrap(net), state, compiles(self.config, self.device)), ranks
+
+    def _adapt(self, net: nn.Module, rank: int) -> None:
+        """Makes what is learnt of low rank. Raises ConfigError where that makes no sense."""
+        kind = self.config.network.kind
+        if kind in ("mlp", "vae"):
+            what = "an autoencoder" if kind == "vae" else "a network for points"
+            raise ConfigError(
+                f"LoRA saves nothing on {what}, which is small beside what it works on: leave train.lora out"
+            )
+        if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules()):
+            raise ConfigError(
+                "the statistics of a batch norm change with what is trained on, and LoRA leaves all but its own as it is: leave train.lora "
+                "out, or begin with a model of network.norm=group"
+            )
+        size = sum(p.numel() for p in net.parameters()) / 1e6
+        share = adapt(net, rank, self.other)
+        if share >= PAYS:
+            raise ConfigError(
+                f"LoRA of rank {rank} would learn {share:.0%} as many numbers as this network of {size:.2f}M has, and save nothing: leave "
+                "train.lora out, or take a lower rank"
+            )
 
     def _objective(self, net: nn.Module, state: State, compile: bool = False) -> Objective:
         return build.learned(self.config, net, self._lesson(state), dtype=self.dtype, compile=compile)
@@ -121,14 +191,16 @@ class Parts:
         return build.Lesson(belief(self.teacher, self.config), state.averages[-1].net)
 
     def describe(self) -> str:
-        parameters = sum(p.numel() for p in self.state.net.parameters())
+        parameters = sum(p.numel() for p in self.state.ema.net.parameters())
+        learnt = sum(p.numel() for p in self.state.net.parameters() if p.requires_grad)
+        learning = "" if learnt == parameters else f", {learnt:,} of them learning"
         classes = f", {len(self.facts.classes)} classes" if self.facts.classes else ""
         before = f"; a student of {self.teacher.source}" if self.teacher else ""
         before += f"; begins as {self.origin.source}" if self.origin else ""
         processes = f"; {self.ranks.count} processes" if self.ranks.count > 1 else ""
         return (
             f"{self.config.data.name}: {self.facts}{classes}, {self.source.count}; {self.config.network.kind} "
-            f"{parameters / 1e6:.2f}M parameters; {self.device.type} {str(self.dtype).removeprefix('torch.')}{processes}{before}"
+            f"{parameters / 1e6:.2f}M parameters{learning}; {self.device.type} {str(self.dtype).removeprefix('torch.')}{processes}{before}"
         )
 
     def small(self, count: int = 64) -> torch.Tensor | None:
@@ -171,6 +243,12 @@ class Parts:
                 "a batch norm has nothing to compare one value with: a call in training has one picture, and the deepest "
                 "level one pixel; use network.norm=group, or a larger train.batch_size"
             ) from error
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines on what was guessed about data, and on what was and was not taken from another model."""
+        said = [f"from {self.origin.source}: {line}" for line in self.inherited] if self.origin else []
+        return [*self.source.notes, *said]
 
     @property
     def steps_an_epoch(self) -> float:

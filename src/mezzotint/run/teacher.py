@@ -13,11 +13,12 @@ from mezzotint.config.distil import ObjectiveName
 from mezzotint.diffusion.corrections import clip
 from mezzotint.diffusion.denoiser import Denoise
 from mezzotint.diffusion.guidance import Guidance, cfg
+from mezzotint.disk.files import digest
 from mezzotint.disk.model_file import read_header
 from mezzotint.disk.names import find
 from mezzotint.errors import ConfigError
 from mezzotint.model.model import Model
-from mezzotint.run.start import digest, open_same
+from mezzotint.run.start import open_same
 
 FEWEST_STEPS = 8  # of a walk that is distilled
 

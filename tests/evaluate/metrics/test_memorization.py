@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mezzotint.evaluate.metrics.memorization import Memorization, memorization
+from mezzotint.evaluate.metrics.memorization import Memorization, among_few, memorization
 
 D = 40
 
@@ -103,3 +103,17 @@ def test_bytes_and_shapes() -> None:
         memorization(samples, seen[:, :, :5], new)
     with pytest.raises(ValueError, match="at least 1, 4 and 20"):
         memorization(samples, seen, new[:19])
+
+
+def test_among_few_pictures_copies_are_told_by_the_pictures_alone() -> None:
+    """Without any held out: copies lie nearer to one than the pictures lie to each other, and others do not."""
+    generator = torch.Generator().manual_seed(0)
+    train = torch.randn(40, 30, generator=generator, dtype=torch.float64)
+    fresh = torch.randn(100, 30, generator=generator, dtype=torch.float64)
+    copies = train[torch.arange(100) % 40] + 0.05 * fresh
+    assert among_few(copies, train).copied.value == 1 and among_few(copies, train).flagged
+    found = among_few(fresh, train)
+    assert found.copied.value <= 0.05 and not found.flagged and found.odds == 0
+    assert torch.equal(among_few(copies, train).nearest, torch.arange(100) % 40)
+    twins = train[torch.arange(80) % 40]
+    assert not among_few(fresh, twins).flagged

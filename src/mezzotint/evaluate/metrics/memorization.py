@@ -117,6 +117,33 @@ def memorization(samples: Tensor, train: Tensor, held_out: Tensor, seed: int = 0
     )
 
 
+def among_few(samples: Tensor, train: Tensor) -> Memorization:
+    """The same without held-out pictures, for sets too small to do without any: samples (n, *D) among training pictures (N, *D), N >= 4.
+
+    The threshold is that of the training pictures among the rest of them, so that two that are alike raise no alarm and a
+    set of twins raises none at all. What held-out pictures alone tell is left open: `chance` is 0, `odds` 0, `p_value` 1.
+    """
+    if len(train) < 4 or not len(samples):
+        raise ValueError(
+            f"{len(samples)} samples and {len(train)} training pictures are too few to tell copies"
+        )
+    k = min(NEIGHBOURS, len(train) - 1)
+    distances, which = nearest(samples, train, k)
+    ratios, n = _ratio(distances), len(samples)
+    threshold = float(_ratio(nearest(train, train, k + 1)[0][:, 1:]).quantile(FALSE_ALARM_SHARE))
+    return Memorization(
+        copied=Share.of(int((ratios < threshold).sum()), n),
+        chance=Share.of(0, n),
+        nearer=Share.of(n, n),
+        expected=1.0,
+        p_value=1.0,
+        ratios=ratios,
+        threshold=threshold,
+        nearest=which[:, 0],
+        distances=distances[:, 0].double(),
+    )
+
+
 def _threshold(train: Tensor, train_pictures: Tensor, held_out: Tensor, k: int) -> float:
     """The ratio below which 1 in 100 real pictures lie among training pictures.
 
