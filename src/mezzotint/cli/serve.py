@@ -62,6 +62,10 @@ def serve(
         list[str] | None,
         typer.Option("--allow-host", help="host name by which browsers may call this server"),
     ] = None,
+    show_runs: Annotated[
+        Path | None,
+        typer.Option("--runs", help="folder of runs to show, with models to ask (default: none is shown)"),
+    ] = None,
     proxy: Annotated[
         str | None, typer.Option("--proxy", help="trusted proxy addresses a,b (X-Forwarded-For)")
     ] = None,
@@ -73,7 +77,7 @@ def serve(
     ] = "ema",
     device: options.Device = None,
 ) -> int:
-    """Serves models over HTTP; its page /docs says how to ask.
+    """Serves models over HTTP, and a page to make pictures, /studio; the page /docs says how programs ask.
 
     Requests share each network call, whatever their samplers, steps and classes.
 
@@ -99,6 +103,7 @@ def serve(
         models=tuple(runs or ()),
         token=token,
         hosts=tuple(allow_host or ()),
+        runs=show_runs,
         log=log,
         device=device or "auto",
         weights=weights,

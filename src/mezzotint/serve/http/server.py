@@ -33,7 +33,7 @@ def serve(settings: Settings, host: str, port: int, proxies: str | None = None) 
     devices = ", ".join(sorted({str(model.device) for model in models.values()}))
     hello = f"mezzotint: {', '.join(models)} on {devices} at {address}"
     hello += f"; from other machines: http://{outside}:{port}" if outside else ""
-    hello += f"; how to ask: {address}/docs"
+    hello += f"; to make pictures: {address}/studio; how to ask: {address}/docs"
     Server(configured(settings, service, proxies), service, hello).run(sockets=[bound])
 
 

@@ -1,0 +1,147 @@
+// The server, by its public API: requests with the token, errors in words, and streams of events.
+
+import { $, pause } from "./dom.js";
+import { parse, write } from "./json.js";
+
+export const BASE = new URL("../", import.meta.url); // wherever a proxy may have put it
+const FIRST_PAUSE = 1000, LONGEST_PAUSE = 8000; // ms between tries to reach the server
+
+/** An answer that is no success. wait: seconds after which it may be one, or undefined. */
+export class Refused extends Error {
+  constructor(status, detail, wait) {
+    super(detail);
+    Object.assign(this, { status, wait });
+  }
+}
+
+/** The server did not answer at all. */
+export class Offline extends Error {
+  constructor() {
+    super("The server does not answer. It may have been stopped: start it with mezzotint serve.");
+  }
+}
+
+let asking = null; // the dialog for the token, while it is open
+
+/** Asks for the token until somebody gives one. */
+function token(wrong) {
+  asking ??= new Promise((resume) => {
+    const dialog = $("token-dialog");
+    $("token-said").textContent = wrong ? "That is not the token of this server; ask who started it." : "";
+    $("token").value = "";
+    dialog.onclose = () => {
+      if ($("token").value) {
+        sessionStorage.setItem("token", $("token").value.trim());
+        asking = null;
+        resume();
+      } else dialog.showModal();
+    };
+    dialog.showModal();
+  });
+  return asking;
+}
+
+/** A response of status 2xx. Throws Refused, Offline, or an AbortError of `signal`. */
+export async function ask(path, { body, signal, method } = {}) {
+  for (;;) {
+    const used = sessionStorage.getItem("token");
+    const headers = used ? { Authorization: `Bearer ${encodeURIComponent(used) === used ? used : ""}` } : {};
+    if (body && !(body instanceof FormData)) headers["Content-Type"] = "application/json";
+    const sent = body && !(body instanceof FormData) ? write(body) : body;
+    let answer;
+    try {
+      answer = await fetch(new URL(path, BASE), { method: method ?? (body ? "POST" : "GET"), headers, body: sent, signal });
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new Offline();
+    }
+    if (answer.ok) return answer;
+    if (answer.status === 401) {
+      await token(used !== null && used === sessionStorage.getItem("token"));
+      continue;
+    }
+    let detail = `${answer.status} ${answer.statusText}`;
+    try {
+      detail = (await answer.json()).detail ?? detail;
+    } catch {} // a proxy's page
+    throw new Refused(answer.status, detail, Number(answer.headers.get("Retry-After")) || undefined);
+  }
+}
+
+export const read = async (path, options) => parse(await (await ask(path, options)).text());
+export const bytesOf = async (path, options) => new Uint8Array(await (await ask(path, options)).arrayBuffer());
+
+/** Starts a job, and waits where the server has no room now. said: told why it waits, in words. Returns the job's state. */
+export async function start(path, body, { signal, said }) {
+  for (;;) {
+    try {
+      return await read(path, { body, signal });
+    } catch (error) {
+      if (!(error instanceof Refused) || ![429, 503].includes(error.status)) throw error;
+      const whose = error.status === 429 ? "You have as many requests under way as one may have" : "The server is full";
+      for (let left = error.wait ?? 5; left > 0; left--) {
+        said(`${whose}; it is asked again in ${left} s.`);
+        await pause(1000);
+        signal.throwIfAborted();
+      }
+    }
+  }
+}
+
+/** Events of a text/event-stream, from chunks of bytes (an async iterable): {name, data}. */
+export async function* eventsIn(chunks) {
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const chunk of chunks) {
+    rest += decoder.decode(chunk, { stream: true });
+    const blocks = rest.split(/\r?\n\r?\n/);
+    rest = blocks.pop();
+    for (const block of blocks) {
+      let name = "message";
+      const data = [];
+      for (const line of block.split(/\r?\n/)) {
+        const [, field, value] = /^([^:]*):? ?(.*)$/.exec(line);
+        if (field === "event") name = value;
+        else if (field === "data") data.push(value);
+      }
+      if (data.length) yield { name, data: parse(data.join("\n")) };
+    }
+  }
+}
+
+async function* chunksOf(body) {
+  const reader = body.getReader();
+  try {
+    for (let part; !(part = await reader.read()).done; ) yield part.value;
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+/** Follows jobs until all are over: told(name, data) of each event, by one stream, which is opened again where it breaks.
+ * lost: told true when it broke, false when it is there again. */
+export async function follow(ids, told, { signal, lost, previews = "single" }) {
+  const open = new Set(ids);
+  for (let wait = FIRST_PAUSE; open.size; wait = Math.min(2 * wait, LONGEST_PAUSE)) {
+    try {
+      const query = new URLSearchParams([...[...open].map((id) => ["job", id]), ["previews", previews]]);
+      const { body } = await ask(`v1/events?${query}`, { signal });
+      lost(false);
+      for await (const { name, data } of eventsIn(chunksOf(body))) {
+        wait = FIRST_PAUSE;
+        if (["done", "failed", "cancelled", "gone"].includes(name)) open.delete(data.id);
+        await told(name, data);
+      }
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof Refused && ![429, 502, 503, 504].includes(error.status)) throw error;
+    }
+    if (open.size) {
+      lost(true);
+      await pause(wait);
+      signal.throwIfAborted();
+    }
+  }
+}
+
+export const cancel = (id) => ask(`v1/jobs/${id}/cancel`, { method: "POST" }).catch(() => {});
