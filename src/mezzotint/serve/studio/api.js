@@ -31,7 +31,7 @@ function token(wrong) {
     $("token").value = "";
     dialog.onclose = () => {
       if ($("token").value) {
-        sessionStorage.setItem("token", $("token").value.trim());
+        sessionStorage.setItem("token", $("token").value.replace(/[^\x21-\x7e]/g, "")); // what a header may hold
         asking = null;
         resume();
       } else dialog.showModal();
@@ -41,16 +41,17 @@ function token(wrong) {
   return asking;
 }
 
+export const OVER = ["done", "failed", "cancelled", "gone"]; // events that are the last of a job
+
 /** A response of status 2xx. Throws Refused, Offline, or an AbortError of `signal`. */
 export async function ask(path, { body, signal, method } = {}) {
   for (;;) {
     const used = sessionStorage.getItem("token");
-    const headers = used ? { Authorization: `Bearer ${encodeURIComponent(used) === used ? used : ""}` } : {};
-    if (body && !(body instanceof FormData)) headers["Content-Type"] = "application/json";
-    const sent = body && !(body instanceof FormData) ? write(body) : body;
+    const headers = used ? { Authorization: `Bearer ${used}` } : {};
+    if (body) headers["Content-Type"] = "application/json";
     let answer;
     try {
-      answer = await fetch(new URL(path, BASE), { method: method ?? (body ? "POST" : "GET"), headers, body: sent, signal });
+      answer = await fetch(new URL(path, BASE), { method: method ?? (body ? "POST" : "GET"), headers, body: body && write(body), signal });
     } catch (error) {
       if (error.name === "AbortError") throw error;
       throw new Offline();
@@ -120,16 +121,16 @@ async function* chunksOf(body) {
 
 /** Follows jobs until all are over: told(name, data) of each event, by one stream, which is opened again where it breaks.
  * lost: told true when it broke, false when it is there again. */
-export async function follow(ids, told, { signal, lost, previews = "single" }) {
+export async function follow(ids, told, { signal, lost }) {
   const open = new Set(ids);
   for (let wait = FIRST_PAUSE; open.size; wait = Math.min(2 * wait, LONGEST_PAUSE)) {
     try {
-      const query = new URLSearchParams([...[...open].map((id) => ["job", id]), ["previews", previews]]);
+      const query = new URLSearchParams([...open].map((id) => ["job", id]));
       const { body } = await ask(`v1/events?${query}`, { signal });
       lost(false);
       for await (const { name, data } of eventsIn(chunksOf(body))) {
         wait = FIRST_PAUSE;
-        if (["done", "failed", "cancelled", "gone"].includes(name)) open.delete(data.id);
+        if (OVER.includes(name)) open.delete(data.id);
         await told(name, data);
       }
     } catch (error) {

@@ -1,7 +1,7 @@
 // The page: its views, what their main button does, keys, and pictures that are dropped or pasted.
 
-import { Refused, ask, BASE } from "./api.js";
-import { Board } from "./board.js";
+import { ask, Refused } from "./api.js";
+import { Board, previewEvery } from "./board.js";
 import { $, h, pause, typing } from "./dom.js";
 import * as edit from "./edit.js";
 import * as form from "./form.js";
@@ -11,92 +11,98 @@ import { settingsOf } from "./png.js";
 import * as view from "./view.js";
 import * as watch from "./watch.js";
 
-const VIEWS = ["make", "grid", "edit", "history", "watch"];
-const LABELS = { make: "Make", grid: "Make the grid", edit: "Make" };
-let dropped = null; // {bytes}: a picture whose settings were put back, to compare with what they make
+const VIEWS = ["make", "grid", "edit", "history", "watch"], MAKING = VIEWS.slice(0, 3);
+const AGAIN = 2000; // ms between tries to reach the server
+const boards = { make: new Board("make"), edit: edit.board, grid: { get busy() { return grid.busy(); }, stop: grid.stop, attach: grid.attach } };
+let opened = null; // the bytes of a picture whose settings were put back, to compare with what they make
 
-const current = () => location.hash.slice(1).split("?")[0] || "make";
-const jobOf = () => new URLSearchParams(location.hash.split("?")[1]).get("job");
-const boards = { make: new Board("make") };
-const noising = h("details", { id: "noising" }, h("summary", { textContent: "What the network learns from" }), h("p", { class: "soft hint" }), h("div", { class: "scroll", tabIndex: 0, role: "group", "aria-label": "pictures with more and more noise" }));
+const current = () => VIEWS.find((name) => location.hash.slice(1).split("?")[0] === name) ?? "make";
+const busy = () => ($("stop").disabled = !boards[current()]?.busy);
+const caught = (promise) => promise.catch((error) => form.say(error.message, true));
 
 function route() {
-  const name = VIEWS.includes(current()) ? current() : "make", asks = name in LABELS;
+  const name = current();
   for (const each of VIEWS) $(each).hidden = each !== name;
-  for (const link of document.querySelectorAll("nav a")) link.hash === `#${name}` ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
+  for (const link of document.querySelectorAll("nav a")) link.ariaCurrent = link.hash === `#${name}` ? "page" : null;
   document.body.dataset.view = name;
-  $("settings").hidden = !asks;
-  $("go").textContent = LABELS[name] ?? "Make";
+  $("settings").hidden = !MAKING.includes(name);
   $("n-field").hidden = name === "grid";
+  $("seed-field").hidden = $("fresh-field").hidden = false;
   if (name === "history") gallery.draw();
   if (name === "grid") grid.axes();
   if (name === "edit") edit.show();
-  watch.show(name === "watch").catch(() => {});
+  watch.show(name === "watch");
   busy();
 }
 
-const busyNow = () => (current() === "grid" ? grid.busy() : boards[current()]?.busy ?? false);
-const busy = () => ($("stop").disabled = !busyNow());
-
 async function go() {
+  if (!form.desk.model) return;
   form.say("");
-  if ($("fresh").checked && !(current() === "edit" && $("task").value === "morph")) form.roll();
-  try {
-    form.remember();
-    if (current() === "grid") await grid.make();
-    else if (current() === "edit") await edit.make();
-    else if (form.desk.model.enlarges) throw new Error("This model makes pictures larger: give it one under Edit.");
-    else {
-      const body = form.wish();
-      const every = Math.max(1, Math.ceil(body.steps / 24));
-      compare(await boards.make.make("v1/jobs", { ...body, preview_every: every }));
-    }
-  } catch (error) {
-    if (error.name !== "AbortError") form.say(error.message, true);
+  if ($("fresh").checked) form.roll();
+  form.remember();
+  if (current() === "grid") await grid.make();
+  else if (current() === "edit") await edit.make();
+  else if (form.desk.model.enlarges) throw new Error("This model makes pictures larger: give it one under Edit.");
+  else {
+    const body = form.wish();
+    compare(await boards.make.make("v1/jobs", { ...body, preview_every: previewEvery(body.steps) }));
   }
 }
 
 /** Whether a picture whose settings were put back was made again, to the byte. */
 function compare(entries) {
-  if (!dropped || entries.length !== 1) return;
-  const { bytes } = entries[0], same = bytes.length === dropped.length && bytes.every((byte, i) => byte === dropped[i]);
-  form.say(same ? "The same file as the one that you opened, to the byte." : "Not the same file as the one that you opened.");
-  dropped = null;
+  if (!opened || entries.length !== 1) return;
+  const same = write(entries[0].bytes) === write(opened);
+  form.say(`${same ? "The same" : "Not the same"} file as the one that you opened${same ? ", to the byte" : ""}.`);
+  opened = null;
 }
-
-function stop() {
-  if (current() === "grid") grid.stop(true);
-  else boards[current()]?.stop(true);
-  busy();
-}
+const write = (bytes) => bytes.join();
 
 /** A file that was dropped, pasted or picked. */
 async function take(file) {
-  const bytes = new Uint8Array(await file.arrayBuffer());
-  let settings = null;
-  try {
-    settings = settingsOf(bytes);
-  } catch (error) {
-    form.say(error.message, true);
-    return;
-  }
-  if (current() === "edit" || (!settings && file.type.startsWith("image/"))) {
+  const bytes = new Uint8Array(await file.arrayBuffer()), settings = settingsOf(bytes);
+  if (current() === "edit" || !settings) {
+    if (!file.type.startsWith("image/")) throw new Error("This is no picture.");
     location.hash = "#edit";
     await edit.open(file);
-  } else if (settings?.sampler) {
-    await use({ settings, bytes });
-    dropped = settings.n === 1 ? bytes : null;
-  } else form.say(settings ? "This picture says how it was made, but not by settings that make it again." : "This is no picture.", true);
+  } else if (!settings.sampler) throw new Error("This picture says how it was made, but not by settings that make it again.");
+  else {
+    await use({ settings });
+    opened = settings.n === 1 ? bytes : null;
+  }
 }
 
-async function use({ settings, bytes }) {
-  const task = settings.task, warning = await form.put(settings);
-  location.hash = task ? "#edit" : "#make";
-  const missing = task ? await edit.restore(settings) : "";
-  form.say([warning, missing].filter(Boolean).join(" ") || "Its settings are back: Make makes it again.", Boolean(warning || missing));
+async function use({ settings }) {
+  const warning = await form.put(settings);
+  location.hash = settings.task ? "#edit" : "#make";
+  const missing = settings.task ? await edit.restore(settings) : "";
+  form.say(`${warning} ${missing}`.trim() || "Its settings are back: Make makes it again.", Boolean(warning || missing));
 }
 
-const caught = (promise) => promise.catch((error) => form.say(error.message, true));
+function keys(event) {
+  const key = event.key.toLowerCase(), { target } = event;
+  if (key === "enter" && event.ctrlKey && target.id === "prompt") caught(go());
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  const tiles = [...(target.closest?.(".tiles, .cells")?.querySelectorAll(".tile") ?? [])];
+  if (key === "escape" && boards[current()]?.busy) boards[current()].stop(true);
+  else if (typing(target)) return;
+  else if (tiles.length && /^arrow(left|right)$/.test(key)) tiles[tiles.indexOf(target) + (key === "arrowleft" ? -1 : 1)]?.focus();
+  else if (VIEWS[key - 1]) location.hash = `#${VIEWS[key - 1]}`;
+  else if (key === "r" && MAKING.includes(current())) {
+    form.roll();
+    caught(go());
+  } else if (!(current() === "edit" && edit.key(key))) return;
+  event.preventDefault();
+}
+
+async function noising() {
+  const [, words, place] = $("noising").children, { name, data } = form.desk.model;
+  if (!$("noising").open) return;
+  words.textContent = `Examples of ${data}, or the model's own where they are not at hand, with more and more noise: u is the place on its schedule.`;
+  place.textContent = "Asking the server.";
+  const blob = await (await ask(`v1/models/${encodeURIComponent(name)}/noising`)).blob();
+  place.replaceChildren(h("img", { src: URL.createObjectURL(blob), alt: "a row for each example, noisier from left to right" }));
+}
 
 function listen() {
   addEventListener("hashchange", route);
@@ -106,83 +112,39 @@ function listen() {
     location.hash = "#edit";
     caught(edit.begin(detail));
   });
-  addEventListener("model", () => {
-    noising.open = false;
-    dropped = null;
-  });
-  $("settings").onsubmit = (event) => {
-    event.preventDefault();
-    go();
-  };
-  $("stop").onclick = stop;
-  addEventListener("dragover", (event) => event.preventDefault());
-  addEventListener("drop", (event) => {
-    event.preventDefault();
-    const [file] = event.dataTransfer.files;
-    if (file) caught(take(file));
-  });
-  addEventListener("paste", (event) => {
-    const file = [...(event.clipboardData?.files ?? [])].find(({ type }) => type.startsWith("image/"));
-    if (file) caught(take(file));
-  });
-  $("open").onchange = () => $("open").files[0] && caught(take($("open").files[0]));
+  addEventListener("model", () => ((opened = null), ($("noising").open = false)));
   addEventListener("keydown", keys);
-  noising.ontoggle = () => noising.open && caught(drawNoising());
-}
-
-function keys(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) {
-    if (event.key === "Enter" && event.ctrlKey && event.target.id === "prompt") go();
-    return;
+  addEventListener("dragover", (event) => event.preventDefault());
+  for (const [name, where] of [["drop", "dataTransfer"], ["paste", "clipboardData"]]) {
+    addEventListener(name, (event) => {
+      const [file] = event[where]?.files ?? [];
+      if (file || name === "drop") event.preventDefault();
+      if (file) caught(take(file));
+    });
   }
-  const key = event.key.toLowerCase(), tiles = [...(event.target.closest?.(".tiles, .cells")?.querySelectorAll(".tile") ?? [])];
-  if (event.key === "Escape" && busyNow()) stop();
-  else if (typing(event.target)) return;
-  else if (tiles.length && /^Arrow(Left|Right)$/.test(event.key)) tiles[tiles.indexOf(event.target) + (event.key === "ArrowLeft" ? -1 : 1)]?.focus();
-  else if (/^[1-5]$/.test(key)) location.hash = `#${VIEWS[key - 1]}`;
-  else if (key === "r" && current() in LABELS) {
-    form.roll();
-    go();
-  } else if (!(current() === "edit" && edit.key(key))) return;
-  event.preventDefault();
+  $("open").onchange = () => $("open").files[0] && caught(take($("open").files[0]));
+  $("settings").onsubmit = (event) => (event.preventDefault(), caught(go()));
+  $("stop").onclick = () => boards[current()].stop(true);
+  $("noising").ontoggle = () => caught(noising());
 }
 
-async function drawNoising() {
-  const { name, data } = form.desk.model, place = noising.lastElementChild;
-  noising.children[1].textContent = `Examples of ${data}, or where they are not at hand the model's own, with more and more noise, at places u of its schedule.`;
-  place.textContent = "Asking the server.";
-  const blob = await (await ask(`v1/models/${encodeURIComponent(name)}/noising`)).blob();
-  place.replaceChildren(h("img", { src: URL.createObjectURL(blob), alt: "each row an example, with more noise from left to right" }));
-}
-
-/** Waits for the server where it is not there. */
-async function begin() {
-  for (;;) {
-    try {
-      await form.load();
-      $("banner").hidden = true;
-      return;
-    } catch (error) {
-      $("banner").textContent = error instanceof Refused ? `The server refuses: ${error.message}.` : `${error.message} Trying again.`;
-      $("banner").hidden = false;
-      await pause(2000);
-    }
-  }
-}
-
-gallery.build();
-grid.build();
-edit.build();
-boards.edit = edit.board;
-watch.build();
-view.keys();
-$("make").append(boards.make.root, noising);
+for (const part of [gallery, grid, edit, watch, view]) part.build();
+$("make").prepend(boards.make.root);
 listen();
-const job = jobOf();
+const job = new URLSearchParams(location.hash.split("?")[1]).get("job");
 route();
-await begin();
+for (;;) {
+  try {
+    await form.load();
+    break;
+  } catch (error) {
+    $("banner").textContent = `${error instanceof Refused ? "The server refuses: " : ""}${error.message} Trying again.`;
+    $("banner").hidden = false;
+    await pause(AGAIN);
+  }
+}
+$("banner").hidden = true;
 route();
+if (job) boards[current()]?.attach?.(job);
+else boards.make.say("Press Make: the pictures come out of noise here.");
 document.body.dataset.ready = "yes";
-if (current() === "grid" && job) grid.attach();
-else if (job) boards[current()]?.attach(job);
-else if (current() === "make") boards.make.say(`Press Make: the pictures come out of noise here. For programs: ${new URL("docs", BASE)}`);

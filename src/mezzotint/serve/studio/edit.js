@@ -2,117 +2,91 @@
 
 import { Board, previewEvery } from "./board.js";
 import { Mask } from "./brush.js";
-import { $, h } from "./dom.js";
+import { $, h, plural, toBase64, urlOf } from "./dom.js";
 import { desk, put, say, wish } from "./form.js";
-import { all, file, keepFile } from "./history.js";
-import { isPng, settingsOf } from "./png.js";
+import { all, file, keepFiles } from "./history.js";
 
-export let board;
+const PAINT = [230, 90, 30]; // RGB of what is to be made anew
+const USUAL = 0.6, CHOICES = 40; // strength without a mask; pictures to morph between
+
+export const board = new Board("edit");
 let source = null; // {bytes, bitmap, name}: what was given
 let given = null; // {canvas, bytes, holes}: the same in the pixels of the model, as it is sent
 let mask = null, erase = false, size = 3, last = null, cursor = null, touched = false;
 let ends = [null, null]; // entries of a morph
 
-const TASKS = { edit: "Change or repaint", enlarge: "Enlarge", colour: "Colour", morph: "Morph" };
-const task = () => $("task").value;
-export const ready = () => source !== null && desk.model.kind !== "points";
+export const task = () => $("task").value;
+export const ready = () => given !== null;
+const pen = (canvas) => canvas.getContext("2d", { willReadFrequently: true });
+const pixels = ({ width, height }, context) => context.getImageData(0, 0, width, height);
+const white = () => (erase ? 0 : 1);
 
 export function build() {
-  board = new Board("edit");
-  const tool = (id, text, title, act) => h("button", { type: "button", id, textContent: text, title, onclick: act });
-  $("edit").append(
-    h("div", { class: "row" },
-      h("label", {}, "Task ", h("select", { id: "task", onchange: show }, ...Object.entries(TASKS).map(([key, name]) => new Option(name, key)))),
-      h("label", { class: "file", id: "pick" }, "Choose a picture", h("input", { id: "file", type: "file", accept: "image/*" })),
-      h("span", { class: "soft", id: "given", textContent: "or drop or paste one" })),
-    h("div", { id: "easel" },
-      h("div", { class: "paper" }, h("canvas", { id: "canvas", tabIndex: 0, role: "img", "aria-label": "picture to edit; arrows move the brush, Space paints" })),
-      h("div", { class: "tools" },
-        h("div", { id: "brush-tools" },
-          h("p", { class: "soft hint" }, "Paint over what is to be made anew. Unpainted, the whole picture is changed by the strength."),
-          h("label", {}, h("span", { id: "size-name", textContent: "Brush, 3 pixels " }), h("input", { id: "size", type: "range", min: 1, max: 16, value: 3, title: "keys [ and ]" })),
-          h("div", { class: "row" },
-            h("button", { type: "button", id: "erase", "aria-pressed": "false", textContent: "Erase", title: "key X", onclick: toggle }),
-            tool("undo", "Undo", "key Z", undo),
-            tool("clear", "Clear", "", () => change(() => 0)),
-            tool("invert", "Invert", "", () => change((white) => 1 - white)))),
-        h("label", { id: "strength-field" }, h("span", { id: "strength-name" }), h("input", { id: "strength", type: "range", min: 0, max: 1, step: 0.01, value: 0.6 })),
-        h("label", { id: "factor-field" }, "Factor ", h("input", { id: "factor", type: "number", min: 2, max: 8, value: 2 })))),
-    h("div", { id: "morphs", hidden: true },
-      h("p", { class: "soft" }, "Choose where it begins and where it ends, among pictures that this model made."),
-      h("div", { id: "ends", class: "tiles small" }),
-      h("label", { id: "share-field", hidden: true }, "From the one to the other ", h("input", { id: "share", type: "range", min: 0, max: 8, value: 0 })),
-      h("div", { class: "paper" }, h("img", { id: "between", class: "large", alt: "", hidden: true }))),
-    h("h2", { id: "results-title", textContent: "Results", hidden: true }),
-    board.root);
+  $("edit").append(board.root);
+  $("task").onchange = $("factor").onchange = () => refit();
   $("file").onchange = () => $("file").files[0] && open($("file").files[0]).catch((error) => say(error.message, true));
   $("size").oninput = () => resize(Number($("size").value));
-  $("strength").oninput = () => {
-    touched = true;
-    named();
-  };
+  $("strength").oninput = () => ((touched = true), named());
   $("share").oninput = () => ($("between").src = board.urls[$("share").value]);
+  $("erase").onclick = toggle;
+  $("undo").onclick = undo;
+  $("clear").onclick = () => change(() => 0);
+  $("invert").onclick = () => change((one) => 1 - one);
   const canvas = $("canvas");
   canvas.onpointerdown = (event) => {
-    if (!mask || event.button) return;
+    if (event.button) return;
     canvas.setPointerCapture(event.pointerId);
     mask.begin();
-    last = at(event);
-    mask.dot(last.x, last.y, size, erase ? 0 : 1);
+    last = place(event);
+    mask.dot(last.x, last.y, size, white());
     draw();
   };
   canvas.onpointermove = (event) => {
     if (!last) return;
-    const to = at(event);
-    mask.stroke(last, to, size, erase ? 0 : 1);
+    const to = place(event);
+    mask.stroke(last, to, size, white());
     last = to;
     draw();
   };
-  canvas.onpointerup = canvas.onpointercancel = () => {
-    last = null;
-    draw();
-  };
-  canvas.onkeydown = keys;
+  canvas.onpointerup = canvas.onpointercancel = () => (last = null);
+  canvas.onkeydown = move;
   canvas.onblur = () => ((cursor = null), draw());
-  addEventListener("model", () => source && fit().then(show));
+  addEventListener("model", refit);
   addEventListener("history", () => !$("edit").hidden && task() === "morph" && choices());
-  show();
 }
 
-/** A place on the canvas in pixels of the picture. */
-function at(event) {
+/** Where a pointer is, in pixels of the picture. */
+function place(event) {
   const box = $("canvas").getBoundingClientRect();
   return { x: ((event.clientX - box.left) / box.width) * mask.width, y: ((event.clientY - box.top) / box.height) * mask.height };
 }
 
-function keys(event) {
-  const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }, by = moves[event.key];
-  if (!mask || !(by || event.key === " ")) return;
+/** The brush without a mouse. */
+function move(event) {
+  const by = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+  if (!by && event.key !== " ") return;
   event.preventDefault();
   cursor ??= { x: Math.floor(mask.width / 2) + 0.5, y: Math.floor(mask.height / 2) + 0.5 };
-  if (by) {
-    cursor.x = Math.min(Math.max(cursor.x + by[0], 0.5), mask.width - 0.5);
-    cursor.y = Math.min(Math.max(cursor.y + by[1], 0.5), mask.height - 0.5);
-  } else {
+  const inside = (at, most) => Math.min(Math.max(at, 0.5), most - 0.5);
+  if (by) cursor = { x: inside(cursor.x + by[0], mask.width), y: inside(cursor.y + by[1], mask.height) };
+  else {
     mask.begin();
-    mask.dot(cursor.x, cursor.y, size, erase ? 0 : 1);
+    mask.dot(cursor.x, cursor.y, size, white());
   }
   draw();
 }
 
+/** A letter's key; false where it means nothing. */
 export function key(letter) {
-  if (letter === "[") resize(size - 1);
-  else if (letter === "]") resize(size + 1);
-  else if (letter === "x") toggle();
-  else if (letter === "z") undo();
-  else return false;
-  return true;
+  const act = { "[": () => resize(size - 1), "]": () => resize(size + 1), x: toggle, z: undo }[letter];
+  act?.();
+  return act !== undefined;
 }
 
 function resize(to) {
   size = Math.min(Math.max(to, 1), Number($("size").max));
   $("size").value = size;
-  $("size-name").textContent = `Brush, ${size} ${size === 1 ? "pixel" : "pixels"} `;
+  $("size-name").textContent = `Brush, ${plural(size, "pixel")}`;
 }
 
 function toggle() {
@@ -139,203 +113,184 @@ export async function open(blob, name = blob.name) {
     throw new Error("This file is no picture that the browser can open.");
   }
   source = { bytes: new Uint8Array(await blob.arrayBuffer()), bitmap, name };
-  await fit();
-  show();
+  await refit();
 }
 
-/** The source in the model's pixels: its largest centred box, as the server would take it, resized only where it must be. */
-async function fit() {
-  const { model } = desk;
-  mask = given = null;
-  if (model.kind === "points") return;
-  let [height, width] = model.shape.slice(-2);
-  const factor = task() === "enlarge" ? model.enlarges ?? Number($("factor").value) : 1;
-  [height, width] = [Math.max(1, Math.round(height / factor)), Math.max(1, Math.round(width / factor))];
-  const { bitmap, bytes } = source, canvas = h("canvas", { width, height }), pen = canvas.getContext("2d");
-  const scale = Math.min(bitmap.width / width, bitmap.height / height);
-  const [w, k] = [width * scale, height * scale];
-  pen.imageSmoothingQuality = "high";
-  pen.drawImage(bitmap, (bitmap.width - w) / 2, (bitmap.height - k) / 2, w, k, 0, 0, width, height);
-  const alpha = pen.getImageData(0, 0, width, height).data.filter((_, i) => i % 4 === 3);
-  const same = (bitmap.width === width && bitmap.height === height) || model.kind === "clips";
-  given = { canvas, bytes: same ? bytes : await bytesIn(canvas), holes: alpha.includes(0), resized: !same };
-  mask = new Mask(width, height);
-  $("size").max = Math.max(width, height);
-  resize(Math.min(size, Math.max(width, height)));
-  if (!touched) $("strength").value = 0.6;
+/** The side of the pictures that the task takes: [width, height]. */
+function taken() {
+  const factor = task() === "enlarge" ? desk.model.enlarges ?? Number($("factor").value) : 1;
+  return desk.model.shape.slice(-2).reverse().map((side) => Math.max(1, Math.round(side / factor)));
+}
+
+/** The source in the model's own pixels: its largest centred box, as the server would take it, resized only where it must be. */
+async function refit() {
+  const { kind } = desk.model;
+  const [width, height] = source && kind !== "points" ? taken() : [];
+  if (!width) given = mask = null;
+  else if (given?.source !== source || given.canvas.width !== width || given.canvas.height !== height || given.kind !== kind) {
+    const { bitmap, bytes } = source, canvas = h("canvas", { width, height }), context = pen(canvas);
+    const scale = Math.min(bitmap.width / width, bitmap.height / height), [w, k] = [width * scale, height * scale];
+    context.imageSmoothingQuality = "high";
+    context.drawImage(bitmap, (bitmap.width - w) / 2, (bitmap.height - k) / 2, w, k, 0, 0, width, height);
+    const holes = pixels(canvas, context).data.some((value, i) => i % 4 === 3 && value === 0);
+    const resized = kind !== "clips" && (bitmap.width !== width || bitmap.height !== height);
+    given = { canvas, source, kind, holes, resized, bytes: resized ? await bytesIn(canvas) : bytes };
+    mask = new Mask(width, height);
+    cursor = null;
+    touched = false;
+    $("size").max = Math.max(width, height);
+    resize(size);
+  }
+  show();
 }
 
 const bytesIn = (canvas) =>
   new Promise((resolve) => canvas.toBlob(async (blob) => resolve(new Uint8Array(await blob.arrayBuffer())), "image/png"));
 
-/** Draws the picture under its mask. */
+/** The picture under its mask. */
 function draw() {
-  const canvas = $("canvas"), pen = canvas.getContext("2d");
   if (!given) return;
-  const { width, height } = given.canvas;
+  const canvas = $("canvas"), context = pen(canvas), { width, height } = given.canvas;
   Object.assign(canvas, { width, height });
-  pen.drawImage(given.canvas, 0, 0);
-  const image = pen.getImageData(0, 0, width, height);
-  mask.white.forEach((white, i) => {
-    const faint = white || image.data[4 * i + 3] === 0;
-    if (!faint) return;
-    const tint = [230, 90, 30];
-    for (let c = 0; c < 3; c++) image.data[4 * i + c] = 0.35 * image.data[4 * i + c] + 0.65 * tint[c];
+  context.drawImage(given.canvas, 0, 0);
+  const image = pixels(canvas, context);
+  mask.white.forEach((one, i) => {
+    if (!one && image.data[4 * i + 3]) return;
+    PAINT.forEach((value, c) => (image.data[4 * i + c] = 0.35 * image.data[4 * i + c] + 0.65 * value));
     image.data[4 * i + 3] = 255;
   });
-  pen.putImageData(image, 0, 0);
-  if (cursor) {
-    pen.fillStyle = "#00a0ff";
-    pen.fillRect(Math.floor(cursor.x), Math.floor(cursor.y), 1, 1);
-  }
-  if (!touched) $("strength").value = mask.empty ? 0.6 : 1;
+  context.putImageData(image, 0, 0);
+  context.fillStyle = "#00a0ff";
+  if (cursor) context.fillRect(Math.floor(cursor.x), Math.floor(cursor.y), 1, 1);
+  if (!touched) $("strength").value = mask.empty ? USUAL : 1;
   named();
 }
 
 function named() {
-  const value = Number($("strength").value).toFixed(2);
-  const what = value === "0.00" ? "nothing changes" : value === "1.00" ? (mask && !mask.empty ? "nothing of it is kept under the brush" : "nothing of it is kept") : "more changes more";
-  $("strength-name").textContent = `Strength ${value}: ${what} `;
+  const value = Number($("strength").value);
+  const what = value === 0 ? "nothing changes" : value < 1 ? "more changes more" : mask?.empty === false ? "nothing is kept under the paint" : "nothing is kept";
+  $("strength-name").textContent = `Strength ${value.toFixed(2)}: ${what}`;
 }
 
 /** What the task needs. */
 export function show() {
   const { model } = desk;
   if (!model) return;
-  $("task").querySelector("[value=colour]").disabled = model.shape[0] !== 3 || model.kind !== "pictures";
-  $("task").querySelector("[value=enlarge]").disabled = model.kind !== "pictures";
-  const morph = task() === "morph", there = given !== null && !morph;
+  for (const option of $("task").options) {
+    option.disabled = model.kind === "points" ? option.value !== "morph" : option.value === "colour" ? model.shape[0] !== 3 : option.value === "enlarge" && model.kind !== "pictures";
+  }
+  const morph = task() === "morph";
   $("pick").hidden = $("given").hidden = morph;
-  $("easel").hidden = !there;
+  $("easel").hidden = morph || !given;
   $("morphs").hidden = !morph;
-  $("brush-tools").hidden = task() !== "edit" || model.kind !== "pictures" || model.enlarges !== null;
-  $("strength-field").hidden = task() !== "edit";
+  $("seed-field").hidden = $("fresh-field").hidden = morph;
+  $("tools").hidden = task() !== "edit" || model.kind !== "pictures" || model.enlarges !== null;
+  $("strength-field").hidden = task() !== "edit" || (given?.holes && mask.empty);
   $("factor-field").hidden = task() !== "enlarge" || model.enlarges !== null;
-  $("factor").onchange = () => source && fit().then(show);
-  if (model.kind === "points") $("given").textContent = "This model makes points, of which there is no picture to change.";
-  else if (given) $("given").textContent = given.resized ? `${source.name ?? "picture"}, made ${given.canvas.width}×${given.canvas.height}` : source.name ?? "";
-  else $("given").textContent = "or drop or paste one";
-  if (there && expected() !== `${given.canvas.width}×${given.canvas.height}`) fit().then(show);
-  else if (there) draw();
+  const name = source?.name ?? "picture";
+  $("given").textContent = model.kind === "points" ? "This model makes points: there is no picture to change." : !given ? "or drop or paste one"
+    : given.resized ? `${name}, made ${given.canvas.width}×${given.canvas.height}` : given.holes ? `${name}; what is transparent is made anew` : name;
+  draw();
   if (morph) choices();
 }
 
-function expected() {
-  const factor = task() === "enlarge" ? desk.model.enlarges ?? Number($("factor").value) : 1;
-  const [height, width] = desk.model.shape.slice(-2).map((side) => Math.max(1, Math.round(side / factor)));
-  return `${width}×${height}`;
-}
-
-/** Recent pictures of this model that a morph may begin or end at. */
+/** Recent pictures of this model, of which a morph begins at one and ends at another. */
 async function choices() {
-  const entries = (await all()).filter(({ settings }) => settings && !settings.task && settings.n === 1 && settings.model === desk.model.name.replace(/@.*/, "") && settings.step === desk.model.step).slice(0, 40);
-  const mark = (entry) => ["begin", "end"][ends.findIndex((one) => one?.key === entry.key)] ?? "";
+  const { step, weights } = desk.model;
+  const plain = ({ settings: one }) => one && !one.task && one.n === 1 && one.step === step && one.weights === weights;
+  const entries = (await all()).filter(plain).slice(0, CHOICES);
   $("ends").replaceChildren(...entries.map((entry) => {
-    const image = h("img", { src: URL.createObjectURL(new Blob([entry.bytes], { type: "image/png" })), alt: "", onload: () => URL.revokeObjectURL(image.src) });
-    const said = mark(entry), name = `seed ${entry.settings.seed}${entry.settings.label ? `, class ${entry.settings.label}` : ""}`;
-    return h("button", { type: "button", class: "tile", "aria-pressed": String(said !== ""), "aria-label": `${said} ${name}`.trim(), title: name, onclick: () => {
-      ends = said ? ends.map((one) => (one?.key === entry.key ? null : one)) : ends[0] === null ? [entry, ends[1]] : [ends[0], entry];
+    const said = ["begin", "end"][ends.findIndex((one) => one?.key === entry.key)] ?? "";
+    const { seed, label } = entry.settings, name = `seed ${seed}${label ? `, class ${label}` : ""}`;
+    const press = () => {
+      ends = said ? ends.map((one) => (one?.key === entry.key ? null : one)) : ends[0] ? [ends[0], entry] : [entry, ends[1]];
       choices();
-    } }, image, h("span", { textContent: said }));
+    };
+    return h("button", { type: "button", class: "tile", "aria-pressed": String(said !== ""), "aria-label": `${said} ${name}`, title: name, onclick: press },
+      h("img", { src: urlOf(entry), alt: "" }), h("span", { textContent: said }));
   }));
-  if (!entries.length) $("ends").replaceChildren(h("p", { textContent: `Make some pictures with ${desk.model.name} first.` }));
+  if (!entries.length) $("ends").textContent = `Make some pictures with ${desk.model.name} first.`;
 }
 
-/** The request of an edit with settings (as of `wish`): {path, body}. Throws an Error in words. */
-export async function request(settings) {
-  const { strength, ...rest } = settings, form = new FormData(), kind = task() === "morph" ? "edit" : task();
+/** The request of an edit with settings (as of `wish`): {path, body, files}. Throws an Error in words. */
+export async function request({ strength, ...settings }) {
   if (!given) throw new Error("Choose a picture first, or drop or paste one.");
-  const blob = (bytes) => new Blob([bytes], { type: isPng(bytes) ? "image/png" : "application/octet-stream" });
-  form.append("task", kind);
-  form.append("image", blob(given.bytes), "picture");
-  await keepFile(given.bytes).catch(() => {});
-  const masked = kind === "edit" && !mask.empty;
-  if (masked) {
-    const bytes = await maskBytes();
-    form.append("mask", blob(bytes), "mask");
-    await keepFile(bytes).catch(() => {});
-  }
-  if (kind === "edit" && (masked || !given.holes)) form.append("strength", strength ?? Number($("strength").value));
-  if (kind === "enlarge" && desk.model.enlarges === null) form.append("factor", Number($("factor").value));
-  for (const [name, value] of Object.entries(rest)) for (const each of [value].flat()) form.append(name, each);
-  return { path: "v1/jobs/edits", body: form };
+  const body = { ...settings, task: task() === "morph" ? "edit" : task(), image: toBase64(given.bytes) }, files = { picture: given.bytes };
+  if (body.task === "edit" && !mask.empty) body.mask = toBase64((files.mask = await maskBytes()));
+  if (body.task === "edit" && (files.mask || !given.holes)) body.strength = strength ?? Number($("strength").value);
+  if (body.task === "enlarge" && !desk.model.enlarges) body.factor = Number($("factor").value);
+  return { path: "v1/jobs/edits", body, files };
 }
 
 function maskBytes() {
-  const canvas = h("canvas", { width: mask.width, height: mask.height }), pen = canvas.getContext("2d");
-  const image = pen.createImageData(mask.width, mask.height);
-  mask.white.forEach((white, i) => image.data.set([255 * white, 255 * white, 255 * white, 255], 4 * i));
-  pen.putImageData(image, 0, 0);
+  const canvas = h("canvas", { width: mask.width, height: mask.height }), context = pen(canvas), image = pixels(canvas, context);
+  mask.white.forEach((one, i) => image.data.set([255 * one, 255 * one, 255 * one, 255], 4 * i));
+  context.putImageData(image, 0, 0);
   return bytesIn(canvas);
 }
 
 export async function make() {
   if (task() === "morph") return morph();
-  const settings = wish(), { path, body } = await request({ ...settings, preview_every: previewEvery(settings.steps) });
-  $("results-title").hidden = false;
-  return board.make(path, body);
+  const settings = wish(), { path, body, files } = await request({ ...settings, preview_every: previewEvery(settings.steps) });
+  const entries = await board.make(path, body);
+  await remember(entries, files);
+  return entries;
+}
+
+/** Keeps the files of an edit under the digests by which its pictures name them. */
+export async function remember(entries, files) {
+  const settings = entries[0]?.settings ?? {};
+  await keepFiles(Object.entries(files).filter(([name]) => settings[name]).map(([name, bytes]) => [settings[name], bytes])).catch(() => {});
 }
 
 async function morph() {
   const [a, b] = ends.map((entry) => entry?.settings);
   if (!a || !b) throw new Error("Choose two pictures: where the morph begins, and where it ends.");
-  const { n, steps, sampler, guidance } = wish(), body = { task: "morph", model: desk.model.name, seeds: [a.seed, b.seed], n: Math.max(n, 2), steps, sampler };
-  if (desk.model.guidable) body.guidance = guidance;
+  const { seed, class: _, prompt, ...settings } = wish(), body = { ...settings, task: "morph", seeds: [a.seed, b.seed], n: Math.max(settings.n, 2) };
   if (a.label && b.label) body.class = [a.label, b.label];
-  if (typeof a.prompt === "string" && typeof b.prompt === "string") body.prompt = [a.prompt, b.prompt];
-  $("results-title").hidden = false;
-  const entries = await board.make("v1/jobs/edits", { ...body, preview_every: previewEvery(steps) });
-  if (!entries.length) return entries;
-  $("share-field").hidden = $("between").hidden = false;
-  Object.assign($("share"), { max: entries.length - 1, value: Math.floor(entries.length / 2) });
-  $("between").src = board.urls[$("share").value];
-  $("between").alt = "picture between the two";
-  return entries;
+  if (a.prompt && b.prompt) body.prompt = [a.prompt, b.prompt];
+  const entries = await board.make("v1/jobs/edits", body);
+  $("between-field").hidden = !entries.length;
+  if (!entries.length) return;
+  Object.assign($("share"), { max: entries.length - 1, value: entries.length >> 1 });
+  $("share").oninput();
 }
 
 /** Puts an edit's task, files and strength back, from its settings. Returns what is missing, in words, or "". */
 export async function restore(settings) {
   $("task").value = settings.task;
-  if (settings.task === "morph") {
-    const entries = await all();
-    ends = settings.seeds.map((seed) => entries.find((entry) => entry.settings && !entry.settings.task && String(entry.settings.seed) === String(seed) && entry.settings.model === settings.model) ?? null);
-    show();
-    return ends.includes(null) ? "The pictures of its two seeds are not in the history: make them first, by their seeds." : "";
-  }
   if (settings.factor) $("factor").value = settings.factor;
-  const [bytes, white] = await Promise.all([settings.picture, settings.mask].map((digest) => digest && file(digest)));
-  if (!bytes) {
-    source = given = mask = null;
+  if (settings.task === "morph") {
+    const entries = await all(), same = (seed) => ({ settings: one }) => one && !one.task && one.n === 1 && String(one.seed) === String(seed) && one.weights === settings.weights;
+    ends = settings.seeds.map((seed) => entries.find(same(seed)) ?? null);
     show();
+    return ends.includes(null) ? "The pictures of its two seeds are not in the history: make them first." : "";
+  }
+  const [bytes, painted] = await Promise.all([file(settings.picture), file(settings.mask)]);
+  source = given = null;
+  if (!bytes) {
+    await refit();
     return `The picture that it was made of is not in this browser (SHA-256 ${settings.picture?.slice(0, 12)}…): drop it here, too.`;
   }
   await open(new Blob([bytes]), "picture of the history");
-  if (settings.strength !== undefined) {
-    touched = true;
-    $("strength").value = settings.strength;
-  }
-  if (settings.mask && !white) return "Its mask is not in this browser: paint it anew.";
-  if (white) await paint(white);
+  touched = settings.strength !== undefined;
+  if (touched) $("strength").value = settings.strength;
+  if (painted) await paint(painted);
   draw();
-  return "";
+  return settings.mask && !painted ? "Its mask is not in this browser: paint it anew." : "";
 }
 
 /** A mask's file as it was painted. */
 async function paint(bytes) {
-  const bitmap = await createImageBitmap(new Blob([bytes])), canvas = h("canvas", { width: mask.width, height: mask.height });
-  const pen = canvas.getContext("2d");
-  pen.imageSmoothingEnabled = false;
-  pen.drawImage(bitmap, 0, 0, mask.width, mask.height);
-  const { data } = pen.getImageData(0, 0, mask.width, mask.height);
+  const canvas = h("canvas", { width: mask.width, height: mask.height }), context = pen(canvas);
+  context.drawImage(await createImageBitmap(new Blob([bytes])), 0, 0);
+  const { data } = pixels(canvas, context);
   mask.white = mask.white.map((_, i) => (data[4 * i] >= 128 ? 1 : 0));
 }
 
 /** Begins an edit of a picture of the history. */
-export async function begin(entry) {
+export async function begin({ settings, bytes }) {
   $("task").value = "edit";
-  touched = false;
-  if (entry.settings) await put({ ...entry.settings, n: Number($("n").value) || 1 });
-  await open(new Blob([entry.bytes], { type: "image/png" }), entry.settings ? `seed ${entry.settings.seed}` : "picture of the history");
+  if (settings) await put({ ...settings, n: Number($("n").value) || 1 });
+  await open(new Blob([bytes]), settings ? `seed ${settings.seed}` : "picture of the history");
 }
-
-export const settingsIn = (bytes) => (isPng(bytes) ? settingsOf(bytes) : null);

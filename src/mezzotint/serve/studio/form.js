@@ -3,54 +3,43 @@
 import { read } from "./api.js";
 import { $, h, plural } from "./dom.js";
 import { parse, write } from "./json.js";
-import { bodyOf } from "./words.js";
+import { bodyOf, OF_TASKS } from "./words.js";
 
-const MAX_SEED = 2n ** 63n - 1n, DICE = 10 ** 6; // seeds that can be told on
-const FIRST_N = 8, POINTS = 2000;
+export const MAX_SEED = 2n ** 63n - 1n;
+const DICE = 10 ** 6; // seeds that can be told on
+const USUAL_N = { pictures: 8, points: 2000, clips: 2 };
 const RECOMMENDED = ["dpmpp_2m", "ddim", "euler_a", "heun", "ddpm"];
-const KEPT = ["seed", "n", "steps", "guidance", "prompt", "negative", "sampler", "class"];
+const FIELDS = ["seed", "n", "steps", "guidance", "prompt", "negative", "sampler", "class"];
 
 /** What the server has. model: the one that is chosen; runs: null where it shows none. */
 export const desk = { models: [], runs: null, samplers: [], limits: {}, model: null };
 let carried = {}; // settings of a picture that have no field
 let chosen = 0; // models that were chosen so far: answers on older ones are dropped
 
-const field = (id) => $(id).closest("label");
 export const hasWords = () => desk.model.reading !== null;
 export const roll = () => ($("seed").value = crypto.getRandomValues(new Uint32Array(1))[0] % DICE);
+const info = (name) => read(`v1/models/${encodeURIComponent(name)}`);
 
 export async function load() {
   const runs = read("").then(({ shows_runs: shown }) => (shown ? read("v1/runs") : null));
   [desk.models, desk.samplers, desk.limits, desk.runs] = await Promise.all([read("v1/models"), read("v1/samplers"), read("v1/limits"), runs]);
-  listModels();
-  for (const id of KEPT) $(id).addEventListener("change", remember);
-  $("fresh").addEventListener("change", remember);
+  const own = desk.models.map(({ name }) => name), group = (label, names) => h("optgroup", { label }, ...names.map((name) => new Option(name, name)));
+  const others = (desk.runs ?? []).filter(({ name, model }) => model && !own.includes(name)).map(({ name }) => name);
+  $("model").replaceChildren(group("Models", own), ...(others.length ? [group("Runs", others)] : []));
+  $("settings").onchange = remember;
   $("model").onchange = () => choose($("model").value).catch((error) => say(error.message, true));
   $("dice").onclick = () => (roll(), remember());
   $("sampler").onchange = () => {
     for (const name of ["eta", "churn", "spacing"]) delete carried[name];
-    showCarried();
-    when();
+    explain();
   };
-  const kept = recalled();
-  const there = kept && (kept.model in Object.fromEntries(desk.models.map(({ name }) => [name, 1])) || desk.runs);
-  await choose(there ? kept.model : desk.models[0].name).catch(() => choose(desk.models[0].name));
-  if (there && desk.model.name === kept.model) {
-    carried = kept.carried ?? {};
-    for (const id of KEPT) if (kept[id] !== undefined) set(id, kept[id]);
-    $("fresh").checked = kept.fresh ?? true;
-    showCarried();
-    when();
-  }
-}
-
-function listModels() {
-  const option = (name) => h("option", { value: name, textContent: name });
-  const own = desk.models.map(({ name }) => name);
-  const runs = (desk.runs ?? []).filter((run) => run.model && !own.includes(run.name)).map(({ name }) => name);
-  const groups = [h("optgroup", { label: "Models" }, ...own.map(option))];
-  if (runs.length) groups.push(h("optgroup", { label: "Runs" }, ...runs.map(option)));
-  $("model").replaceChildren(...groups);
+  const kept = parse(sessionStorage.getItem("settings") ?? "null");
+  await choose(kept?.model ?? own[0]).catch(() => choose(own[0]));
+  if (desk.model.name !== kept?.model) return;
+  for (const id of FIELDS) set(id, kept[id]);
+  $("fresh").checked = kept.fresh;
+  carried = kept.carried;
+  explain();
 }
 
 export function say(text, bad = false) {
@@ -61,10 +50,10 @@ export function say(text, bad = false) {
 /** Chooses a model by its name, which of a run may be any of `RUN@STEP:WEIGHTS`. Throws what the server says. */
 export async function choose(name) {
   const number = ++chosen;
-  say(desk.models.some((one) => one.name === name) ? "" : `Reading ${name}`);
-  let model;
+  let model = desk.models.find((one) => one.name === name);
+  if (!model) say(`Reading ${name}.`);
   try {
-    model = desk.models.find((one) => one.name === name) ?? (await read(`v1/models/${encodeURIComponent(name)}`));
+    model ??= await info(name);
   } catch (error) {
     if (number === chosen && desk.model) $("model").value = desk.model.name;
     throw error;
@@ -83,133 +72,107 @@ export async function choose(name) {
 
 /** The fields as the model has them. */
 function fill(other) {
-  const { model, limits } = desk, { defaults, classes } = model, points = model.kind === "points";
-  const size = points ? "points" : `${model.shape.at(-1)}×${model.shape.at(-2)} ${model.kind}${model.shape[0] === 3 ? " in colour" : ""}`;
-  const count = model.parameters >= 1e6 ? `${(model.parameters / 1e6).toFixed(1)} M` : `${Math.round(model.parameters / 1e3)} k`;
+  const { model, limits } = desk, { defaults, classes, kind, shape, parameters } = model;
+  const size = kind === "points" ? kind : `${shape.at(-1)}×${shape.at(-2)} ${kind}${shape[0] === 3 ? " in colour" : ""}`;
+  const large = parameters >= 1e6 ? `${(parameters / 1e6).toFixed(1)} M` : `${Math.round(parameters / 1e3)} k`;
   const named = classes.length ? `, ${plural(classes.length, "class", "classes")}` : "";
-  $("about").textContent = `${model.network}, ${count} parameters: ${size} of ${model.data}${named}; step ${model.step.toLocaleString("en")}, on ${model.device}`;
+  $("about").textContent = `${model.network}, ${large} parameters: ${size} of ${model.data}${named}; step ${model.step}, on ${model.device}`;
   $("class-field").hidden = !classes.length;
-  const word = (text) => (classes.includes(text) ? word(`(${text})`) : text);
+  const word = (text) => (classes.includes(text) ? word(`(${text})`) : text); // in brackets where a class is called so
   const options = [[null, word("any")], [word("all"), word("all, in turn")], [word("none"), word("none")], ...classes.map((name) => [name, name])];
   $("class").replaceChildren(...options.map(([value, text]) => new Option(text, JSON.stringify(value))));
   $("words-field").hidden = !hasWords();
   $("prompt").placeholder = model.examples.slice(0, 2).join("\n");
   $("guidance-field").hidden = !model.guidable;
+  $("n-name").textContent = { points: "Points", clips: "Clips" }[kind] ?? "Pictures";
   $("n").max = limits.max_n;
   $("steps").max = limits.max_steps;
-  field("n").firstChild.textContent = points ? "Points " : "Pictures ";
+  const names = new Set([defaults.sampler, ...RECOMMENDED, ...desk.samplers.map(({ name }) => name)]);
+  $("sampler").replaceChildren(...[...names].map((name) => new Option(name, name)));
   if (other) {
-    $("n").value = Math.min(limits.max_n, points ? POINTS : model.kind === "clips" ? 2 : FIRST_N);
-    $("steps").value = Math.min(defaults.steps, limits.max_steps);
-    $("guidance").value = defaults.guidance;
-    $("prompt").value = $("negative").value = "";
+    const usual = { n: Math.min(limits.max_n, USUAL_N[kind]), steps: Math.min(defaults.steps, limits.max_steps), guidance: defaults.guidance };
+    Object.entries({ ...usual, prompt: "", negative: "" }).forEach(([id, value]) => set(id, value));
   }
-  const names = [...new Set([defaults.sampler, ...RECOMMENDED, ...desk.samplers.map(({ name }) => name)])];
-  $("sampler").replaceChildren(...names.map((name) => new Option(name, name)));
-  $("sampler").value = defaults.sampler;
-  showCarried();
-  when();
+  explain();
 }
 
-function when() {
-  const row = desk.samplers.find(({ name }) => name === $("sampler").value);
-  $("when").textContent = row ? `${row.when[0].toUpperCase()}${row.when.slice(1)}${row.calls > 1 ? `; ${row.calls} network calls a step` : ""} (${row.paper})` : "";
-}
-
-function showCarried() {
-  const own = Object.entries(carried).filter(([name]) => !["step", "weights"].includes(name));
-  $("carried").hidden = !own.length;
-  if (!own.length) return;
-  const forget = h("button", { type: "button", class: "small", textContent: "Forget them", onclick: () => ((carried = {}), showCarried(), remember()) });
-  const words = own.map(([name, value]) => `${name.replaceAll("_", " ")} ${write(value)}`).join(", ");
-  $("carried").replaceChildren(`Of the picture, too: ${words}. `, forget);
+/** What the sampler is good for, and what is carried without a field. */
+function explain() {
+  const { when, calls, paper } = desk.samplers.find(({ name }) => name === $("sampler").value);
+  $("when").textContent = `${when}${calls > 1 ? `; ${calls} network calls a step` : ""} (${paper})`;
+  const words = Object.entries(carried).filter(([name]) => name !== "step" && name !== "weights").map(([name, value]) => `${name.replaceAll("_", " ")} ${write(value)}`);
+  const forget = () => {
+    carried = {};
+    explain();
+    remember();
+  };
+  $("carried").hidden = !words.length;
+  $("carried").replaceChildren(`And of the picture: ${words.join(", ")}. `, h("button", { type: "button", className: "small", textContent: "Forget these", onclick: forget }));
 }
 
 /** Sets a field; a class that is no option, a list of several, becomes one. */
 function set(id, value) {
-  if (id === "class" && ![...$("class").options].some((option) => option.value === value)) {
-    $("class").add(new Option([parse(value)].flat().join(", "), value));
-  }
+  if (id === "class" && ![...$(id).options].some((option) => option.value === value)) $(id).add(new Option(parse(value), value));
   $(id).value = value;
 }
 
 export function remember() {
-  if (!desk.model) return;
-  const values = Object.fromEntries(KEPT.map((id) => [id, $(id).value]));
+  const values = Object.fromEntries(FIELDS.map((id) => [id, $(id).value]));
   sessionStorage.setItem("settings", write({ ...values, model: desk.model.name, fresh: $("fresh").checked, carried }));
-}
-
-function recalled() {
-  try {
-    return parse(sessionStorage.getItem("settings"));
-  } catch {
-    return null;
-  }
 }
 
 /** What the settings ask for, as a body of /v1/jobs. Throws an Error in words. */
 export function wish() {
-  const { model } = desk, seed = $("seed").value.trim();
-  if (!/^\d{1,19}$/.test(seed) || BigInt(seed) > MAX_SEED) throw fault("seed", "A seed is a whole number from 0 to 2^63 - 1.");
-  const body = { model: model.name, seed: BigInt(seed), n: whole("n", "The number of pictures"), steps: whole("steps", "Steps") };
-  body.sampler = $("sampler").value;
+  const { model } = desk, text = (id) => $(id).value.trim();
+  const fault = (id, words) => {
+    $(id).focus();
+    throw new Error(words);
+  };
+  const whole = (id, what) => {
+    const value = Number(text(id)), most = $(id).max;
+    return Number.isInteger(value) && value >= 1 && value <= most ? value : fault(id, `${what}: a whole number from 1 to ${most}.`);
+  };
+  if (!/^\d{1,19}$/.test(text("seed")) || BigInt(text("seed")) > MAX_SEED) fault("seed", "A seed is a whole number from 0 to 2^63 - 1.");
+  const body = { ...carried, model: model.name, seed: BigInt(text("seed")), n: whole("n", "Pictures"), steps: whole("steps", "Steps"), sampler: text("sampler") };
   if (model.guidable) {
-    body.guidance = Number($("guidance").value);
-    if ($("guidance").value === "" || !(body.guidance >= 0 && body.guidance <= 100)) throw fault("guidance", "Guidance is a number from 0 to 100; 1 is off.");
+    body.guidance = text("guidance") === "" ? NaN : Number(text("guidance"));
+    if (!(body.guidance >= 0 && body.guidance <= 100)) fault("guidance", "Guidance is a number from 0 to 100; 1 is off.");
   }
-  if (model.classes.length && $("class").value !== "null") body.class = parse($("class").value);
+  if (model.classes.length && text("class") !== "null") body.class = parse(text("class"));
   if (hasWords()) {
-    const texts = $("prompt").value.split("\n").map((text) => text.trim()).filter(Boolean);
-    if (texts.length) body.prompt = texts.length === 1 ? texts[0] : texts;
-    if ($("negative").value.trim()) body.negative = $("negative").value.trim();
+    const lines = text("prompt").split("\n").map((one) => one.trim()).filter(Boolean);
+    if (lines.length) body.prompt = lines.length === 1 ? lines[0] : lines;
+    if (text("negative")) body.negative = text("negative");
   }
-  return { ...carried, ...body };
+  return body;
 }
 
-function whole(id, what) {
-  const value = Number($(id).value), most = Number($(id).max);
-  if (!Number.isInteger(value) || value < 1 || value > most) throw fault(id, `${what}: a whole number from 1 to ${most}.`);
-  return value;
-}
-
-function fault(id, words) {
-  $(id).focus();
-  return new Error(words);
+/** The model of this server that made a picture of these settings: its name, or undefined. */
+async function maker({ model: name, step, weights }) {
+  const own = (model) => model?.step === step && model.weights === weights;
+  const there = desk.models.filter(own);
+  if (there.length) return (there.find((model) => model.name === name) ?? there[0]).name;
+  if (!desk.runs?.some((run) => run.name === name)) return undefined;
+  for (const each of [name, `${name}@${step}`, `${name}@:${weights}`]) if (own(await info(each).catch(() => null))) return each;
 }
 
 /** Puts the settings of a picture back, and chooses its model. Returns what differs, in words, or "". */
 export async function put(settings) {
-  const own = (model) => model.step === settings.step && model.weights === settings.weights;
-  let found = desk.models.find((model) => model.name === settings.model && own(model)), warning = "";
-  for (const name of desk.runs ? [settings.model, `${settings.model}@${settings.step}`, `${settings.model}@:${settings.weights}`] : []) {
-    if (found || !desk.runs.some((run) => run.name === settings.model)) break;
-    const model = await read(`v1/models/${encodeURIComponent(name)}`).catch(() => null);
-    if (model && own(model)) found = model;
-  }
-  found ??= desk.models.find(own);
-  if (found) await choose(found.name);
-  else {
-    const same = desk.models.find((model) => model.name === settings.model);
-    if (same) await choose(same.name);
-    warning = same
-      ? `It was made by ${settings.model} at step ${settings.step} with the weights “${settings.weights}”; here are step ${same.step}, “${same.weights}”: the picture will differ.`
-      : `It was made by ${settings.model}, which this server does not have; ${desk.model.name} will make another picture.`;
-  }
-  const body = bodyOf(settings), { model } = desk;
-  set("seed", String(settings.seed));
+  const found = await maker(settings), same = desk.models.some(({ name }) => name === settings.model);
+  if (found || same) await choose(found ?? settings.model);
+  const { model } = desk, { label, task, prompt, ...rest } = settings, body = bodyOf(rest);
   $("fresh").checked = false;
-  for (const id of ["n", "steps", "guidance", "sampler"]) if (body[id] !== undefined) set(id, body[id]);
-  if (model.classes.length) set("class", write(settings.label ?? (settings.task ? "none" : null)));
+  for (const id of ["seed", "n", "steps", "guidance", "sampler"]) if (body[id] !== undefined) set(id, String(body[id]));
+  if (model.classes.length) set("class", write(label ?? (task ? "none" : null)));
   if (hasWords()) {
-    set("prompt", [settings.prompt ?? ""].flat().join("\n"));
+    set("prompt", [prompt ?? ""].flat().join("\n"));
     set("negative", settings.negative ?? "");
   }
-  const fields = ["model", "n", "seed", "steps", "guidance", "sampler", "class", "prompt", "negative"];
-  const tasks = ["task", "strength", "returns", "feather", "factor", "grain", "seeds"];
-  carried = Object.fromEntries(Object.entries(body).filter(([name]) => ![...fields, ...tasks].includes(name)));
-  if (!found) ["step", "weights"].forEach((name) => delete carried[name]);
-  showCarried();
-  when();
+  const own = [...FIELDS, ...OF_TASKS, "model", ...(found ? [] : ["step", "weights"])];
+  carried = Object.fromEntries(Object.entries(body).filter(([name]) => !own.includes(name)));
+  explain();
   remember();
-  return warning;
+  if (found) return "";
+  const made = `It was made by ${settings.model} at step ${settings.step} with the weights “${settings.weights}”; `;
+  return `${made}${same ? `here are step ${model.step}, “${model.weights}”` : "this server does not have that model"}: the picture will differ.`;
 }

@@ -1,130 +1,108 @@
 // One picture, large: its settings, A against B, and what can be done with it.
 
-import { BASE } from "./api.js";
-import { $, copy, h, save } from "./dom.js";
-import { desk } from "./form.js";
+import { read } from "./api.js";
+import { $, copy, h, save, urlOf } from "./dom.js";
 import { remove, star } from "./history.js";
-import { commandLine, curl, line, python, table } from "./words.js";
+import { line, table } from "./words.js";
 
 let entries = [], at = 0, a = null; // a: the entry that is marked as A
-let urls = [];
 
-const url = (entry) => {
-  const made = URL.createObjectURL(new Blob([entry.bytes], { type: "image/png" }));
-  urls.push(made);
-  return made;
-};
-const tell = (name, detail) => dispatchEvent(new CustomEvent(name, { detail }));
-const nameOf = ({ settings, key }) => (settings ? `${settings.model}-${settings.seed}.png` : `${key.replace(/\W/g, "-")}.png`);
-
-/** Opens the picture entries[i]; arrows go to the others. */
+/** Opens the picture list[i]; arrows go to the others. */
 export function look(list, i) {
   [entries, at] = [list, i];
   draw();
   if (!$("picture").open) $("picture").showModal();
+  $("picture").focus();
 }
 
-function texts({ settings }) {
-  const secret = sessionStorage.getItem("token") !== null;
-  return { "Command line": commandLine(settings, desk.samplers), curl: curl(settings, BASE, secret), Python: python(settings) };
-}
+const names = ({ settings }) => (settings ? line(settings) : "picture");
 
 function draw() {
-  const dialog = $("picture"), entry = entries[at], { settings } = entry;
-  urls.forEach(URL.revokeObjectURL);
-  urls = [];
-  const button = (text, act, key, more = {}) => h("button", { type: "button", textContent: text, onclick: act, title: key ? `key ${key}` : "", ...more });
-  const image = h("img", { class: "large", src: url(entry), alt: settings ? line(settings) : "picture" });
-  const mark = h("span", { class: "mark", hidden: true });
-  const hold = button("Hold to look at A", null, "Space", { id: "hold", hidden: a === null || a === entry });
+  const dialog = $("picture"), entry = entries[at], { settings } = entry, other = a && a.key !== entry.key;
+  const button = (text, onclick, key, more) => h("button", { type: "button", textContent: text, onclick, title: key ? `key ${key}` : "", ...more });
+  const hold = button("Hold to look at A", null, "Space", { id: "hold", hidden: !other });
   hold.onpointerdown = () => flip(true);
   hold.onpointerup = hold.onpointerleave = () => flip(false);
-  const one = a && a !== entry ? h("img", { class: "large", src: url(a), alt: `A: ${a.settings ? line(a.settings) : "picture"}`, hidden: true, id: "a" }) : null;
-  const acts = [
-    settings ? button("Use its settings", act.u, "U", { class: "main" }) : null,
-    button(entry.star ? "★ Starred" : "☆ Star", act.s, "S", { "aria-pressed": String(Boolean(entry.star)) }),
-    button("Download", act.d, "D"),
-    button(a === entry ? "This is A" : "Mark as A", act.a, "A", { "aria-pressed": String(a === entry) }),
-    hold,
-    button("Edit it", act.e, "E"),
-    button("Delete", act.Delete, "Delete"),
-  ];
-  const place = h("pre", { tabIndex: 0, hidden: true });
-  const said = h("span", { role: "status", class: "soft" });
-  const copies = !settings ? [] : Object.entries(texts(entry)).map(([name, text]) =>
-    button(name, () => {
-      place.textContent = text;
-      place.hidden = false;
-      copy(text).then(() => (said.textContent = "Copied."));
-    }));
+  const place = h("pre", { tabIndex: 0, hidden: true }), said = h("span", { role: "status", className: "soft" });
+  const put = async (kind) => {
+    try {
+      place.textContent = (await read("v1/commands", { body: { settings } }))[kind] ?? "There is none for these settings.";
+      await copy(place.textContent);
+      said.textContent = "Copied.";
+    } catch (error) {
+      place.textContent = error.message;
+    }
+    place.hidden = false;
+  };
   dialog.replaceChildren(
-    h("div", { class: "row between" },
-      h("span", { class: "row" },
-        button("←", act.ArrowLeft, "←", { "aria-label": "previous picture", disabled: at === 0 }),
+    h("div", { className: "row between" },
+      h("span", { className: "row" },
+        button("←", act.ArrowLeft, "←", { ariaLabel: "previous picture", disabled: at === 0 }),
         h("span", { textContent: `${at + 1} of ${entries.length}` }),
-        button("→", act.ArrowRight, "→", { "aria-label": "next picture", disabled: at === entries.length - 1 })),
+        button("→", act.ArrowRight, "→", { ariaLabel: "next picture", disabled: at === entries.length - 1 })),
       button("Close", () => dialog.close(), "Esc")),
-    h("div", { class: "look" },
-      h("div", { class: "shown" }, image, one, mark),
+    h("div", { className: "look" },
+      h("div", { className: "shown" }, h("img", { id: "b", className: "large", src: urlOf(entry), alt: names(entry) }),
+        other && h("img", { id: "a", className: "large", src: urlOf(a), alt: `A: ${names(a)}`, hidden: true }),
+        h("span", { className: "mark", hidden: true })),
       h("div", {},
-        h("div", { class: "row" }, ...acts.filter(Boolean)),
+        h("div", { className: "row" },
+          settings && button("Use its settings", act.u, "U", { className: "main" }),
+          button(entry.star ? "★ Starred" : "☆ Star", act.s, "S"),
+          button("Download", act.d, "D"), button(other || !a ? "Mark as A" : "This is A", act.a, "A"), hold,
+          button("Edit it", act.e, "E"), button("Delete", act.Delete, "Delete")),
         settings ? h("dl", {}, ...table(settings).flatMap(([name, value]) => [h("dt", { textContent: name }), h("dd", { textContent: value })]))
           : h("p", { textContent: "This picture says nothing of how it was made." }),
-        copies.length ? h("div", { class: "row" }, h("span", { textContent: "Copy as" }), ...copies, said) : null,
-        place)),
-  );
-  image.id = "b";
+        settings && h("div", { className: "row" }, "Copy as", button("Command line", () => put("command")), button("curl", () => put("curl")), button("Python", () => put("python")), said),
+        place)));
 }
 
 /** Shows A in the place of the picture, or the picture again. */
 function flip(toA) {
+  const mark = $("picture").querySelector(".mark");
   if (!$("a")) return;
   $("a").hidden = !toA;
   $("b").hidden = toA;
-  const mark = $("picture").querySelector(".mark");
   mark.hidden = false;
   mark.textContent = toA ? "A" : "B";
 }
 
+function leave(event) {
+  $("picture").close();
+  dispatchEvent(new CustomEvent(event, { detail: entries[at] }));
+}
+
+function turn(by) {
+  if (!entries[at + by]) return;
+  at += by;
+  draw();
+}
+
 /** What keys and buttons do. */
 const act = {
-  ArrowLeft: () => at > 0 && (at--, draw()),
-  ArrowRight: () => at < entries.length - 1 && (at++, draw()),
-  a: () => {
-    a = entries[at];
-    draw();
-  },
-  s: async () => {
-    await star(entries[at]);
-    draw();
-  },
-  d: () => save(entries[at].bytes, nameOf(entries[at])),
-  u: () => {
-    $("picture").close();
-    tell("use", entries[at]);
-  },
-  e: () => {
-    $("picture").close();
-    tell("edit", entries[at]);
-  },
+  ArrowLeft: () => turn(-1),
+  ArrowRight: () => turn(1),
+  a: () => ((a = entries[at]), draw()),
+  s: () => star(entries[at]).then(draw),
+  d: () => save(entries[at].bytes, `${entries[at].settings?.model ?? "picture"}-${entries[at].settings?.seed ?? at}.png`),
+  u: () => entries[at].settings && leave("use"),
+  e: () => leave("edit"),
   Delete: async () => {
-    const gone = entries[at];
-    await remove([gone]);
-    entries = entries.filter((entry) => entry !== gone);
+    await remove([entries[at]]);
+    entries = entries.filter((_, i) => i !== at);
     at = Math.min(at, entries.length - 1);
     if (entries.length) draw();
     else $("picture").close();
   },
 };
 
-export function keys() {
+export function build() {
   const dialog = $("picture");
   dialog.onkeydown = (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    const onButton = event.target.matches("button") && event.target.id !== "hold";
-    if (key === " " && !onButton) flip(true);
-    else if (act[key] && !(key === "u" && !entries[at].settings)) {
+    if (key === " " && (event.target === dialog || event.target.id === "hold")) flip(true);
+    else if (act[key]) {
       act[key]();
       dialog.focus();
     } else return;
@@ -132,5 +110,4 @@ export function keys() {
   };
   dialog.onkeyup = (event) => event.key === " " && flip(false);
   dialog.onclick = (event) => event.target === dialog && dialog.close();
-  dialog.onclose = () => urls.forEach(URL.revokeObjectURL);
 }
