@@ -18,7 +18,7 @@ import pytest
 NAMES = ("chromium-headless-shell", "chromium", "google-chrome", "chromium-browser")
 CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), None)
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium to open the page in")
-SECONDS = 120  # that anything may take on a busy machine
+SECONDS = 25  # that anything may take on a busy machine
 
 
 class Browser:
@@ -39,10 +39,15 @@ class Browser:
         self._session = self.say("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Network", "Page", "Runtime", "Log"):
             self.say(f"{domain}.enable")
-        return self._session
+        return self.session
 
     def turn(self, page: str) -> None:
         self._session = page
+
+    @property
+    def session(self) -> str:
+        assert self._session is not None
+        return self._session
 
     def _note(self, event: dict[str, Any]) -> None:
         match event.get("method"):

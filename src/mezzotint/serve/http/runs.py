@@ -1,5 +1,6 @@
 """The operations that look at runs, where the server was started with a folder of them. Nothing is written."""
 
+import math
 import time
 from pathlib import Path as FilePath
 from typing import Annotated, Any
@@ -85,11 +86,15 @@ def _thinned(rows: list[dict[str, Any]]) -> dict[str, list[tuple[int, float]]]:
     names = dict.fromkeys(name for row in rows for name in row if name not in ("step", "time"))
     found = {}
     for name in names:
-        pairs = [(row["step"], row[name]) for row in rows if type(row.get(name)) in (int, float)]
+        pairs = [(row["step"], row[name]) for row in rows if _is_number(row.get(name))]
         every = -(-len(pairs) // MAX_ROWS)
         if pairs:
             found[name] = [*pairs[:-1:every], pairs[-1]]
     return found
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def _sheets(folder: FilePath) -> dict[int, FilePath]:

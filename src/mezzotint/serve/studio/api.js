@@ -3,47 +3,33 @@
 import { $, pause } from "./dom.js";
 import { parse, write } from "./json.js";
 
-export const BASE = new URL("../", import.meta.url); // wherever a proxy may have put it
+const BASE = new URL("../", import.meta.url); // wherever a proxy may have put it
 const FIRST_PAUSE = 1000, LONGEST_PAUSE = 8000; // ms between tries to reach the server
 
-/** An answer that is no success. wait: seconds after which it may be one, or undefined. */
-export class Refused extends Error {
-  constructor(status, detail, wait) {
-    super(detail);
-    Object.assign(this, { status, wait });
-  }
-}
-
-/** The server did not answer at all. */
-export class Offline extends Error {
-  constructor() {
-    super("The server does not answer. It may have been stopped: start it with mezzotint serve.");
-  }
-}
+/** An error of the server. status: 0 where it does not answer at all; wait: seconds after which it may. */
+const refusal = (status, words, wait) => Object.assign(new Error(words), { status, wait });
+const SILENT = "The server does not answer. It may have been stopped: start it with mezzotint serve.";
 
 let asking = null; // the dialog for the token, while it is open
 
 /** Asks for the token until somebody gives one. */
-function token(wrong) {
-  asking ??= new Promise((resume) => {
+const token = (wrong) =>
+  (asking ??= new Promise((resume) => {
     const dialog = $("token-dialog");
     $("token-said").textContent = wrong ? "That is not the token of this server; ask who started it." : "";
     $("token").value = "";
     dialog.onclose = () => {
-      if ($("token").value) {
-        sessionStorage.setItem("token", $("token").value.replace(/[^\x21-\x7e]/g, "")); // what a header may hold
-        asking = null;
-        resume();
-      } else dialog.showModal();
+      if (!$("token").value) return dialog.showModal();
+      sessionStorage.setItem("token", $("token").value.replace(/[^\x21-\x7e]/g, "")); // what a header may hold
+      asking = null;
+      resume();
     };
     dialog.showModal();
-  });
-  return asking;
-}
+  }));
 
 export const OVER = ["done", "failed", "cancelled", "gone"]; // events that are the last of a job
 
-/** A response of status 2xx. Throws Refused, Offline, or an AbortError of `signal`. */
+/** A response of status 2xx. Throws a refusal, or an AbortError of `signal`. */
 export async function ask(path, { body, signal, method } = {}) {
   for (;;) {
     const used = sessionStorage.getItem("token");
@@ -54,7 +40,7 @@ export async function ask(path, { body, signal, method } = {}) {
       answer = await fetch(new URL(path, BASE), { method: method ?? (body ? "POST" : "GET"), headers, body: body && write(body), signal });
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      throw new Offline();
+      throw refusal(0, SILENT);
     }
     if (answer.ok) return answer;
     if (answer.status === 401) {
@@ -65,7 +51,7 @@ export async function ask(path, { body, signal, method } = {}) {
     try {
       detail = (await answer.json()).detail ?? detail;
     } catch {} // a proxy's page
-    throw new Refused(answer.status, detail, Number(answer.headers.get("Retry-After")) || undefined);
+    throw refusal(answer.status, detail, Number(answer.headers.get("Retry-After")));
   }
 }
 
@@ -78,9 +64,9 @@ export async function start(path, body, { signal, said }) {
     try {
       return await read(path, { body, signal });
     } catch (error) {
-      if (!(error instanceof Refused) || ![429, 503].includes(error.status)) throw error;
+      if (![429, 503].includes(error.status)) throw error;
       const whose = error.status === 429 ? "You have as many requests under way as one may have" : "The server is full";
-      for (let left = error.wait ?? 5; left > 0; left--) {
+      for (let left = error.wait || 5; left > 0; left--) {
         said(`${whose}; it is asked again in ${left} s.`);
         await pause(1000);
         signal.throwIfAborted();
@@ -135,7 +121,7 @@ export async function follow(ids, told, { signal, lost }) {
       }
     } catch (error) {
       signal.throwIfAborted();
-      if (error instanceof Refused && ![429, 502, 503, 504].includes(error.status)) throw error;
+      if (![0, 429, 502, 503, 504, undefined].includes(error.status)) throw error;
     }
     if (open.size) {
       lost(true);

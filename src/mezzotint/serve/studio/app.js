@@ -1,6 +1,6 @@
 // The page: its views, what their main button does, keys, and pictures that are dropped or pasted.
 
-import { ask, Refused } from "./api.js";
+import { ask } from "./api.js";
 import { Board, previewEvery } from "./board.js";
 import { $, h, pause, typing } from "./dom.js";
 import * as edit from "./edit.js";
@@ -13,11 +13,11 @@ import * as watch from "./watch.js";
 
 const VIEWS = ["make", "grid", "edit", "history", "watch"], MAKING = VIEWS.slice(0, 3);
 const AGAIN = 2000; // ms between tries to reach the server
-const boards = { make: new Board("make"), edit: edit.board, grid: { get busy() { return grid.busy(); }, stop: grid.stop, attach: grid.attach } };
+const boards = { make: new Board("make"), edit: edit.board, grid: grid.board };
 let opened = null; // the bytes of a picture whose settings were put back, to compare with what they make
 
 const current = () => VIEWS.find((name) => location.hash.slice(1).split("?")[0] === name) ?? "make";
-const busy = () => ($("stop").disabled = !boards[current()]?.busy);
+const busy = () => ($("stop").disabled = !boards[current()]?.control);
 const caught = (promise) => promise.catch((error) => form.say(error.message, true));
 
 function route() {
@@ -45,18 +45,17 @@ async function go() {
   else if (form.desk.model.enlarges) throw new Error("This model makes pictures larger: give it one under Edit.");
   else {
     const body = form.wish();
-    compare(await boards.make.make("v1/jobs", { ...body, preview_every: previewEvery(body.steps) }));
+    compare(await boards.make.make([{ path: "v1/jobs", body: { ...body, preview_every: previewEvery(body.steps) } }]));
   }
 }
 
 /** Whether a picture whose settings were put back was made again, to the byte. */
 function compare(entries) {
   if (!opened || entries.length !== 1) return;
-  const same = write(entries[0].bytes) === write(opened);
+  const same = entries[0].bytes.join() === opened.join();
   form.say(`${same ? "The same" : "Not the same"} file as the one that you opened${same ? ", to the byte" : ""}.`);
   opened = null;
 }
-const write = (bytes) => bytes.join();
 
 /** A file that was dropped, pasted or picked. */
 async function take(file) {
@@ -83,10 +82,8 @@ function keys(event) {
   const key = event.key.toLowerCase(), { target } = event;
   if (key === "enter" && event.ctrlKey && target.id === "prompt") caught(go());
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
-  const tiles = [...(target.closest?.(".tiles, .cells")?.querySelectorAll(".tile") ?? [])];
-  if (key === "escape" && boards[current()]?.busy) boards[current()].stop(true);
+  if (key === "escape" && boards[current()]?.control) boards[current()].stop(true);
   else if (typing(target)) return;
-  else if (tiles.length && /^arrow(left|right)$/.test(key)) tiles[tiles.indexOf(target) + (key === "arrowleft" ? -1 : 1)]?.focus();
   else if (VIEWS[key - 1]) location.hash = `#${VIEWS[key - 1]}`;
   else if (key === "r" && MAKING.includes(current())) {
     form.roll();
@@ -98,7 +95,7 @@ function keys(event) {
 async function noising() {
   const [, words, place] = $("noising").children, { name, data } = form.desk.model;
   if (!$("noising").open) return;
-  words.textContent = `Examples of ${data}, or the model's own where they are not at hand, with more and more noise: u is the place on its schedule.`;
+  words.textContent = `Examples of ${data}, or pictures of the model's own, with more and more noise: u is the place on its schedule.`;
   place.textContent = "Asking the server.";
   const blob = await (await ask(`v1/models/${encodeURIComponent(name)}/noising`)).blob();
   place.replaceChildren(h("img", { src: URL.createObjectURL(blob), alt: "a row for each example, noisier from left to right" }));
@@ -138,13 +135,13 @@ for (;;) {
     await form.load();
     break;
   } catch (error) {
-    $("banner").textContent = `${error instanceof Refused ? "The server refuses: " : ""}${error.message} Trying again.`;
+    $("banner").textContent = `${error.message} Trying again.`;
     $("banner").hidden = false;
     await pause(AGAIN);
   }
 }
 $("banner").hidden = true;
 route();
-if (job) boards[current()]?.attach?.(job);
+if (job) boards[current()]?.attach(job.split("."));
 else boards.make.say("Press Make: the pictures come out of noise here.");
 document.body.dataset.ready = "yes";

@@ -1,19 +1,18 @@
-// A place where pictures come out of noise: one job, its progress, its pictures, and how they came.
+// A place where pictures come out of noise: jobs, their progress, their pictures, and how they came.
 
 import { bytesOf, cancel, follow, OVER, read, start } from "./api.js";
-import { fromBase64, h, plural, save, urlOf } from "./dom.js";
+import { fromBase64, h, plural, save, tell, urlOf } from "./dom.js";
 import { desk } from "./form.js";
 import { entryOf, keep } from "./history.js";
 import { look } from "./view.js";
 import { line } from "./words.js";
 
 const PREVIEWS = 24; // of a job, at most
-export const LOST = "The connection is lost. The server goes on with it; trying to reach it.";
-const FORGOTTEN = "This job is over, and the server keeps results for a while only. What came of it is in the history.";
-const GONE = "The server has forgotten this job; download the pictures one by one.";
+const WAVE = 24; // jobs under way at once, fewer than a client may have
+const LOST = "The connection is lost. The server goes on with it; trying to reach it.";
+const FAULTS = { gone: "the server keeps results for a while only; look into the history", cancelled: "cancelled" };
 
 export const previewEvery = (steps) => Math.max(1, Math.ceil(steps / PREVIEWS));
-export const aspectOf = ({ kind, shape }) => (kind === "points" ? "1" : `${shape.at(-1)} / ${shape.at(-2)}`);
 const modelOf = ({ model }) => desk.models.find(({ name }) => name === model) ?? desk.model;
 
 /** How far a job is, in words. since: {seconds, step} when it was first seen at work. */
@@ -25,146 +24,163 @@ export function told({ state, step, steps, seconds, ahead, n }, since) {
 }
 
 /** A picture that can be pressed, once it is there. */
-export function tile(name) {
-  return h("button", { type: "button", class: "tile", disabled: true, "aria-label": `${name}: not there yet` }, h("img", { alt: "", hidden: true }));
-}
+export const tile = (name) =>
+  h("button", { type: "button", className: "tile", disabled: true, ariaLabel: `${name}: not there yet` }, h("img", { alt: "", hidden: true }));
 
-/** A PNG in base64, or an address, in a tile. */
-export function showIn(button, png) {
-  Object.assign(button.firstElementChild, { src: /^blob:/.test(png) ? png : `data:image/png;base64,${png}`, hidden: false });
-}
+const show = (button, src) => Object.assign(button.firstElementChild, { src, hidden: false });
+const data = (png) => `data:image/png;base64,${png}`;
 
-/** A finished picture in its tile. entries: () -> those among which arrows go on. Returns its address. */
+/** A finished picture in its tile. entries: () -> those among which arrows go on. */
 export function finish(button, entries, entry) {
-  const url = urlOf(entry), name = entry.settings ? line(entry.settings) : "picture";
-  showIn(button, url);
-  Object.assign(button, { disabled: false, title: name, onclick: () => look(entries(), entries().indexOf(entry)) });
-  button.setAttribute("aria-label", name);
-  return url;
+  const title = entry.settings ? line(entry.settings) : "picture", onclick = () => look(entries(), entries().indexOf(entry));
+  show(button, urlOf(entry));
+  Object.assign(button, { disabled: false, title, ariaLabel: title, onclick });
 }
 
 export class Board {
-  /** view: its name in the address. */
-  constructor(view) {
-    this.view = view;
-    this.control = this.id = null;
-    this.bar = h("progress", { max: 1, value: 0, hidden: true, "aria-label": "progress" });
-    this.said = h("p", { role: "status", class: "said" });
-    this.tiles = h("div", { class: "tiles" });
-    this.sheet = h("button", { type: "button", class: "small", hidden: true, textContent: "Download all as one PNG" });
-    this.which = h("p", { class: "soft" });
-    this.way = h("div", { class: "way", tabIndex: 0, role: "group", "aria-label": "from noise to picture" });
+  /** view: its name in the address. table: tiles, where they do not stand row by row. */
+  constructor(view, table) {
+    Object.assign(this, { view, table, control: null, ids: [], files: [] });
+    this.bar = h("progress", { max: 1, value: 0, hidden: true, ariaLabel: "progress" });
+    this.said = h("p", { role: "status", className: "said" });
+    this.place = h("div", { className: "scroll" });
+    this.sheet = h("button", { type: "button", className: "small", hidden: true, textContent: "Download all as one PNG" });
+    this.which = h("p", { className: "soft" });
+    this.way = h("div", { className: "way", tabIndex: 0, role: "group", ariaLabel: "from noise to picture" });
     this.ways = h("details", { hidden: true }, h("summary", { textContent: "How it came out of noise" }), this.which, this.way);
-    this.root = h("div", { class: "board" }, this.bar, this.said, this.tiles, this.sheet, this.ways);
+    this.root = h("div", {}, this.bar, this.said, this.place, this.sheet, this.ways);
     this.ways.ontoggle = () => this.drawWay();
   }
 
-  get busy() {
-    return this.control !== null;
+  say(text, bad) {
+    tell(this.said, text, bad);
   }
 
-  say(text, bad = false) {
-    this.said.textContent = text;
-    this.said.classList.toggle("bad", bad);
-  }
-
-  /** Starts a job and follows it. Returns its entries of the history, [] where there are none. */
-  make(path, body) {
+  /** Starts jobs, [{path, body, files}], and follows them. Returns entries of the history, one for each picture that came. */
+  make(requests) {
     this.say("Asking the server.");
-    return this.run(async (signal) => (await start(path, body, { signal, said: (text) => this.say(text) })).id);
+    return this.run(requests.length, (signal, i) => start(requests[i].path, requests[i].body, { signal, said: (text) => this.say(text) }), requests);
   }
 
-  /** Goes on with a job that was started before. */
-  attach(id) {
-    return this.run(() => id);
+  /** Goes on with jobs that were started before. */
+  attach(ids) {
+    return this.run(ids.length, (_, i) => ({ id: ids[i] }), []);
   }
 
-  async run(begin) {
+  async run(count, begin, requests) {
     this.stop();
     const control = (this.control = new AbortController()), { signal } = control;
-    let entries = [];
-    this.id = null;
+    Object.assign(this, { count, requests, ids: [], entries: [], steps: [], tiles: null, over: 0, faults: new Set(), shares: new Array(count).fill(0), chosen: 0, began: Date.now() });
+    this.sheet.hidden = this.ways.hidden = true;
     dispatchEvent(new Event("busy"));
     try {
-      const id = await begin(signal);
-      if (signal.aborted) return cancel(id), [];
-      Object.assign(this, { id, since: null, steps: [], prepared: false });
-      history.replaceState(null, "", `#${this.view}?job=${id}`);
-      const lost = (gone) => gone && this.say(LOST);
-      await follow([id], async (name, state) => {
-        if (signal.aborted) return;
-        if (name === "done") entries = await this.done(state);
-        else if (name === "gone") this.say(FORGOTTEN, true);
-        else if (name === "failed") this.say(`It failed: ${state.detail}.`, true);
-        else if (name === "cancelled") this.say("Cancelled.");
-        else this.goes(state);
-      }, { signal, lost });
+      for (let first = 0; first < count; first += WAVE) {
+        const wave = Array.from({ length: Math.min(WAVE, count - first) }, (_, k) => first + k);
+        await Promise.all(wave.map(async (i) => {
+          try {
+            const { id } = await begin(signal, i);
+            if (signal.aborted) cancel(id);
+            this.ids[i] = id;
+          } catch (error) {
+            if (!error.status || count === 1) throw error;
+            this.fail(i, error.message);
+          }
+        }));
+        signal.throwIfAborted();
+        const ids = this.ids.filter(Boolean);
+        history.replaceState(null, "", `#${this.view}?job=${ids.join(".")}`);
+        await follow(wave.map((i) => this.ids[i]).filter(Boolean), (name, state) => signal.aborted || this.event(name, state), { signal, lost: (gone) => gone && this.say(LOST) });
+      }
+      if (count > 1) this.finished();
     } catch (error) {
       if (!signal.aborted) this.say(error.message, true);
     }
     if (control === this.control) this.stop();
-    return entries;
+    return this.entries.flat();
   }
 
-  goes(state) {
-    if (!this.prepared) this.prepare(state);
-    if (state.state === "started") this.since ??= { seconds: state.step ? 0 : state.seconds, step: 0 };
-    this.say(told(state, this.since));
-    this.bar.value = state.step / state.steps;
-    state.previews?.forEach((png, i) => showIn(this.tiles.children[i], png));
-    if (state.previews) this.steps.push(state);
+  async event(name, state) {
+    const i = this.ids.indexOf(state.id);
+    if (state.n) this.prepare(state);
+    if (name === "done") await this.done(i, state);
+    else if (OVER.includes(name)) this.fail(i, FAULTS[name] ?? state.detail);
+    else {
+      if (state.state === "started") this.since ??= { seconds: state.step ? 0 : state.seconds, step: 0 };
+      this.shares[i] = state.step / state.steps;
+      if (state.previews) (this.steps[i] ??= []).push(state);
+      state.previews?.forEach((png, k) => show(this.tiles[i + k], data(png)));
+      if (this.count === 1) this.say(told(state, this.since));
+    }
+    this.bar.value = this.shares.reduce((sum, share) => sum + share, 0) / this.count;
+    if (this.count > 1) this.say(`${this.over} of ${plural(this.count, "picture")}.`);
   }
 
-  /** Empty tiles for a job. */
+  /** Empty tiles, before the first picture: those of a single job for each of its pictures, else one for each job. */
   prepare(state) {
-    const model = modelOf(state), count = model.kind === "points" ? 1 : state.n;
-    this.tiles.replaceChildren(...Array.from({ length: count }, (_, i) => tile(`picture ${i + 1}`)));
-    this.tiles.classList.toggle("one", count === 1);
-    this.tiles.style.setProperty("--aspect", aspectOf(model));
+    if (this.tiles) return;
+    const { kind, shape } = modelOf(state), count = this.count > 1 ? this.count : kind === "points" ? 1 : state.n;
+    const place = this.table?.() ?? h("div", { className: "tiles" }, ...Array.from({ length: count }, (_, i) => tile(`picture ${i + 1}`)));
+    place.classList.toggle("one", count === 1);
+    place.style.setProperty("--aspect", kind === "points" ? 1 : `${shape.at(-1)} / ${shape.at(-2)}`);
+    this.place.replaceChildren(place);
+    this.tiles = [...place.querySelectorAll(".tile")];
+    this.since = null;
     Object.assign(this.bar, { hidden: false, value: 0 });
-    this.sheet.hidden = this.ways.hidden = true;
-    this.prepared = true;
-    this.chosen = 0;
   }
 
-  async done(state) {
-    const { id, n, seed, note, steps, seconds } = state;
-    if (!this.prepared) this.prepare(state);
-    const result = `v1/jobs/${id}/result`, points = modelOf(state).kind === "points";
-    const pictures = points ? [await bytesOf(result)] : (await read(`${result}?format=json`)).images.map(fromBase64);
-    const entries = pictures.map((bytes, i) => entryOf(bytes, `${id}/${i}`, Date.now() + (pictures.length - i) / 1000));
-    this.urls = [...this.tiles.children].map((button, i) => {
-      button.onfocus = () => ((this.chosen = i), this.drawWay());
-      return finish(button, () => entries, entries[i]);
+  fail(i, words) {
+    this.over++;
+    this.shares[i] = 1;
+    this.faults.add(words);
+    if (this.count === 1) this.say(`Not made: ${words}.`, true);
+    else if (this.tiles) Object.assign(this.tiles[i], { title: words, ariaLabel: words }).classList.add("failed");
+  }
+
+  async done(i, state) {
+    const { id, n, seed, note, steps, seconds } = state, result = `v1/jobs/${id}/result`;
+    const pictures = modelOf(state).kind === "points" ? [await bytesOf(result)] : (await read(`${result}?format=json`)).images.map(fromBase64);
+    const now = Date.now(), entries = pictures.map((bytes, k) => entryOf(bytes, `${id}/${k}`, now - (i + k) / 1000));
+    this.entries[i] = entries;
+    this.shares[i] = 1;
+    this.over++;
+    entries.forEach((entry, k) => {
+      const button = this.tiles[i + k];
+      finish(button, () => this.entries.flat(), entry);
+      button.onfocus = () => ((this.chosen = i + k), this.drawWay());
     });
-    const seeds = entries[0].settings?.seeds ? "" : `, seed ${seed}${n > 1 ? ` to ${BigInt(seed) + BigInt(n - 1)}` : ""}`;
-    this.say(`Done in ${seconds.toFixed(1)} s: ${state.model}, ${plural(steps, "step")}${seeds}.${note ? ` Note: ${note}.` : ""}`);
-    this.ways.hidden = this.steps.length < 2;
+    this.ways.hidden = !this.steps.some((all) => all.length > 1);
     this.drawWay();
-    this.sheet.hidden = pictures.length < 2;
-    this.sheet.onclick = async () => {
-      const bytes = await bytesOf(result).catch(() => this.say(GONE, true));
-      if (bytes) save(bytes, `${state.model}-${seed}.png`);
-    };
-    await keep(entries).catch((error) => this.say(`This browser keeps no history (${error.message}): download what you want to keep.`, true));
-    return entries;
+    if (this.count === 1) {
+      const seeds = entries[0].settings?.seeds ? "" : `, seed ${seed}${n > 1 ? ` to ${BigInt(seed) + BigInt(n - 1)}` : ""}`;
+      this.say(`Done in ${seconds.toFixed(1)} s: ${state.model}, ${plural(steps, "step")}${seeds}.${note ? ` Note: ${note}.` : ""}`);
+      this.sheet.hidden = pictures.length < 2;
+      this.sheet.onclick = async () => save(await bytesOf(result), `${state.model}-${seed}.png`);
+    }
+    const { files } = this.requests[i] ?? {};
+    await keep(entries, files).catch((error) => this.say(`This browser keeps no history (${error.message}): download what you want to keep.`, true));
+  }
+
+  /** Of several jobs: how it went. */
+  finished() {
+    const { faults, count } = this, made = this.entries.flat().length;
+    const words = faults.size ? ` Not made: ${[...faults].join("; ")}.` : "";
+    this.say(`${faults.size ? `${made} of ` : ""}${plural(count, "picture")} in ${((Date.now() - this.began) / 1000).toFixed(1)} s.${words}`, faults.size > 0);
   }
 
   /** What the network saw and what it believed after each step, of one picture. */
   drawWay() {
     if (!this.ways.open || this.ways.hidden) return;
+    const several = this.count > 1, steps = this.steps[several ? this.chosen : 0] ?? [], k = several ? 0 : this.chosen;
     this.which.textContent = `Picture ${this.chosen + 1}: above, the noisy picture after each step; below, what the network believes it will be.`;
-    this.way.replaceChildren(...this.steps.map(({ step, previews, noisy }) => {
-      const frame = (pngs, what) => h("img", { src: `data:image/png;base64,${pngs[this.chosen]}`, alt: `${what} after step ${step}` });
-      return h("figure", {}, frame(noisy, "noisy"), frame(previews, "belief"), h("figcaption", { textContent: step }));
-    }));
+    this.way.replaceChildren(...steps.map(({ step, previews, noisy }) =>
+      h("figure", {}, h("img", { src: data(noisy[k]), alt: `noisy, step ${step}` }), h("img", { src: data(previews[k]), alt: "belief" }), h("figcaption", { textContent: step }))));
   }
 
-  /** Lets go of the job; where it is cancelled, the server does, too. */
+  /** Lets go of the jobs; where they are cancelled, the server does, too. */
   stop(cancelled = false) {
     if (!this.control) return;
     if (cancelled) {
-      if (this.id) cancel(this.id);
+      this.ids.forEach((id) => cancel(id));
       this.say("Cancelled.");
     }
     this.control.abort();

@@ -1,7 +1,5 @@
 // A mask in a picture's own pixels: white where the picture is made anew. No page here: edit.js shows it.
 
-const MAX_UNDO = 100;
-
 export class Mask {
   constructor(width, height) {
     Object.assign(this, { width, height, white: new Uint8Array(width * height), before: [] });
@@ -14,15 +12,13 @@ export class Mask {
   /** Remembers how it is, before something changes. */
   begin() {
     this.before.push(this.white.slice());
-    if (this.before.length > MAX_UNDO) this.before.shift();
   }
 
   undo() {
     if (this.before.length) this.white = this.before.pop();
   }
 
-  /** A disc of a diameter in pixels about a point (in pixels, 0.5 is the middle of the first), which may lie outside. One of diameter 1
-   * is the pixel that the point is in. */
+  /** A disc of a diameter in pixels about a point, which may lie outside; one of diameter 1 is the pixel that the point is in. */
   dot(x, y, size, white = 1) {
     const radius = size / 2, [cx, cy] = size === 1 ? [Math.floor(x) + 0.5, Math.floor(y) + 0.5] : [x, y];
     for (let row = Math.max(0, Math.floor(cy - radius)); row < Math.min(this.height, cy + radius); row++) {
@@ -38,10 +34,5 @@ export class Mask {
     for (let k = 1; k <= count; k++) {
       this.dot(from.x + ((to.x - from.x) * k) / count, from.y + ((to.y - from.y) * k) / count, size, white);
     }
-  }
-
-  fill(change) {
-    this.begin();
-    this.white = this.white.map(change);
   }
 }

@@ -13,6 +13,12 @@ export function h(tag, properties = {}, ...inside) {
   return element;
 }
 
+/** Says something to people in an element. */
+export function tell(element, words, bad = false) {
+  element.textContent = words;
+  element.classList.toggle("bad", bad);
+}
+
 export const pause = (ms) => new Promise((resume) => setTimeout(resume, ms));
 
 /** Whether keys typed now are text for somebody. */

@@ -4,7 +4,7 @@ import { Board, previewEvery } from "./board.js";
 import { Mask } from "./brush.js";
 import { $, h, plural, toBase64, urlOf } from "./dom.js";
 import { desk, put, say, wish } from "./form.js";
-import { all, file, keepFiles } from "./history.js";
+import { all, file } from "./history.js";
 
 const PAINT = [230, 90, 30]; // RGB of what is to be made anew
 const USUAL = 0.6, CHOICES = 40; // strength without a mask; pictures to morph between
@@ -13,41 +13,43 @@ export const board = new Board("edit");
 let source = null; // {bytes, bitmap, name}: what was given
 let given = null; // {canvas, bytes, holes}: the same in the pixels of the model, as it is sent
 let mask = null, erase = false, size = 3, last = null, cursor = null, touched = false;
-let ends = [null, null]; // entries of a morph
+let extra = {}; // settings of an edit without a field
+let ends = [null, null], between = []; // entries: where a morph begins and ends, and all of it
 
 export const task = () => $("task").value;
 export const ready = () => given !== null;
 const pen = (canvas) => canvas.getContext("2d", { willReadFrequently: true });
 const pixels = ({ width, height }, context) => context.getImageData(0, 0, width, height);
-const white = () => (erase ? 0 : 1);
 
 export function build() {
   $("edit").append(board.root);
-  $("task").onchange = $("factor").onchange = () => refit();
+  $("task").onchange = $("factor").onchange = () => {
+    extra = {};
+    refit();
+  };
   $("file").onchange = () => $("file").files[0] && open($("file").files[0]).catch((error) => say(error.message, true));
   $("size").oninput = () => resize(Number($("size").value));
   $("strength").oninput = () => ((touched = true), named());
-  $("share").oninput = () => ($("between").src = board.urls[$("share").value]);
+  $("share").oninput = () => ($("between").src = urlOf(between[$("share").value]));
   $("erase").onclick = toggle;
   $("undo").onclick = undo;
-  $("clear").onclick = () => change(() => 0);
-  $("invert").onclick = () => change((one) => 1 - one);
+  $("clear").onclick = () => {
+    mask.begin();
+    mask.white.fill(0);
+    draw();
+  };
   const canvas = $("canvas");
+  const brush = (event) => {
+    const box = canvas.getBoundingClientRect();
+    paint({ x: ((event.clientX - box.left) / box.width) * mask.width, y: ((event.clientY - box.top) / box.height) * mask.height });
+  };
   canvas.onpointerdown = (event) => {
     if (event.button) return;
     canvas.setPointerCapture(event.pointerId);
     mask.begin();
-    last = place(event);
-    mask.dot(last.x, last.y, size, white());
-    draw();
+    brush(event);
   };
-  canvas.onpointermove = (event) => {
-    if (!last) return;
-    const to = place(event);
-    mask.stroke(last, to, size, white());
-    last = to;
-    draw();
-  };
+  canvas.onpointermove = (event) => last && brush(event);
   canvas.onpointerup = canvas.onpointercancel = () => (last = null);
   canvas.onkeydown = move;
   canvas.onblur = () => ((cursor = null), draw());
@@ -55,10 +57,11 @@ export function build() {
   addEventListener("history", () => !$("edit").hidden && task() === "morph" && choices());
 }
 
-/** Where a pointer is, in pixels of the picture. */
-function place(event) {
-  const box = $("canvas").getBoundingClientRect();
-  return { x: ((event.clientX - box.left) / box.width) * mask.width, y: ((event.clientY - box.top) / box.height) * mask.height };
+/** A stroke from where the brush was to a place, in pixels of the picture. */
+function paint(to) {
+  mask.stroke(last ?? to, to, size, erase ? 0 : 1);
+  last = to;
+  draw();
 }
 
 /** The brush without a mouse. */
@@ -71,7 +74,8 @@ function move(event) {
   if (by) cursor = { x: inside(cursor.x + by[0], mask.width), y: inside(cursor.y + by[1], mask.height) };
   else {
     mask.begin();
-    mask.dot(cursor.x, cursor.y, size, white());
+    paint(cursor);
+    last = null;
   }
   draw();
 }
@@ -96,11 +100,6 @@ function toggle() {
 
 function undo() {
   mask?.undo();
-  draw();
-}
-
-function change(each) {
-  mask?.fill(each);
   draw();
 }
 
@@ -138,6 +137,7 @@ async function refit() {
     mask = new Mask(width, height);
     cursor = null;
     touched = false;
+    extra = {};
     $("size").max = Math.max(width, height);
     resize(size);
   }
@@ -176,20 +176,18 @@ function named() {
 export function show() {
   const { model } = desk;
   if (!model) return;
-  for (const option of $("task").options) {
-    option.disabled = model.kind === "points" ? option.value !== "morph" : option.value === "colour" ? model.shape[0] !== 3 : option.value === "enlarge" && model.kind !== "pictures";
-  }
-  const morph = task() === "morph";
+  const pictures = model.kind === "pictures", there = [model.kind !== "points", pictures, pictures && model.shape[0] === 3, true];
+  [...$("task").options].forEach((option, i) => (option.disabled = !there[i]));
+  const morph = task() === "morph", { width, height } = given?.canvas ?? {};
   $("pick").hidden = $("given").hidden = morph;
   $("easel").hidden = morph || !given;
   $("morphs").hidden = !morph;
   $("seed-field").hidden = $("fresh-field").hidden = morph;
-  $("tools").hidden = task() !== "edit" || model.kind !== "pictures" || model.enlarges !== null;
+  $("tools").hidden = task() !== "edit" || !pictures || model.enlarges !== null;
   $("strength-field").hidden = task() !== "edit" || (given?.holes && mask.empty);
   $("factor-field").hidden = task() !== "enlarge" || model.enlarges !== null;
-  const name = source?.name ?? "picture";
-  $("given").textContent = model.kind === "points" ? "This model makes points: there is no picture to change." : !given ? "or drop or paste one"
-    : given.resized ? `${name}, made ${given.canvas.width}×${given.canvas.height}` : given.holes ? `${name}; what is transparent is made anew` : name;
+  const what = given?.resized ? `, made ${width}×${height}` : given?.holes ? "; what is transparent is made anew" : "";
+  $("given").textContent = given ? `${source.name ?? "picture"}${what}` : there[0] ? "or drop or paste one" : "This model makes points: there is no picture to change.";
   draw();
   if (morph) choices();
 }
@@ -216,9 +214,11 @@ async function choices() {
 export async function request({ strength, ...settings }) {
   if (!given) throw new Error("Choose a picture first, or drop or paste one.");
   const body = { ...settings, task: task() === "morph" ? "edit" : task(), image: toBase64(given.bytes) }, files = { picture: given.bytes };
-  if (body.task === "edit" && !mask.empty) body.mask = toBase64((files.mask = await maskBytes()));
-  if (body.task === "edit" && (files.mask || !given.holes)) body.strength = strength ?? Number($("strength").value);
+  const edits = body.task === "edit", plain = mask.empty;
+  if (edits && !plain) body.mask = toBase64((files.mask = await maskBytes()));
+  if (edits && !(plain && given.holes)) body.strength = strength ?? Number($("strength").value);
   if (body.task === "enlarge" && !desk.model.enlarges) body.factor = Number($("factor").value);
+  if (!(edits && plain && !given.holes)) Object.assign(body, extra);
   return { path: "v1/jobs/edits", body, files };
 }
 
@@ -232,15 +232,7 @@ function maskBytes() {
 export async function make() {
   if (task() === "morph") return morph();
   const settings = wish(), { path, body, files } = await request({ ...settings, preview_every: previewEvery(settings.steps) });
-  const entries = await board.make(path, body);
-  await remember(entries, files);
-  return entries;
-}
-
-/** Keeps the files of an edit under the digests by which its pictures name them. */
-export async function remember(entries, files) {
-  const settings = entries[0]?.settings ?? {};
-  await keepFiles(Object.entries(files).filter(([name]) => settings[name]).map(([name, bytes]) => [settings[name], bytes])).catch(() => {});
+  return board.make([{ path, body, files }]);
 }
 
 async function morph() {
@@ -249,10 +241,10 @@ async function morph() {
   const { seed, class: _, prompt, ...settings } = wish(), body = { ...settings, task: "morph", seeds: [a.seed, b.seed], n: Math.max(settings.n, 2) };
   if (a.label && b.label) body.class = [a.label, b.label];
   if (a.prompt && b.prompt) body.prompt = [a.prompt, b.prompt];
-  const entries = await board.make("v1/jobs/edits", body);
-  $("between-field").hidden = !entries.length;
-  if (!entries.length) return;
-  Object.assign($("share"), { max: entries.length - 1, value: entries.length >> 1 });
+  between = await board.make([{ path: "v1/jobs/edits", body }]);
+  $("between-field").hidden = !between.length;
+  if (!between.length) return;
+  Object.assign($("share"), { max: between.length - 1, value: between.length >> 1 });
   $("share").oninput();
 }
 
@@ -275,13 +267,14 @@ export async function restore(settings) {
   await open(new Blob([bytes]), "picture of the history");
   touched = settings.strength !== undefined;
   if (touched) $("strength").value = settings.strength;
-  if (painted) await paint(painted);
+  extra = Object.fromEntries(["returns", "feather", "grain"].filter((name) => settings[name] !== undefined).map((name) => [name, settings[name]]));
+  if (painted) await repaint(painted);
   draw();
   return settings.mask && !painted ? "Its mask is not in this browser: paint it anew." : "";
 }
 
 /** A mask's file as it was painted. */
-async function paint(bytes) {
+async function repaint(bytes) {
   const canvas = h("canvas", { width: mask.width, height: mask.height }), context = pen(canvas);
   context.drawImage(await createImageBitmap(new Blob([bytes])), 0, 0);
   const { data } = pixels(canvas, context);

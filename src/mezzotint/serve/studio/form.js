@@ -1,14 +1,12 @@
 // The settings on the left: which model, what of it, how. They are kept in this tab, and put back from a picture's own.
 
 import { read } from "./api.js";
-import { $, h, plural } from "./dom.js";
+import { $, h, plural, tell } from "./dom.js";
 import { parse, write } from "./json.js";
 import { bodyOf, OF_TASKS } from "./words.js";
 
-export const MAX_SEED = 2n ** 63n - 1n;
 const DICE = 10 ** 6; // seeds that can be told on
 const USUAL_N = { pictures: 8, points: 2000, clips: 2 };
-const RECOMMENDED = ["dpmpp_2m", "ddim", "euler_a", "heun", "ddpm"];
 const FIELDS = ["seed", "n", "steps", "guidance", "prompt", "negative", "sampler", "class"];
 
 /** What the server has. model: the one that is chosen; runs: null where it shows none. */
@@ -23,9 +21,10 @@ const info = (name) => read(`v1/models/${encodeURIComponent(name)}`);
 export async function load() {
   const runs = read("").then(({ shows_runs: shown }) => (shown ? read("v1/runs") : null));
   [desk.models, desk.samplers, desk.limits, desk.runs] = await Promise.all([read("v1/models"), read("v1/samplers"), read("v1/limits"), runs]);
-  const own = desk.models.map(({ name }) => name), group = (label, names) => h("optgroup", { label }, ...names.map((name) => new Option(name, name)));
-  const others = (desk.runs ?? []).filter(({ name, model }) => model && !own.includes(name)).map(({ name }) => name);
-  $("model").replaceChildren(group("Models", own), ...(others.length ? [group("Runs", others)] : []));
+  const options = (some) => some.map(({ name }) => new Option(name, name)), own = desk.models.map(({ name }) => name);
+  const others = (desk.runs ?? []).filter(({ name, model }) => model && !own.includes(name));
+  $("model").replaceChildren(h("optgroup", { label: "Models" }, ...options(desk.models)), h("optgroup", { label: "Runs", hidden: !others.length }, ...options(others)));
+  $("sampler").replaceChildren(...options(desk.samplers));
   $("settings").onchange = remember;
   $("model").onchange = () => choose($("model").value).catch((error) => say(error.message, true));
   $("dice").onclick = () => (roll(), remember());
@@ -42,16 +41,13 @@ export async function load() {
   explain();
 }
 
-export function say(text, bad = false) {
-  $("notice").textContent = text;
-  $("notice").classList.toggle("bad", bad);
-}
+export const say = (words, bad) => tell($("notice"), words, bad);
 
 /** Chooses a model by its name, which of a run may be any of `RUN@STEP:WEIGHTS`. Throws what the server says. */
 export async function choose(name) {
   const number = ++chosen;
   let model = desk.models.find((one) => one.name === name);
-  if (!model) say(`Reading ${name}.`);
+  say(model ? "" : `Reading ${name}.`);
   try {
     model ??= await info(name);
   } catch (error) {
@@ -60,8 +56,7 @@ export async function choose(name) {
   }
   if (number !== chosen) return;
   say("");
-  if (![...$("model").options].some(({ value }) => value === name)) $("model").add(new Option(name, name));
-  $("model").value = name;
+  set("model", name);
   const other = desk.model?.name !== name;
   desk.model = model;
   carried = {};
@@ -74,9 +69,8 @@ export async function choose(name) {
 function fill(other) {
   const { model, limits } = desk, { defaults, classes, kind, shape, parameters } = model;
   const size = kind === "points" ? kind : `${shape.at(-1)}×${shape.at(-2)} ${kind}${shape[0] === 3 ? " in colour" : ""}`;
-  const large = parameters >= 1e6 ? `${(parameters / 1e6).toFixed(1)} M` : `${Math.round(parameters / 1e3)} k`;
   const named = classes.length ? `, ${plural(classes.length, "class", "classes")}` : "";
-  $("about").textContent = `${model.network}, ${large} parameters: ${size} of ${model.data}${named}; step ${model.step}, on ${model.device}`;
+  $("about").textContent = `${model.network}, ${Math.round(parameters / 1e3)} k parameters: ${size} of ${model.data}${named}; step ${model.step}, on ${model.device}`;
   $("class-field").hidden = !classes.length;
   const word = (text) => (classes.includes(text) ? word(`(${text})`) : text); // in brackets where a class is called so
   const options = [[null, word("any")], [word("all"), word("all, in turn")], [word("none"), word("none")], ...classes.map((name) => [name, name])];
@@ -87,11 +81,9 @@ function fill(other) {
   $("n-name").textContent = { points: "Points", clips: "Clips" }[kind] ?? "Pictures";
   $("n").max = limits.max_n;
   $("steps").max = limits.max_steps;
-  const names = new Set([defaults.sampler, ...RECOMMENDED, ...desk.samplers.map(({ name }) => name)]);
-  $("sampler").replaceChildren(...[...names].map((name) => new Option(name, name)));
   if (other) {
-    const usual = { n: Math.min(limits.max_n, USUAL_N[kind]), steps: Math.min(defaults.steps, limits.max_steps), guidance: defaults.guidance };
-    Object.entries({ ...usual, prompt: "", negative: "" }).forEach(([id, value]) => set(id, value));
+    const { steps, guidance, sampler } = defaults, usual = { n: Math.min(limits.max_n, USUAL_N[kind]), steps, guidance, sampler, prompt: "", negative: "" };
+    Object.entries(usual).forEach(([id, value]) => set(id, value));
   }
   explain();
 }
@@ -100,19 +92,19 @@ function fill(other) {
 function explain() {
   const { when, calls, paper } = desk.samplers.find(({ name }) => name === $("sampler").value);
   $("when").textContent = `${when}${calls > 1 ? `; ${calls} network calls a step` : ""} (${paper})`;
-  const words = Object.entries(carried).filter(([name]) => name !== "step" && name !== "weights").map(([name, value]) => `${name.replaceAll("_", " ")} ${write(value)}`);
+  const words = Object.keys(carried).filter((name) => !["step", "weights"].includes(name)).map((name) => name.replaceAll("_", " "));
   const forget = () => {
     carried = {};
     explain();
     remember();
   };
   $("carried").hidden = !words.length;
-  $("carried").replaceChildren(`And of the picture: ${words.join(", ")}. `, h("button", { type: "button", className: "small", textContent: "Forget these", onclick: forget }));
+  $("carried").replaceChildren(`As in the picture: ${words.join(", ")} `, h("button", { type: "button", className: "small", textContent: "Forget these", onclick: forget }));
 }
 
-/** Sets a field; a class that is no option, a list of several, becomes one. */
+/** Sets a field; what is no option of it, such as a list of classes, becomes one. */
 function set(id, value) {
-  if (id === "class" && ![...$(id).options].some((option) => option.value === value)) $(id).add(new Option(parse(value), value));
+  if ($(id).options && ![...$(id).options].some((option) => option.value === value)) $(id).add(new Option(value.replace(/["[\]]/g, ""), value));
   $(id).value = value;
 }
 
@@ -129,10 +121,10 @@ export function wish() {
     throw new Error(words);
   };
   const whole = (id, what) => {
-    const value = Number(text(id)), most = $(id).max;
-    return Number.isInteger(value) && value >= 1 && value <= most ? value : fault(id, `${what}: a whole number from 1 to ${most}.`);
+    const value = Number(text(id)), { max } = $(id);
+    return Number.isInteger(value) && value >= 1 && value <= max ? value : fault(id, `${what}: a whole number from 1 to ${max}.`);
   };
-  if (!/^\d{1,19}$/.test(text("seed")) || BigInt(text("seed")) > MAX_SEED) fault("seed", "A seed is a whole number from 0 to 2^63 - 1.");
+  if (!/^\d{1,19}$/.test(text("seed")) || BigInt(text("seed")) >= 2n ** 63n) fault("seed", "A seed is a whole number from 0 to 2^63 - 1.");
   const body = { ...carried, model: model.name, seed: BigInt(text("seed")), n: whole("n", "Pictures"), steps: whole("steps", "Steps"), sampler: text("sampler") };
   if (model.guidable) {
     body.guidance = text("guidance") === "" ? NaN : Number(text("guidance"));
@@ -149,11 +141,11 @@ export function wish() {
 
 /** The model of this server that made a picture of these settings: its name, or undefined. */
 async function maker({ model: name, step, weights }) {
-  const own = (model) => model?.step === step && model.weights === weights;
-  const there = desk.models.filter(own);
+  const own = (model) => model?.step === step && model.weights === weights, there = desk.models.filter(own);
   if (there.length) return (there.find((model) => model.name === name) ?? there[0]).name;
-  if (!desk.runs?.some((run) => run.name === name)) return undefined;
-  for (const each of [name, `${name}@${step}`, `${name}@:${weights}`]) if (own(await info(each).catch(() => null))) return each;
+  for (const each of desk.runs?.some((run) => run.name === name) ? [name, `${name}@${step}`] : []) {
+    if (own(await info(each).catch(() => null))) return each;
+  }
 }
 
 /** Puts the settings of a picture back, and chooses its model. Returns what differs, in words, or "". */

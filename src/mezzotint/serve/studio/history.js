@@ -34,8 +34,10 @@ if (channel) channel.onmessage = () => dispatchEvent(new Event("history"));
 /** An entry for a PNG's bytes. key: the same for the same picture of the same job, so that it is kept once. */
 export const entryOf = (bytes, key, time) => ({ key, time, bytes, settings: settingsOf(bytes), star: false });
 
-/** Keeps entries; those that are there stay as they are. */
-export async function keep(entries) {
+/** Keeps entries; those that are there stay as they are. files: {picture, mask} that they began from, under the SHA-256 that the
+ * settings name them by. */
+export async function keep(entries, files = {}) {
+  for (const [name, bytes] of Object.entries(files)) await settled((await store("files", "readwrite")).put({ name: entries[0].settings[name], bytes }));
   const pictures = await store("pictures", "readwrite");
   const there = await Promise.all(entries.map(({ key }) => settled(pictures.getKey(key))));
   await Promise.all(entries.filter((_, i) => there[i] === undefined).map((entry) => settled(pictures.put(entry))));
@@ -62,12 +64,6 @@ export async function remove(entries) {
   const pictures = await store("pictures", "readwrite");
   await Promise.all(entries.map(({ key }) => settled(pictures.delete(key))));
   changed();
-}
-
-/** Keeps files that an edit began from, by the SHA-256 that its settings name them by: [[name, bytes], ...]. */
-export async function keepFiles(files) {
-  const there = await store("files", "readwrite");
-  await Promise.all(files.map(([name, bytes]) => settled(there.put({ name, bytes }))));
 }
 
 /** The bytes of such a file; undefined where it is not here. */

@@ -1,6 +1,6 @@
 // JSON with whole numbers of any size: seeds go up to 2^63 - 1, where JavaScript's numbers end at 2^53. They become BigInts.
 
-const BIG = /"(?:[^"\\]|\\.)*"|-?\d{16,}(?![\d.eE])/g;
+const BIG = /"(?:[^"\\]|\\.)*"|(?<![\d.eE+-])-?\d{16,}(?![\d.eE])/g;
 
 export function parse(text) {
   const marked = text.replace(BIG, (part) => (part[0] === '"' ? part : `{"\\u0000":"${part}"}`));

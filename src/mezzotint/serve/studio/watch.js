@@ -6,7 +6,6 @@ import { choose, desk } from "./form.js";
 
 const EVERY = 5000; // ms between looks at a run in training
 const WIDTH = 640, HEIGHT = 220, LEFT = 56, LOW = 190, TOP = 24; // of the chart
-const UNITS = [[86400, "day"], [3600, "hour"], [60, "minute"], [1, "second"]];
 let details = null, timer = null, shown = null;
 
 const count = (number) => number.toLocaleString("en");
@@ -58,8 +57,8 @@ async function look() {
   const { step, until, metrics, sheets, checkpoints, seconds_ago: ago } = details;
   const newest = Math.max(step, ...Object.values(metrics).map((pairs) => pairs.at(-1)[0]));
   const last = (key, what) => (metrics[key] ? ` · ${what} ${metrics[key].at(-1)[1].toPrecision(4)}` : "");
-  const [size, unit] = UNITS.find(([seconds]) => ago >= 2 * seconds) ?? UNITS[3];
-  $("run-said").textContent = `Step ${count(newest)}${until ? ` of ${count(until)}` : ""}${last("loss", "loss")}${last("val_loss", "held out")} · last written ${plural(Math.round(ago / size), unit)} ago`;
+  const when = ago < 120 ? plural(Math.round(ago), "second") : ago < 7200 ? `${Math.round(ago / 60)} minutes` : `${Math.round(ago / 3600)} hours`;
+  $("run-said").textContent = `Step ${count(newest)}${until ? ` of ${count(until)}` : ""}${last("loss", "loss")}${last("val_loss", "held out")} · last written ${when} ago`;
   chart(metrics.loss ?? [], metrics.val_loss ?? []);
   const slider = $("sheet-step"), end = Math.max(sheets.length - 1, 0), follows = other || slider.value === slider.max;
   slider.max = end;
@@ -90,14 +89,14 @@ export function scale(values) {
 }
 
 function chart(loss, held) {
-  const both = [...loss, ...held].filter(([, value]) => Number.isFinite(value)), values = both.map(([, value]) => value);
+  const both = [...loss, ...held], values = both.map(([, value]) => value);
   if (both.length < 2) {
     $("chart").textContent = "No losses yet.";
     return;
   }
   const end = Math.max(...both.map(([step]) => step)), low = Math.min(...values), high = Math.max(...values), up = scale(values);
   const x = (step) => LEFT + (step / end) * (WIDTH - LEFT), y = (value) => LOW - up(value) * (LOW - TOP);
-  const path = (pairs) => `M${pairs.filter(([, value]) => Number.isFinite(value)).map(([step, value]) => `${x(step).toFixed(1)} ${y(value).toFixed(1)}`).join("L")}`;
+  const path = (pairs) => `M${pairs.map(([step, value]) => `${x(step).toFixed(1)} ${y(value).toFixed(1)}`).join("L")}`;
   const text = (x, y, words) => `<text x="${x}" y="${y}" text-anchor="end">${words}</text>`;
   $("chart").innerHTML = // numbers alone
     `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="loss from ${high.toPrecision(3)} down to ${low.toPrecision(3)} by step ${end}">` +
