@@ -89,7 +89,7 @@ def test_a_dropped_picture_is_made_again_to_the_byte(studio: Studio) -> None:
     strange = {**settings_of(second), "eta": 0.5, "step": 1, "weights": "raw"}
     studio.drop(plots.png(other, strange))
     studio.page.wait("document.getElementById('notice').textContent.includes('the picture will differ')")
-    assert "at step 1 with the weights “raw”" in studio.notice()
+    assert "at step 1 with the weights “raw”, which are not here" in studio.notice()
     assert "eta" in studio.page.run("document.getElementById('carried').textContent")
     studio.make()
     assert settings_of(studio.files()[0])["eta"] == 0.5

@@ -269,6 +269,7 @@ class ModelInfo(BaseModel):
     network: str
     data: str  # what it was trained on, by name
     guidable: bool  # whether guidance has a meaning
+    samplers: list[str]  # those that it takes
     enlarges: int | None  # how many times; None for models that make pictures out of noise
     shape: list[int]  # [channels, height, width], or [2] for points
     classes: list[str]

@@ -6,6 +6,7 @@ import secrets
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from mezzotint.conditions.labels import NONE, Label, name_of
 from mezzotint.config import Sample
+from mezzotint.diffusion.table import SAMPLERS
 from mezzotint.disk.names import usual
 from mezzotint.errors import ConfigError, DataError, MissingExtra, ModelError
 from mezzotint.model.edits import Edits
@@ -197,6 +199,7 @@ class Service:
             network=model.config.network.kind,
             data=model.config.data.name,
             guidable=model.guidable and model.config.teacher is None,  # in a student it is baked in
+            samplers=[*samplers_of(model)],
             enlarges=model.config.data.enlarge or None,
             shape=list(model.facts.shape),
             classes=[name_of(k, model.classes) for k in range(len(model.classes))],
@@ -219,6 +222,19 @@ class Service:
                 self._closed = sum(done for done, _ in ends), sum(left for _, left in ends)
                 self.log.close()
         return self._closed
+
+
+@lru_cache(16)
+def samplers_of(model: Model) -> tuple[str, ...]:
+    """Names of the samplers that a model takes: a student of whole steps takes few."""
+
+    def taken(name: str) -> bool:
+        try:
+            return bool(model.settings(sampler=name))
+        except ConfigError:
+            return False
+
+    return tuple(filter(taken, SAMPLERS))
 
 
 def _settings(body: Body) -> dict[str, Any]:

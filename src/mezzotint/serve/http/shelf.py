@@ -15,8 +15,7 @@ from mezzotint import build, plots
 from mezzotint.cond import Batch, Cond
 from mezzotint.conditions.labels import ALL
 from mezzotint.data import KNOWN, TOYS
-from mezzotint.disk.checkpoint import checkpoints, last_checkpoint, load_raw
-from mezzotint.disk.files import read_tensors
+from mezzotint.disk.checkpoint import checkpoints, last_checkpoint, load_raw, read_averages
 from mezzotint.disk.model_file import fill
 from mezzotint.disk.names import CONFIG, MODEL
 from mezzotint.disk.snapshots import average_of
@@ -116,7 +115,7 @@ def _model(folder: Path, step: str, weights: str, device: str) -> Model:
     if weights == "raw":
         load_raw(path, model.net)
         return _told(model, int(step), "raw")
-    averages = read_tensors(path / "ema.safetensors", "take another step")
+    averages = read_averages(path)
     profiles = list(dict.fromkeys(name.partition("/")[0] for name in averages))
     profile = next((one for one in profiles if model.header.weights == f"ema {one}"), profiles[0])
     own = {name.partition("/")[2]: t for name, t in averages.items() if name.startswith(f"{profile}/")}

@@ -24,7 +24,6 @@ function route() {
   const name = current();
   for (const each of VIEWS) $(each).hidden = each !== name;
   for (const link of document.querySelectorAll("nav a")) link.ariaCurrent = link.hash === `#${name}` ? "page" : null;
-  document.body.dataset.view = name;
   $("settings").hidden = !MAKING.includes(name);
   $("n-field").hidden = name === "grid";
   $("seed-field").hidden = $("fresh-field").hidden = false;
@@ -52,8 +51,7 @@ async function go() {
 /** Whether a picture whose settings were put back was made again, to the byte. */
 function compare(entries) {
   if (!opened || entries.length !== 1) return;
-  const same = entries[0].bytes.join() === opened.join();
-  form.say(`${same ? "The same" : "Not the same"} file as the one that you opened${same ? ", to the byte" : ""}.`);
+  form.say(`${entries[0].bytes.join() === opened.join() ? "The same" : "Not the same"} file as the one that you opened, to the byte.`);
   opened = null;
 }
 
@@ -84,7 +82,6 @@ function keys(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (key === "escape" && boards[current()]?.control) boards[current()].stop(true);
   else if (typing(target)) return;
-  else if (VIEWS[key - 1]) location.hash = `#${VIEWS[key - 1]}`;
   else if (key === "r" && MAKING.includes(current())) {
     form.roll();
     caught(go());

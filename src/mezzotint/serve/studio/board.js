@@ -73,6 +73,8 @@ export class Board {
     Object.assign(this, { count, requests, ids: [], entries: [], steps: [], tiles: null, over: 0, faults: new Set(), shares: new Array(count).fill(0), chosen: 0, began: Date.now() });
     this.sheet.hidden = this.ways.hidden = true;
     dispatchEvent(new Event("busy"));
+    if (matchMedia("(max-width: 52rem)").matches) this.root.scrollIntoView();
+    if (this.table) this.prepare({ n: 1 });
     try {
       for (let first = 0; first < count; first += WAVE) {
         const wave = Array.from({ length: Math.min(WAVE, count - first) }, (_, k) => first + k);
@@ -115,7 +117,7 @@ export class Board {
     if (this.count > 1) this.say(`${this.over} of ${plural(this.count, "picture")}.`);
   }
 
-  /** Empty tiles, before the first picture: those of a single job for each of its pictures, else one for each job. */
+  /** Empty tiles: of a single job for each of its pictures, else one for each job. */
   prepare(state) {
     if (this.tiles) return;
     const { kind, shape } = modelOf(state), count = this.count > 1 ? this.count : kind === "points" ? 1 : state.n;
@@ -133,7 +135,7 @@ export class Board {
     this.shares[i] = 1;
     this.faults.add(words);
     if (this.count === 1) this.say(`Not made: ${words}.`, true);
-    else if (this.tiles) Object.assign(this.tiles[i], { title: words, ariaLabel: words }).classList.add("failed");
+    else Object.assign(this.tiles[i], { title: words, ariaLabel: words }).classList.add("failed");
   }
 
   async done(i, state) {
@@ -162,16 +164,15 @@ export class Board {
 
   /** Of several jobs: how it went. */
   finished() {
-    const { faults, count } = this, made = this.entries.flat().length;
-    const words = faults.size ? ` Not made: ${[...faults].join("; ")}.` : "";
-    this.say(`${faults.size ? `${made} of ` : ""}${plural(count, "picture")} in ${((Date.now() - this.began) / 1000).toFixed(1)} s.${words}`, faults.size > 0);
+    const { faults, began } = this, bad = faults.size > 0, words = bad ? ` Not made: ${[...faults].join("; ")}.` : "";
+    this.say(`${plural(this.entries.flat().length, "picture")} in ${((Date.now() - began) / 1000).toFixed(1)} s.${words}`, bad);
   }
 
   /** What the network saw and what it believed after each step, of one picture. */
   drawWay() {
     if (!this.ways.open || this.ways.hidden) return;
     const several = this.count > 1, steps = this.steps[several ? this.chosen : 0] ?? [], k = several ? 0 : this.chosen;
-    this.which.textContent = `Picture ${this.chosen + 1}: above, the noisy picture after each step; below, what the network believes it will be.`;
+    this.which.textContent = `Picture ${this.chosen + 1}: the noisy picture after each step, and below it what the network believes it will be.`;
     this.way.replaceChildren(...steps.map(({ step, previews, noisy }) =>
       h("figure", {}, h("img", { src: data(noisy[k]), alt: `noisy, step ${step}` }), h("img", { src: data(previews[k]), alt: "belief" }), h("figcaption", { textContent: step }))));
   }

@@ -166,11 +166,7 @@ function draw() {
   named();
 }
 
-function named() {
-  const value = Number($("strength").value);
-  const what = value === 0 ? "nothing changes" : value < 1 ? "more changes more" : mask?.empty === false ? "nothing is kept under the paint" : "nothing is kept";
-  $("strength-name").textContent = `Strength ${value.toFixed(2)}: ${what}`;
-}
+const named = () => ($("strength-name").textContent = `Strength ${Number($("strength").value).toFixed(2)}; 0 keeps all, 1 nothing`);
 
 /** What the task needs. */
 export function show() {

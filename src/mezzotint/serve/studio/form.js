@@ -1,4 +1,4 @@
-// The settings on the left: which model, what of it, how. They are kept in this tab, and put back from a picture's own.
+// The settings: which model, what of it, how. They are kept in this tab, and put back from a picture's own.
 
 import { read } from "./api.js";
 import { $, h, plural, tell } from "./dom.js";
@@ -16,15 +16,15 @@ let chosen = 0; // models that were chosen so far: answers on older ones are dro
 
 export const hasWords = () => desk.model.reading !== null;
 export const roll = () => ($("seed").value = crypto.getRandomValues(new Uint32Array(1))[0] % DICE);
+const options = (some) => some.map(({ name }) => new Option(name, name));
 const info = (name) => read(`v1/models/${encodeURIComponent(name)}`);
 
 export async function load() {
   const runs = read("").then(({ shows_runs: shown }) => (shown ? read("v1/runs") : null));
   [desk.models, desk.samplers, desk.limits, desk.runs] = await Promise.all([read("v1/models"), read("v1/samplers"), read("v1/limits"), runs]);
-  const options = (some) => some.map(({ name }) => new Option(name, name)), own = desk.models.map(({ name }) => name);
+  const own = desk.models.map(({ name }) => name);
   const others = (desk.runs ?? []).filter(({ name, model }) => model && !own.includes(name));
   $("model").replaceChildren(h("optgroup", { label: "Models" }, ...options(desk.models)), h("optgroup", { label: "Runs", hidden: !others.length }, ...options(others)));
-  $("sampler").replaceChildren(...options(desk.samplers));
   $("settings").onchange = remember;
   $("model").onchange = () => choose($("model").value).catch((error) => say(error.message, true));
   $("dice").onclick = () => (roll(), remember());
@@ -73,8 +73,8 @@ function fill(other) {
   $("about").textContent = `${model.network}, ${Math.round(parameters / 1e3)} k parameters: ${size} of ${model.data}${named}; step ${model.step}, on ${model.device}`;
   $("class-field").hidden = !classes.length;
   const word = (text) => (classes.includes(text) ? word(`(${text})`) : text); // in brackets where a class is called so
-  const options = [[null, word("any")], [word("all"), word("all, in turn")], [word("none"), word("none")], ...classes.map((name) => [name, name])];
-  $("class").replaceChildren(...options.map(([value, text]) => new Option(text, JSON.stringify(value))));
+  const choices = [[null, word("any")], [word("all"), word("all, in turn")], [word("none"), word("none")], ...classes.map((name) => [name, name])];
+  $("class").replaceChildren(...choices.map(([value, text]) => new Option(text, JSON.stringify(value))));
   $("words-field").hidden = !hasWords();
   $("prompt").placeholder = model.examples.slice(0, 2).join("\n");
   $("guidance-field").hidden = !model.guidable;
@@ -82,6 +82,7 @@ function fill(other) {
   $("n").max = limits.max_n;
   $("steps").max = limits.max_steps;
   if (other) {
+    $("sampler").replaceChildren(...options(desk.samplers.filter(({ name }) => model.samplers.includes(name))));
     const { steps, guidance, sampler } = defaults, usual = { n: Math.min(limits.max_n, USUAL_N[kind]), steps, guidance, sampler, prompt: "", negative: "" };
     Object.entries(usual).forEach(([id, value]) => set(id, value));
   }
@@ -102,7 +103,7 @@ function explain() {
   $("carried").replaceChildren(`As in the picture: ${words.join(", ")} `, h("button", { type: "button", className: "small", textContent: "Forget these", onclick: forget }));
 }
 
-/** Sets a field; what is no option of it, such as a list of classes, becomes one. */
+/** Sets a field; what is no option of it becomes one. */
 function set(id, value) {
   if ($(id).options && ![...$(id).options].some((option) => option.value === value)) $(id).add(new Option(value.replace(/["[\]]/g, ""), value));
   $(id).value = value;
@@ -165,6 +166,5 @@ export async function put(settings) {
   explain();
   remember();
   if (found) return "";
-  const made = `It was made by ${settings.model} at step ${settings.step} with the weights “${settings.weights}”; `;
-  return `${made}${same ? `here are step ${model.step}, “${model.weights}”` : "this server does not have that model"}: the picture will differ.`;
+  return `It was made by ${settings.model} at step ${settings.step} with the weights “${settings.weights}”, which are not here: the picture will differ.`;
 }

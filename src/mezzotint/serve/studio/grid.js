@@ -20,7 +20,7 @@ function number(text) {
 
 /** What may be varied, by its key in a request: name, values from words, values to try first, and whether the model has it. */
 export const AXES = {
-  sampler: ["Sampler", known, () => "dpmpp_2m, ddim, euler_a"],
+  sampler: ["Sampler", known, () => [...new Set([desk.model.defaults.sampler, "ddim", "euler_a", ...desk.model.samplers])].slice(0, 3).join(", ")],
   steps: ["Steps", number, () => "5, 10, 20"],
   guidance: ["Guidance", number, () => "1, 2, 4", () => desk.model.guidable],
   class: ["Class", known, () => classes().slice(0, 3).join(", "), () => classes().length],
@@ -43,6 +43,7 @@ export function valuesIn(text, value) {
 }
 
 export const board = new Board("grid", table);
+let shown = null; // the model that the values are for
 
 export function build() {
   $("grid").append(board.root);
@@ -59,8 +60,9 @@ export function axes() {
     const field = $(`${id}-axis`), before = field.value, there = Object.keys(AXES).filter((key) => AXES[key][3]?.() ?? true);
     field.replaceChildren(...there.map((key) => new Option(AXES[key][0], key)));
     field.value = [before, usual, other].find((key) => there.includes(key));
-    if (field.value !== before) first(id);
+    if (field.value !== before || shown !== desk.model.name) first(id);
   }
+  shown = desk.model.name;
 }
 
 /** Sends all cells. Throws an Error in words where the axes are no good. */

@@ -34,8 +34,7 @@ if (channel) channel.onmessage = () => dispatchEvent(new Event("history"));
 /** An entry for a PNG's bytes. key: the same for the same picture of the same job, so that it is kept once. */
 export const entryOf = (bytes, key, time) => ({ key, time, bytes, settings: settingsOf(bytes), star: false });
 
-/** Keeps entries; those that are there stay as they are. files: {picture, mask} that they began from, under the SHA-256 that the
- * settings name them by. */
+/** Keeps entries that are not there yet. files: {picture, mask} that they began from, kept by the SHA-256 in the settings. */
 export async function keep(entries, files = {}) {
   for (const [name, bytes] of Object.entries(files)) await settled((await store("files", "readwrite")).put({ name: entries[0].settings[name], bytes }));
   const pictures = await store("pictures", "readwrite");

@@ -1,7 +1,7 @@
 // Runs: their losses, their sheets by step, and their models, also of earlier steps. A run in training is looked at again and again.
 
 import { ask, read } from "./api.js";
-import { $, plural } from "./dom.js";
+import { $, plural, tell } from "./dom.js";
 import { choose, desk } from "./form.js";
 
 const EVERY = 5000; // ms between looks at a run in training
@@ -30,9 +30,8 @@ export async function show(open) {
   }
   $("no-runs").textContent = words;
   $("runs").hidden = words !== "";
-  if (!desk.runs) return;
   if (words) {
-    timer = setTimeout(() => show(true), EVERY);
+    if (desk.runs) timer = setTimeout(() => show(true), EVERY);
     return;
   }
   const before = $("run").value, names = desk.runs.map(({ name }) => name);
@@ -44,12 +43,7 @@ export async function show(open) {
 async function look() {
   clearTimeout(timer);
   const name = $("run").value, other = details?.name !== name;
-  let found = null;
-  try {
-    found = await read(address());
-  } catch (error) {
-    $("run-said").textContent = error.message;
-  }
+  const found = await read(address()).catch((error) => tell($("run-said"), error.message));
   if ($("run").value !== name || $("watch").hidden) return;
   details = found ?? details;
   if (!found || details.until === null || details.step < details.until) timer = setTimeout(look, EVERY);
@@ -105,13 +99,9 @@ function chart(loss, held) {
     `${text(WIDTH, HEIGHT - 8, `step ${count(end)}`)}${text(WIDTH, 14, held.length ? "line: loss, dashes: held out" : "loss")}</svg>`;
 }
 
-async function make() {
+function make() {
   const step = $("checkpoint").value, weights = $("weights").value.trim();
   $("model-said").textContent = "";
-  try {
-    await choose(`${details.name}${step || weights ? `@${step}` : ""}${weights && `:${weights}`}`);
-    location.hash = "#make";
-  } catch (error) {
-    $("model-said").textContent = error.message;
-  }
+  choose(`${details.name}${step || weights ? `@${step}` : ""}${weights && `:${weights}`}`)
+    .then(() => (location.hash = "#make"), (error) => tell($("model-said"), error.message, true));
 }
