@@ -18,6 +18,17 @@ class _Printable(logging.Formatter):
         return printable(super().format(record))
 
 
+def check_extra() -> None:
+    """Raises MissingExtra where something of the extra [serve] is not installed."""
+    from importlib.util import find_spec
+
+    from mezzotint.errors import MissingExtra
+
+    for module in ("fastapi", "uvicorn", "prometheus_client", "python_multipart"):
+        if find_spec(module) is None:
+            raise MissingExtra(f'{module} is not installed; run: pip install "mezzotint[serve]"')
+
+
 def serve(
     runs: Annotated[
         list[str] | None,
@@ -87,13 +98,7 @@ def serve(
       mezzotint serve digits moons --port 8080 --log inferences.jsonl
       MEZZOTINT_TOKEN=$(openssl rand -hex 16) mezzotint serve digits --host 0.0.0.0
     """
-    from importlib.util import find_spec
-
-    from mezzotint.errors import MissingExtra
-
-    for module in ("fastapi", "uvicorn", "prometheus_client", "python_multipart"):
-        if find_spec(module) is None:
-            raise MissingExtra(f'{module} is not installed; run: pip install "mezzotint[serve]"')
+    check_extra()
     from mezzotint.serve.http.server import serve as run
     from mezzotint.serve.http.settings import Settings, make_limits
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from helpers_browser import needs_chromium
 from helpers_rest import settings_of
-from helpers_studio import Live, Studio, job_in, served
+from helpers_studio import Studio, job_in, served
 from PIL import Image
 
 from mezzotint.model.model import Model
@@ -145,7 +145,9 @@ def test_a_grid_of_nine_shares_its_calls(studio: Studio) -> None:
     assert said.startswith("9 pictures in") and studio.count("grid") == 9
     assert len(rows) < 9 * 4  # alone each would have four calls
     studio.page.run("document.querySelectorAll('#grid .tile')[5].click()")
-    text = studio.page.wait("document.getElementById('picture').open && document.querySelector('#picture dl').innerText")
+    text = studio.page.wait(
+        "document.getElementById('picture').open && document.querySelector('#picture dl').innerText"
+    )
     values = text.split("\n")
     assert values[values.index("guidance") + 1] == "4" and values[values.index("seed") + 1] == "6"
     studio.page.press("Escape")
@@ -201,9 +203,17 @@ def test_pictures_of_the_history_are_compared_starred_and_deleted(studio: Studio
         studio.page.press(key)
     studio.page.wait("document.querySelector('#picture').innerText.includes('Starred')")
     studio.page.say("Input.dispatchKeyEvent", type="keyDown", key=" ", text=" ")
-    assert studio.page.run("[a.hidden, b.hidden, document.querySelector('.mark').textContent]") == [False, True, "A"]
+    assert studio.page.run("[a.hidden, b.hidden, document.querySelector('.mark').textContent]") == [
+        False,
+        True,
+        "A",
+    ]
     studio.page.say("Input.dispatchKeyEvent", type="keyUp", key=" ")
-    assert studio.page.run("[a.hidden, b.hidden, document.querySelector('.mark').textContent]") == [True, False, "B"]
+    assert studio.page.run("[a.hidden, b.hidden, document.querySelector('.mark').textContent]") == [
+        True,
+        False,
+        "B",
+    ]
     studio.page.press("ArrowLeft")
     studio.page.press("Delete")
     studio.page.wait("document.querySelectorAll('#gallery .tile').length === 1")
@@ -227,7 +237,9 @@ def test_runs_are_watched_and_asked(studio: Studio, runs: Path) -> None:
     assert "Done" in studio.make() and "tiny" in studio.said()
 
 
-def test_a_server_that_stops_is_waited_for(bundled_models: dict[str, Model], chromium: Any, tmp_path: Path) -> None:
+def test_a_server_that_stops_is_waited_for(
+    bundled_models: dict[str, Model], chromium: Any, tmp_path: Path
+) -> None:
     """Midway, and when the page is loaded; the browser's own notes of it are no fault."""
     with served({"digits": bundled_models["digits"]}, tmp_path / "log.jsonl") as live:
         studio = Studio(chromium, live)
@@ -250,7 +262,9 @@ def test_a_server_that_stops_is_waited_for(bundled_models: dict[str, Model], chr
         assert "Done" in studio.make()
 
 
-def test_the_token_is_asked_for_and_goes_by_header(bundled_models: dict[str, Model], chromium: Any, tmp_path: Path) -> None:
+def test_the_token_is_asked_for_and_goes_by_header(
+    bundled_models: dict[str, Model], chromium: Any, tmp_path: Path
+) -> None:
     secret = "a-token-of-its-own"
     with served({"digits": bundled_models["digits"]}, tmp_path / "log.jsonl", token=secret) as live:
         chromium.go("about:blank")
@@ -269,13 +283,17 @@ def test_the_token_is_asked_for_and_goes_by_header(bundled_models: dict[str, Mod
         assert secret not in " ".join(chromium.requests)
 
 
-def test_a_full_server_is_asked_again(bundled_models: dict[str, Model], chromium: Any, tmp_path: Path) -> None:
+def test_a_full_server_is_asked_again(
+    bundled_models: dict[str, Model], chromium: Any, tmp_path: Path
+) -> None:
     limits = {"max_per_client": 1}
     with served({"digits": bundled_models["digits"]}, tmp_path / "log.jsonl", limits=limits) as live:
         studio = Studio(chromium, live)
         studio.open()
         live.slow = 0.1
-        first = studio.page.run("import('/studio/api.js').then(({ read }) => read('v1/jobs', { body: { steps: 1000 } }))")
+        first = studio.page.run(
+            "import('/studio/api.js').then(({ read }) => read('v1/jobs', { body: { steps: 1000 } }))"
+        )
         studio.press("go")
         said = studio.await_said("asked again in")
         assert said.startswith("You have as many requests under way as one may have; it is asked again in ")
@@ -286,7 +304,9 @@ def test_a_full_server_is_asked_again(bundled_models: dict[str, Model], chromium
 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_every_view_is_accessible_and_fits(studio: Studio, width: int) -> None:
-    axe = pytest.importorskip("axe_core_python", reason="there is no axe-core to audit the page: pip install axe-core-python")
+    axe = pytest.importorskip(
+        "axe_core_python", reason="there is no axe-core to audit the page: pip install axe-core-python"
+    )
     script = next(Path(axe.__file__).parent.rglob("axe.min.js")).read_text(encoding="utf-8")
     studio.page.width(width, 844)
     studio.set("n", 2)
@@ -295,7 +315,9 @@ def test_every_view_is_accessible_and_fits(studio: Studio, width: int) -> None:
     found = []
     schemes = ("light", "dark") if width == 1280 else ("light",)
     for scheme in schemes:
-        studio.page.say("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        studio.page.say(
+            "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}]
+        )
         for view in ("make", "grid", "edit", "history", "watch", "picture"):
             if view == "picture":
                 studio.page.run("document.querySelector('#gallery .tile').click()")
@@ -304,7 +326,9 @@ def test_every_view_is_accessible_and_fits(studio: Studio, width: int) -> None:
             if view == "history":
                 studio.page.wait("document.querySelector('#gallery .tile') !== null")
             studio.page.run("new Promise((resume) => setTimeout(resume, 200))")
-            issues = studio.page.run("axe.run().then(({ violations }) => violations.map((v) => [v.id, v.impact, v.nodes.map((n) => n.html.slice(0, 120))]))")
+            issues = studio.page.run(
+                "axe.run().then(({ violations }) => violations.map((v) => [v.id, v.impact, v.nodes.map((n) => n.html.slice(0, 120))]))"
+            )
             found += [(scheme, view, *one) for one in issues if one[1] in ("serious", "critical")]
             assert studio.page.run("document.documentElement.scrollWidth") <= width, view
             if view == "picture":

@@ -40,7 +40,13 @@ def test_the_page_is_small_and_of_this_server_alone() -> None:
 
 @needs_node
 def test_settings_of_pngs_are_read_to_the_last_digit() -> None:
-    settings = {"seed": 2**63 - 1, "seeds": [3, 2**62], "prompt": 'ä "12345678901234567890" 🐈', "eta": 1 / 3, "n": 1}
+    settings = {
+        "seed": 2**63 - 1,
+        "seeds": [3, 2**62],
+        "prompt": 'ä "12345678901234567890" 🐈',
+        "eta": 1 / 3,
+        "n": 1,
+    }
     image = Image.new("L", (4, 4))
     whole, bare = plots.png(image, settings), plots.png(image)
     damaged = whole.replace(b'{"seed"', b'[,seed"')
@@ -54,8 +60,16 @@ def test_settings_of_pngs_are_read_to_the_last_digit() -> None:
 
 @needs_node
 def test_numbers_of_any_size_come_and_go_as_they_are() -> None:
-    texts = ['{"a":9223372036854775807}', "[0.034482758620689655,1e-17,12345678901234567]", '{"t":"1234567890123456789"}', "[-9007199254740993]", "[1.2345678901234567e+30]"]
-    found = run(f"""const {{ parse, write }} = await load("json"); return {json.dumps(texts)}.map((text) => write(parse(text)));""")
+    texts = [
+        '{"a":9223372036854775807}',
+        "[0.034482758620689655,1e-17,12345678901234567]",
+        '{"t":"1234567890123456789"}',
+        "[-9007199254740993]",
+        "[1.2345678901234567e+30]",
+    ]
+    found = run(
+        f"""const {{ parse, write }} = await load("json"); return {json.dumps(texts)}.map((text) => write(parse(text)));"""
+    )
     assert [json.loads(text) for text in found] == [json.loads(text) for text in texts]
 
 
@@ -84,7 +98,13 @@ def test_masks_are_painted_in_whole_pixels() -> None:
       return [painted, empty, erased, back, one.empty, rows(disc), rows(off)];""")
     assert found[0] == ["00000", "11111", "00000"] and found[1] is False
     assert found[2] == ["00000", "11011", "00000"] and found[3] == found[0] and found[4] is True
-    assert found[5] == ["00000", "01110", "01110", "01110", "00000"] or found[5] == ["00000", "00100", "01110", "00100", "00000"]
+    assert found[5] == ["00000", "01110", "01110", "01110", "00000"] or found[5] == [
+        "00000",
+        "00100",
+        "01110",
+        "00100",
+        "00000",
+    ]
     assert found[6] == ["000", "100", "000"]
 
 
@@ -94,7 +114,12 @@ def test_axes_take_lists_and_ranges() -> None:
       return [axis("seed", "3, 9223372036854775807"), axis("steps", "5-8,20"), axis("guidance", "1, 2.5"), axis("sampler", " ddim ,heun,"),
         axis("steps", "many"), axis("seed", "-1"), axis("seed", "0-1000"), axis("class", " , ")];""")
     assert found[:4] == [["3n", "9223372036854775807n"], [5, 6, 7, 8, 20], [1, 2.5], ["ddim", "heun"]]
-    assert found[4:] == ["“many” is no number.", "A seed is a whole number, not “-1”.", "“0-1000” is no range of at most 100 numbers.", "An axis needs a value at least."]
+    assert found[4:] == [
+        "“many” is no number.",
+        "A seed is a whole number, not “-1”.",
+        "“0-1000” is no range of at most 100 numbers.",
+        "An axis needs a value at least.",
+    ]
 
 
 @needs_node
@@ -109,7 +134,14 @@ def test_old_pictures_without_a_star_leave_the_history_first() -> None:
 def test_time_left_and_queue_are_told_in_words() -> None:
     found = run("""const { told } = await load("board"), job = (more) => told({ state: "started", step: 0, steps: 20, seconds: 2, n: 8, ahead: null, ...more }, { seconds: 1, step: 0 });
       return [job({ state: "queued", ahead: 3 }), job({ state: "queued", ahead: 0 }), job({}), job({ step: 5, seconds: 6 }), job({ step: 19, seconds: 6 }), job({ step: 1, steps: 200, seconds: 4 })];""")
-    assert found == ["Waiting: 3 requests came before.", "Waiting for its turn.", "Making 8, 20 steps.", "Step 5 of 20, 15 s left.", "Step 19 of 20, nearly done.", "Step 1 of 200, 10 min left."]
+    assert found == [
+        "Waiting: 3 requests came before.",
+        "Waiting for its turn.",
+        "Making 8, 20 steps.",
+        "Step 5 of 20, 15 s left.",
+        "Step 19 of 20, nearly done.",
+        "Step 1 of 200, 10 min left.",
+    ]
 
 
 @needs_node
@@ -124,7 +156,10 @@ def test_a_request_from_settings_is_one_that_the_server_takes() -> None:
 
     assert Body(**found[0]).label == "3"
     assert Edit(**found[1], image=b"").strength == 0.3
-    assert found[2:] == ["class 3, dpmpp_2m, 2 steps, guidance 2, seed 5", "changed by 0.3, class none, dpmpp_2m, 2 steps, guidance 2, seed 0"] or found[3].startswith("changed by 0.3")
+    assert found[2:] == [
+        "class 3, dpmpp_2m, 2 steps, guidance 2, seed 5",
+        "changed by 0.3, class none, dpmpp_2m, 2 steps, guidance 2, seed 0",
+    ] or found[3].startswith("changed by 0.3")
 
 
 def test_what_to_type_makes_the_same_pictures(tmp_path: Path) -> None:
@@ -152,7 +187,9 @@ def test_what_to_type_makes_the_same_pictures(tmp_path: Path) -> None:
     assert commands_of({"sampler": "ddim"}, "http://localhost/").command is None
 
 
-def test_what_to_type_for_edits_is_a_command_that_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_to_type_for_edits_is_a_command_that_exists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import shlex
 
     from mezzotint.cli import main
@@ -169,4 +206,7 @@ def test_what_to_type_for_edits_is_a_command_that_exists(tmp_path: Path, monkeyp
             main([*shlex.split(told.command)[1:], "-o", "made.png", "--device", "cpu"])
         assert not left.value.code
         found = plots.read_settings("made.png")
-        assert found is not None and {**found, "step": 0} == {**json.loads(json.dumps(samples.settings)), "step": 0}
+        assert found is not None and {**found, "step": 0} == {
+            **json.loads(json.dumps(samples.settings)),
+            "step": 0,
+        }

@@ -60,7 +60,11 @@ def commands_of(settings: dict[str, Any], address: str, head: str = "") -> Comma
     if task == "edit" and "mask" not in settings and "returns" in options:
         del options["strength"]  # what is transparent is made anew
     if task is None:
-        return Commands(command=typed, curl=_curl(f"{address}v1/generate", head, asked), python=_python("sample", [], asked))
+        return Commands(
+            command=typed,
+            curl=_curl(f"{address}v1/generate", head, asked),
+            python=_python("sample", [], asked),
+        )
     words = shlex.split(typed)[3:]
     if task == "morph":
         begin, end = settings["seeds"]
@@ -76,7 +80,9 @@ def commands_of(settings: dict[str, Any], address: str, head: str = "") -> Comma
         target += [word for name, value in options.items() for word in (f"--{name}", f"{value:g}")]
         curl = _curl(f"{address}v1/edits", head, {"task": task, **options, **asked}, *files)
         python = _python(task, files, {**options, **asked})
-    return Commands(command=shlex.join(["mezzotint", task, settings["model"], *target, *words]), curl=curl, python=python)
+    return Commands(
+        command=shlex.join(["mezzotint", task, settings["model"], *target, *words]), curl=curl, python=python
+    )
 
 
 def _curl(address: str, head: str, asked: dict[str, Any], *files: str) -> str:
