@@ -18,7 +18,7 @@ import pytest
 NAMES = ("chromium-headless-shell", "chromium", "google-chrome", "chromium-browser")
 CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), None)
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium to open the page in")
-SECONDS = 25  # that anything may take on a busy machine
+SECONDS = 120  # that anything may take on a busy machine
 
 
 class Browser:

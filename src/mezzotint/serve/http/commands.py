@@ -45,7 +45,10 @@ class Commands(BaseModel):
 async def commands(request: Request, service: Served, body: SettingsBody) -> Commands:
     """What to type for pictures of these settings. Nothing is made, or kept."""
     head = "" if service.settings.secret is None else ' -H "Authorization: Bearer $MEZZOTINT_TOKEN"'
-    return commands_of(body.settings, str(request.base_url), head)
+    try:
+        return commands_of(body.settings, str(request.base_url), head)
+    except (KeyError, TypeError, ValueError):  # of a task whose details are no such
+        return Commands()
 
 
 def commands_of(settings: dict[str, Any], address: str, head: str = "") -> Commands:

@@ -1,7 +1,7 @@
 // The page: its views, what their main button does, keys, and pictures that are dropped or pasted.
 
 import { ask } from "./api.js";
-import { Board, previewEvery } from "./board.js";
+import { Board } from "./board.js";
 import { $, h, pause, typing } from "./dom.js";
 import * as edit from "./edit.js";
 import * as form from "./form.js";
@@ -23,7 +23,7 @@ const caught = (promise) => promise.catch((error) => form.say(error.message, tru
 function route() {
   const name = current();
   for (const each of VIEWS) $(each).hidden = each !== name;
-  for (const link of document.querySelectorAll("nav a")) link.ariaCurrent = link.hash === `#${name}` ? "page" : null;
+  for (const link of document.querySelectorAll("nav a")) link.ariaCurrent = link.hash.startsWith(`#${name}`) ? "page" : null;
   $("settings").hidden = !MAKING.includes(name);
   $("n-field").hidden = name === "grid";
   $("seed-field").hidden = $("fresh-field").hidden = false;
@@ -42,10 +42,7 @@ async function go() {
   if (current() === "grid") await grid.make();
   else if (current() === "edit") await edit.make();
   else if (form.desk.model.enlarges) throw new Error("This model makes pictures larger: give it one under Edit.");
-  else {
-    const body = form.wish();
-    compare(await boards.make.make([{ path: "v1/jobs", body: { ...body, preview_every: previewEvery(body.steps) } }]));
-  }
+  else compare(await boards.make.make([{ path: "v1/jobs", body: form.wish() }]));
 }
 
 /** Whether a picture whose settings were put back was made again, to the byte. */

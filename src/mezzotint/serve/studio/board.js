@@ -7,12 +7,10 @@ import { entryOf, keep } from "./history.js";
 import { look } from "./view.js";
 import { line } from "./words.js";
 
-const PREVIEWS = 24; // of a job, at most
 const WAVE = 24; // jobs under way at once, fewer than a client may have
 const LOST = "The connection is lost. The server goes on with it; trying to reach it.";
 const FAULTS = { gone: "the server keeps results for a while only; look into the history", cancelled: "cancelled" };
 
-export const previewEvery = (steps) => Math.max(1, Math.ceil(steps / PREVIEWS));
 const modelOf = ({ model }) => desk.models.find(({ name }) => name === model) ?? desk.model;
 
 /** How far a job is, in words. since: {seconds, step} when it was first seen at work. */
@@ -25,7 +23,7 @@ export function told({ state, step, steps, seconds, ahead, n }, since) {
 
 /** A picture that can be pressed, once it is there. */
 export const tile = (name) =>
-  h("button", { type: "button", className: "tile", disabled: true, ariaLabel: `${name}: not there yet` }, h("img", { alt: "", hidden: true }));
+  h("button", { className: "tile", disabled: true, ariaLabel: `${name}: not there yet` }, h("img", { alt: "", hidden: true }));
 
 const show = (button, src) => Object.assign(button.firstElementChild, { src, hidden: false });
 const data = (png) => `data:image/png;base64,${png}`;
@@ -40,11 +38,11 @@ export function finish(button, entries, entry) {
 export class Board {
   /** view: its name in the address. table: tiles, where they do not stand row by row. */
   constructor(view, table) {
-    Object.assign(this, { view, table, control: null, ids: [], files: [] });
+    Object.assign(this, { view, table, control: null, ids: [] });
     this.bar = h("progress", { max: 1, value: 0, hidden: true, ariaLabel: "progress" });
     this.said = h("p", { role: "status", className: "said" });
     this.place = h("div", { className: "scroll" });
-    this.sheet = h("button", { type: "button", className: "small", hidden: true, textContent: "Download all as one PNG" });
+    this.sheet = h("button", { className: "small", hidden: true, textContent: "Download all as one PNG" });
     this.which = h("p", { className: "soft" });
     this.way = h("div", { className: "way", tabIndex: 0, role: "group", ariaLabel: "from noise to picture" });
     this.ways = h("details", { hidden: true }, h("summary", { textContent: "How it came out of noise" }), this.which, this.way);
@@ -89,9 +87,10 @@ export class Board {
           }
         }));
         signal.throwIfAborted();
-        const ids = this.ids.filter(Boolean);
-        history.replaceState(null, "", `#${this.view}?job=${ids.join(".")}`);
-        await follow(wave.map((i) => this.ids[i]).filter(Boolean), (name, state) => signal.aborted || this.event(name, state), { signal, lost: (gone) => gone && this.say(LOST) });
+        const link = document.querySelector(`nav [href^="#${this.view}"]`), lost = (gone) => gone && this.say(LOST);
+        link.href = `#${this.view}?job=${this.ids.filter(Boolean).join(".")}`; // a view that is left and come back to, or loaded again
+        if (link.ariaCurrent) history.replaceState(null, "", link.href);
+        await follow(wave.map((i) => this.ids[i]).filter(Boolean), (name, state) => signal.aborted || this.event(name, state), { signal, lost });
       }
       if (count > 1) this.finished();
     } catch (error) {
@@ -152,14 +151,13 @@ export class Board {
     });
     this.ways.hidden = !this.steps.some((all) => all.length > 1);
     this.drawWay();
+    const lost = await keep(entries, this.requests[i]?.files).catch(() => " This browser keeps no history: download what you want to keep.");
     if (this.count === 1) {
       const seeds = entries[0].settings?.seeds ? "" : `, seed ${seed}${n > 1 ? ` to ${BigInt(seed) + BigInt(n - 1)}` : ""}`;
-      this.say(`Done in ${seconds.toFixed(1)} s: ${state.model}, ${plural(steps, "step")}${seeds}.${note ? ` Note: ${note}.` : ""}`);
+      this.say(`Done in ${seconds.toFixed(1)} s: ${state.model}, ${plural(steps, "step")}${seeds}.${note ? ` Note: ${note}.` : ""}${lost ?? ""}`);
       this.sheet.hidden = pictures.length < 2;
       this.sheet.onclick = async () => save(await bytesOf(result), `${state.model}-${seed}.png`);
     }
-    const { files } = this.requests[i] ?? {};
-    await keep(entries, files).catch((error) => this.say(`This browser keeps no history (${error.message}): download what you want to keep.`, true));
   }
 
   /** Of several jobs: how it went. */
@@ -172,7 +170,7 @@ export class Board {
   drawWay() {
     if (!this.ways.open || this.ways.hidden) return;
     const several = this.count > 1, steps = this.steps[several ? this.chosen : 0] ?? [], k = several ? 0 : this.chosen;
-    this.which.textContent = `Picture ${this.chosen + 1}: the noisy picture after each step, and below it what the network believes it will be.`;
+    this.which.textContent = `Picture ${this.chosen + 1} after each step: noisy, and below what the network believes it will be.`;
     this.way.replaceChildren(...steps.map(({ step, previews, noisy }) =>
       h("figure", {}, h("img", { src: data(noisy[k]), alt: `noisy, step ${step}` }), h("img", { src: data(previews[k]), alt: "belief" }), h("figcaption", { textContent: step }))));
   }

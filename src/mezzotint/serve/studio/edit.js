@@ -1,13 +1,13 @@
 // Changing a picture: as a whole, where a brush went, larger, coloured; and the way between two.
 
-import { Board, previewEvery } from "./board.js";
+import { Board } from "./board.js";
 import { Mask } from "./brush.js";
 import { $, h, plural, toBase64, urlOf } from "./dom.js";
 import { desk, put, say, wish } from "./form.js";
 import { all, file } from "./history.js";
 
 const PAINT = [230, 90, 30]; // RGB of what is to be made anew
-const USUAL = 0.6, CHOICES = 40; // strength without a mask; pictures to morph between
+const USUAL = 0.6, FACTOR = 2, CHOICES = 40; // strength without a mask; of enlarging; pictures to morph between
 
 export const board = new Board("edit");
 let source = null; // {bytes, bitmap, name}: what was given
@@ -23,7 +23,7 @@ const pixels = ({ width, height }, context) => context.getImageData(0, 0, width,
 
 export function build() {
   $("edit").append(board.root);
-  $("task").onchange = $("factor").onchange = () => {
+  $("task").onchange = () => {
     extra = {};
     refit();
   };
@@ -103,8 +103,8 @@ function undo() {
   draw();
 }
 
-/** A file or a Blob, as it was given. Throws an Error in words. */
-export async function open(blob, name = blob.name) {
+/** A file or a Blob, as it was given. more: `extra` of an edit that returns. Throws an Error in words. */
+export async function open(blob, name = blob.name, more = {}) {
   let bitmap;
   try {
     bitmap = await createImageBitmap(blob);
@@ -112,12 +112,13 @@ export async function open(blob, name = blob.name) {
     throw new Error("This file is no picture that the browser can open.");
   }
   source = { bytes: new Uint8Array(await blob.arrayBuffer()), bitmap, name };
+  extra = more;
   await refit();
 }
 
 /** The side of the pictures that the task takes: [width, height]. */
 function taken() {
-  const factor = task() === "enlarge" ? desk.model.enlarges ?? Number($("factor").value) : 1;
+  const factor = task() === "enlarge" ? desk.model.enlarges ?? extra.factor ?? FACTOR : 1;
   return desk.model.shape.slice(-2).reverse().map((side) => Math.max(1, Math.round(side / factor)));
 }
 
@@ -137,7 +138,6 @@ async function refit() {
     mask = new Mask(width, height);
     cursor = null;
     touched = false;
-    extra = {};
     $("size").max = Math.max(width, height);
     resize(size);
   }
@@ -181,7 +181,6 @@ export function show() {
   $("seed-field").hidden = $("fresh-field").hidden = morph;
   $("tools").hidden = task() !== "edit" || !pictures || model.enlarges !== null;
   $("strength-field").hidden = task() !== "edit" || (given?.holes && mask.empty);
-  $("factor-field").hidden = task() !== "enlarge" || model.enlarges !== null;
   const what = given?.resized ? `, made ${width}×${height}` : given?.holes ? "; what is transparent is made anew" : "";
   $("given").textContent = given ? `${source.name ?? "picture"}${what}` : there[0] ? "or drop or paste one" : "This model makes points: there is no picture to change.";
   draw();
@@ -200,7 +199,7 @@ async function choices() {
       ends = said ? ends.map((one) => (one?.key === entry.key ? null : one)) : ends[0] ? [ends[0], entry] : [entry, ends[1]];
       choices();
     };
-    return h("button", { type: "button", class: "tile", "aria-pressed": String(said !== ""), "aria-label": `${said} ${name}`, title: name, onclick: press },
+    return h("button", { className: "tile", "aria-pressed": String(said !== ""), "aria-label": `${said} ${name}`, title: name, onclick: press },
       h("img", { src: urlOf(entry), alt: "" }), h("span", { textContent: said }));
   }));
   if (!entries.length) $("ends").textContent = `Make some pictures with ${desk.model.name} first.`;
@@ -213,7 +212,7 @@ export async function request({ strength, ...settings }) {
   const edits = body.task === "edit", plain = mask.empty;
   if (edits && !plain) body.mask = toBase64((files.mask = await maskBytes()));
   if (edits && !(plain && given.holes)) body.strength = strength ?? Number($("strength").value);
-  if (body.task === "enlarge" && !desk.model.enlarges) body.factor = Number($("factor").value);
+  if (body.task === "enlarge" && !desk.model.enlarges) body.factor = FACTOR;
   if (!(edits && plain && !given.holes)) Object.assign(body, extra);
   return { path: "v1/jobs/edits", body, files };
 }
@@ -227,8 +226,7 @@ function maskBytes() {
 
 export async function make() {
   if (task() === "morph") return morph();
-  const settings = wish(), { path, body, files } = await request({ ...settings, preview_every: previewEvery(settings.steps) });
-  return board.make([{ path, body, files }]);
+  await board.make([await request(wish())]);
 }
 
 async function morph() {
@@ -247,10 +245,9 @@ async function morph() {
 /** Puts an edit's task, files and strength back, from its settings. Returns what is missing, in words, or "". */
 export async function restore(settings) {
   $("task").value = settings.task;
-  if (settings.factor) $("factor").value = settings.factor;
   if (settings.task === "morph") {
-    const entries = await all(), same = (seed) => ({ settings: one }) => one && !one.task && one.n === 1 && String(one.seed) === String(seed) && one.weights === settings.weights;
-    ends = settings.seeds.map((seed) => entries.find(same(seed)) ?? null);
+    const entries = (await all()).filter(({ settings: one }) => one && !one.task && one.weights === settings.weights);
+    ends = settings.seeds.map((seed) => entries.find(({ settings: one }) => `${one.seed}` === `${seed}`) ?? null);
     show();
     return ends.includes(null) ? "The pictures of its two seeds are not in the history: make them first." : "";
   }
@@ -260,10 +257,10 @@ export async function restore(settings) {
     await refit();
     return `The picture that it was made of is not in this browser (SHA-256 ${settings.picture?.slice(0, 12)}…): drop it here, too.`;
   }
-  await open(new Blob([bytes]), "picture of the history");
+  const more = ["returns", "feather", "grain", "factor"].filter((name) => settings[name] !== undefined);
+  await open(new Blob([bytes]), "picture of the history", Object.fromEntries(more.map((name) => [name, settings[name]])));
   touched = settings.strength !== undefined;
   if (touched) $("strength").value = settings.strength;
-  extra = Object.fromEntries(["returns", "feather", "grain"].filter((name) => settings[name] !== undefined).map((name) => [name, settings[name]]));
   if (painted) await repaint(painted);
   draw();
   return settings.mask && !painted ? "Its mask is not in this browser: paint it anew." : "";

@@ -5,7 +5,7 @@ import { $, h, plural, tell } from "./dom.js";
 import { parse, write } from "./json.js";
 import { bodyOf, OF_TASKS } from "./words.js";
 
-const DICE = 10 ** 6; // seeds that can be told on
+const DICE = 10 ** 6, PREVIEWS = 24; // seeds that can be told on; previews of a job
 const USUAL_N = { pictures: 8, points: 2000, clips: 2 };
 const FIELDS = ["seed", "n", "steps", "guidance", "prompt", "negative", "sampler", "class"];
 
@@ -127,6 +127,7 @@ export function wish() {
   };
   if (!/^\d{1,19}$/.test(text("seed")) || BigInt(text("seed")) >= 2n ** 63n) fault("seed", "A seed is a whole number from 0 to 2^63 - 1.");
   const body = { ...carried, model: model.name, seed: BigInt(text("seed")), n: whole("n", "Pictures"), steps: whole("steps", "Steps"), sampler: text("sampler") };
+  body.preview_every = Math.ceil(body.steps / PREVIEWS);
   if (model.guidable) {
     body.guidance = text("guidance") === "" ? NaN : Number(text("guidance"));
     if (!(body.guidance >= 0 && body.guidance <= 100)) fault("guidance", "Guidance is a number from 0 to 100; 1 is off.");

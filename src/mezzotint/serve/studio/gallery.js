@@ -4,12 +4,10 @@ import { finish, tile } from "./board.js";
 import { $, plural } from "./dom.js";
 import { all, remove } from "./history.js";
 
-const PAGE = 120; // pictures at once
-let shown = PAGE, drawing = 0;
+let drawing = 0;
 
 export function build() {
-  $("starred").onchange = () => ((shown = PAGE), draw());
-  $("more").onclick = () => ((shown += PAGE), draw());
+  $("starred").onchange = draw;
   $("clear-history").onclick = async () => {
     const entries = (await all()).filter(({ star }) => !star);
     if (entries.length && confirm(`Delete ${plural(entries.length, "picture")} of the history for good?`)) await remove(entries);
@@ -28,11 +26,10 @@ export async function draw() {
   }
   if (number !== drawing) return;
   $("kept").textContent = entries.length ? plural(entries.length, "picture") : "There is none yet.";
-  $("gallery").replaceChildren(...entries.slice(0, shown).map((entry, i) => {
+  $("gallery").replaceChildren(...entries.map((entry, i) => {
     const button = tile(`picture ${i + 1}`);
     finish(button, () => entries, entry);
     button.classList.toggle("star", entry.star);
     return button;
   }));
-  $("more").hidden = entries.length <= shown;
 }

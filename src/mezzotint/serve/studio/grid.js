@@ -1,12 +1,12 @@
 // Any two settings against each other: every cell is a job of its own, all are sent together, and share network calls.
 
-import { Board, previewEvery, tile } from "./board.js";
+import { Board, tile } from "./board.js";
 import { $, h } from "./dom.js";
 import * as edit from "./edit.js";
 import { desk, hasWords, wish } from "./form.js";
 import { parse, write } from "./json.js";
 
-const MAX_CELLS = 400, MAX_RANGE = 100n;
+const MAX_CELLS = 400, MAX_RANGE = 100n, PREVIEWS = 3; // of a cell: more would take the time of the network
 
 const known = (text) => text, classes = () => desk.model.classes;
 function seed(text) {
@@ -76,7 +76,7 @@ export async function make() {
   const cells = down.flatMap((below) => across.map((beside) => {
     const body = { ...base, [x]: beside, [y]: below };
     if (body.sampler !== base.sampler) for (const name of ["eta", "churn", "spacing"]) delete body[name];
-    return { ...body, preview_every: previewEvery(body.steps) };
+    return { ...body, preview_every: Math.ceil(body.steps / PREVIEWS) };
   }));
   sessionStorage.setItem("grid", write({ x, y, across, down }));
   return board.make(await Promise.all(cells.map((body) => (strength ? edit.request(body) : { path: "v1/jobs", body }))));

@@ -1,7 +1,7 @@
 // One picture, large: its settings, A against B, and what can be done with it.
 
 import { read } from "./api.js";
-import { $, copy, h, save, urlOf } from "./dom.js";
+import { $, h, save, urlOf } from "./dom.js";
 import { remove, star } from "./history.js";
 import { line, table } from "./words.js";
 
@@ -19,7 +19,7 @@ const names = ({ settings }) => (settings ? line(settings) : "picture");
 
 function draw() {
   const dialog = $("picture"), entry = entries[at], { settings } = entry, other = a && a.key !== entry.key;
-  const button = (text, onclick, key, more) => h("button", { type: "button", textContent: text, onclick, title: key ? `key ${key}` : "", ...more });
+  const button = (text, onclick, key, more) => h("button", { textContent: text, onclick, title: key ? `key ${key}` : "", ...more });
   const hold = button("Hold to look at A", null, "Space", { id: "hold", hidden: !other });
   hold.onpointerdown = () => flip(true);
   hold.onpointerup = hold.onpointerleave = () => flip(false);
@@ -27,8 +27,8 @@ function draw() {
   const put = async (kind) => {
     try {
       place.textContent = (await read("v1/commands", { body: { settings } }))[kind] ?? "There is none for these settings.";
-      await copy(place.textContent);
-      said.textContent = "Copied.";
+      await navigator.clipboard?.writeText(place.textContent); // pages of plain HTTP from other machines may not
+      said.textContent = navigator.clipboard ? "Copied." : "";
     } catch (error) {
       place.textContent = error.message;
     }

@@ -21,10 +21,10 @@ export function build() {
 export async function show(open) {
   clearTimeout(timer);
   if (!open || !desk.model) return;
-  let words = desk.runs ? "" : "This server shows no runs. Started by mezzotint ui, or with --runs FOLDER, it does.";
+  let words = "This server shows no runs. Started by mezzotint ui, or with --runs FOLDER, it does.";
   try {
     if (desk.runs) desk.runs = await read("v1/runs");
-    if (desk.runs?.length === 0) words = "There is no run yet. Start one, and it is here: mezzotint train digits";
+    if (desk.runs) words = desk.runs.length ? "" : "There is no run yet. Start one, and it is here: mezzotint train digits";
   } catch (error) {
     words = error.message;
   }
@@ -93,7 +93,7 @@ function chart(loss, held) {
   const path = (pairs) => `M${pairs.map(([step, value]) => `${x(step).toFixed(1)} ${y(value).toFixed(1)}`).join("L")}`;
   const text = (x, y, words) => `<text x="${x}" y="${y}" text-anchor="end">${words}</text>`;
   $("chart").innerHTML = // numbers alone
-    `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="loss from ${high.toPrecision(3)} down to ${low.toPrecision(3)} by step ${end}">` +
+    `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="loss from ${high} down to ${low}, to step ${end}">` +
     `<path class="axis" d="M${LEFT} ${TOP}V${LOW}H${WIDTH}"/><path d="${path(loss)}"/>${held.length ? `<path class="held" d="${path(held)}"/>` : ""}` +
     [low, high].map((value) => text(LEFT - 6, y(value) + 4, value.toPrecision(3))).join("") +
     `${text(WIDTH, HEIGHT - 8, `step ${count(end)}`)}${text(WIDTH, 14, held.length ? "line: loss, dashes: held out" : "loss")}</svg>`;
