@@ -18,8 +18,25 @@ from mezzotint.serve.http.api import create_app
 from mezzotint.serve.http.service import Service
 from mezzotint.serve.http.settings import Settings
 
-WORDS = ["train", "digits", "--steps", "6", "--name", "small", "--device", "cpu", "network.width=8", "network.multipliers=[1]"]
-WORDS += ["train.checkpoint_every=3 steps", "train.snapshot_every=3 steps", "train.keep=2", "train.log_every=1 steps", "train.precision=fp32"]
+WORDS = [
+    "train",
+    "digits",
+    "--steps",
+    "6",
+    "--name",
+    "small",
+    "--device",
+    "cpu",
+    "network.width=8",
+    "network.multipliers=[1]",
+]
+WORDS += [
+    "train.checkpoint_every=3 steps",
+    "train.snapshot_every=3 steps",
+    "train.keep=2",
+    "train.log_every=1 steps",
+    "train.precision=fp32",
+]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +48,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert not left.value.code
     (folder / "begun").mkdir()
     (folder / "begun" / "config.yaml").write_text((folder / "small" / "config.yaml").read_text())
-    (folder / "begun" / "metrics.jsonl").write_text('{"step": 1, "loss": 2.5}\n{"step": 2, "loss": NaN, "word": "x"}\n{"st')
+    (folder / "begun" / "metrics.jsonl").write_text(
+        '{"step": 1, "loss": 2.5}\n{"step": 2, "loss": NaN, "word": "x"}\n{"st'
+    )
     write_run(folder / "no run", Facts((1, 8, 8), ()), network=UNET)
     Image.new("L", (9, 9)).save(folder.parent / "step-0000001.png")
     return folder
@@ -68,17 +87,31 @@ def test_long_metrics_are_thinned(client: TestClient, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "step", "weights"), [("small", 6, "ema"), ("small@3", 3, "ema"), ("small@3:raw", 3, "raw"), ("small@:raw", 6, "raw"), ("small@:0.1", 6, "ema 0.1 of snapshots"), ("small@3:0.1", 3, "ema 0.1 of snapshots")]
+    ("name", "step", "weights"),
+    [
+        ("small", 6, "ema"),
+        ("small@3", 3, "ema"),
+        ("small@3:raw", 3, "raw"),
+        ("small@:raw", 6, "raw"),
+        ("small@:0.1", 6, "ema 0.1 of snapshots"),
+        ("small@3:0.1", 3, "ema 0.1 of snapshots"),
+    ],
 )
-def test_models_of_runs_are_asked(client: TestClient, folder: Path, name: str, step: int, weights: str) -> None:
+def test_models_of_runs_are_asked(
+    client: TestClient, folder: Path, name: str, step: int, weights: str
+) -> None:
     told = client.get(f"/v1/models/{name}").json()
     assert told["name"] == name and told["step"] == step and told["weights"].startswith(weights)
     made = client.post("/v1/generate", json={"model": name, "seed": 4, "steps": 2, "class": "3"})
     settings = settings_of(made.content)
-    assert settings["model"] == "small" and settings["step"] == step and settings["weights"].startswith(weights)
+    assert (
+        settings["model"] == "small" and settings["step"] == step and settings["weights"].startswith(weights)
+    )
     words = {"small": "ema", "small@:raw": "raw", "small@:0.1": "0.1"}
     if name in words:  # what the command line makes
-        truth = load(folder / "small", device="cpu", weights=words[name]).sample(1, label="3", seed=4, steps=2)
+        truth = load(folder / "small", device="cpu", weights=words[name]).sample(
+            1, label="3", seed=4, steps=2
+        )
         assert (pixels(made.content).int() - truth.values[0].int()).abs().max() <= 1
 
 
@@ -88,7 +121,9 @@ def test_weights_of_other_steps_are_others(client: TestClient, folder: Path) -> 
         client.get(f"/v1/models/{name}")
     first = {name: next(iter(model.net.parameters())) for name, model in service.shelf.loaded.items()}
     assert torch.equal(first["small"], first["small@6"])
-    assert not torch.equal(first["small"], first["small@3"]) and not torch.equal(first["small@3"], first["small@3:raw"])
+    assert not torch.equal(first["small"], first["small@3"]) and not torch.equal(
+        first["small@3"], first["small@3:raw"]
+    )
     client.get("/v1/models/small@:raw")
     assert list(service.shelf.loaded) == ["small@3", "small@3:raw", "small@6", "small@:raw"]  # four stay
 
@@ -119,7 +154,12 @@ def test_without_a_folder_there_are_no_runs(connect: object) -> None:
 
 
 def test_several_jobs_are_one_stream(client: TestClient) -> None:
-    keys = [client.post("/v1/jobs", json={"model": "tiny", "n": 2, "steps": 3, "seed": k, "preview_every": 1}).json()["id"] for k in range(3)]
+    keys = [
+        client.post(
+            "/v1/jobs", json={"model": "tiny", "n": 2, "steps": 3, "seed": k, "preview_every": 1}
+        ).json()["id"]
+        for k in range(3)
+    ]
     query = "&".join(f"job={key}" for key in [*keys, "unknown"])
     last, singles = {}, 0
     with client.stream("GET", f"/v1/events?{query}") as stream:
@@ -132,6 +172,7 @@ def test_several_jobs_are_one_stream(client: TestClient) -> None:
                 last[told["id"]] = name
                 singles += len(told.get("previews", ()))
                 assert len(told.get("noisy", ())) == len(told.get("previews", ())) in (0, 2)
+                assert len(told.get("images", ())) == (2 if name == "done" else 0)
     assert last == {**dict.fromkeys(keys, "done"), "unknown": "gone"}
     assert client.get("/v1/events").status_code == 422
 
@@ -157,7 +198,14 @@ def test_what_the_network_learns_from_is_shown(client: TestClient) -> None:
 def test_what_to_type_is_told(client: TestClient) -> None:
     made = client.post("/v1/generate", json={"model": "tiny", "seed": 3, "class": "cat"})
     told = client.post("/v1/commands", json={"settings": settings_of(made.content)}).json()
-    assert told["command"].startswith("mezzotint sample tiny -n 1 --seed 3 --class=cat") and LOCAL in told["curl"]
+    assert (
+        told["command"].startswith("mezzotint sample tiny -n 1 --seed 3 --class=cat")
+        and LOCAL in told["curl"]
+    )
     assert told["python"].startswith("import mezzotint")
-    assert client.post("/v1/commands", json={"settings": {}}).json() == {"command": None, "curl": None, "python": None}
+    assert client.post("/v1/commands", json={"settings": {}}).json() == {
+        "command": None,
+        "curl": None,
+        "python": None,
+    }
     problem(client.post("/v1/commands", json={}), 422)

@@ -18,7 +18,7 @@ from mezzotint.serve.http.studio import FILES, FOLDER
 
 NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(NODE is None, reason="there is no node, which runs the page's modules")
-MAX_BYTES = 80 * 1024
+MAX_BYTES = 80_000
 
 
 def run(expression: str) -> Any:

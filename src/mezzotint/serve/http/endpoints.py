@@ -227,7 +227,7 @@ async def events_of_jobs(
     service: Served, job: JobIds, previews: schemas.Shown = "single"
 ) -> StreamingResponse:
     """The events of several jobs in one stream. Previews of `single` are lists: `previews`, what every picture will be, and
-    `noisy`, how it is. A job that is no longer known has the event `gone`."""
+    `noisy`, how it is; and `done` has them all, `images`. A job that is no longer known has the event `gone`."""
     known = [service.jobs.get(key) for key in job]
     streams = [one.events(previews) if one else _gone(key) for key, one in zip(job, known)]
     return StreamingResponse(merged(streams), media_type="text/event-stream")

@@ -154,14 +154,17 @@ class Job:
     async def _event(self, now: Now, status: JobStatus, shown: Shown) -> str:
         content = status.model_dump(mode="json")
         name = "progress" if now.phase == "started" and now.step else now.phase
-        if now.preview is not None and shown != "none":
+        if (shown == "single" and now.phase == "done") or (shown != "none" and now.preview is not None):
             content |= await self._pictures(now, shown)
         return f"event: {name}\ndata: {json.dumps(content)}\n\n"
 
     async def _pictures(self, now: Now, shown: Shown) -> dict[str, Any]:
-        """The preview of a state, made once for however many readers: PNGs in base64."""
+        """The preview of a state, or the pictures, made once for however many readers: PNGs in base64."""
 
         def make() -> dict[str, Any]:
+            if now.phase == "done":
+                assert self.samples is not None
+                return {"images": in_base64(self.samples)}
             assert now.preview is not None and now.noisy is not None
             belief = self._samples(now.preview, preview=True)
             if shown == "sheet":

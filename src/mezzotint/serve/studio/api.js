@@ -4,11 +4,11 @@ import { $, pause } from "./dom.js";
 import { parse, write } from "./json.js";
 
 const BASE = new URL("../", import.meta.url); // wherever a proxy may have put it
-const FIRST_PAUSE = 1000, LONGEST_PAUSE = 8000; // ms between tries to reach the server
+export const AGAIN = 1000; // ms between tries to reach the server
 
 /** An error of the server. status: 0 where it does not answer at all; wait: seconds after which it may. */
 const refusal = (status, words, wait) => Object.assign(new Error(words), { status, wait });
-const SILENT = "The server does not answer. It may have been stopped: start it with mezzotint serve.";
+const SILENT = "The server does not answer. Is mezzotint serve still running?";
 
 let asking = null; // the dialog for the token, while it is open
 
@@ -56,7 +56,6 @@ export async function ask(path, { body, signal, method } = {}) {
 }
 
 export const read = async (path, options) => parse(await (await ask(path, options)).text());
-export const bytesOf = async (path, options) => new Uint8Array(await (await ask(path, options)).arrayBuffer());
 
 /** Starts a job, and waits where the server has no room now. said: told why it waits, in words. Returns the job's state. */
 export async function start(path, body, { signal, said }) {
@@ -109,13 +108,12 @@ async function* chunksOf(body) {
  * lost: told true when it broke, false when it is there again. */
 export async function follow(ids, told, { signal, lost }) {
   const open = new Set(ids);
-  for (let wait = FIRST_PAUSE; open.size; wait = Math.min(2 * wait, LONGEST_PAUSE)) {
+  while (open.size) {
     try {
       const query = new URLSearchParams([...open].map((id) => ["job", id]));
       const { body } = await ask(`v1/events?${query}`, { signal });
       lost(false);
       for await (const { name, data } of eventsIn(chunksOf(body))) {
-        wait = FIRST_PAUSE;
         if (OVER.includes(name)) open.delete(data.id);
         await told(name, data);
       }
@@ -125,7 +123,7 @@ export async function follow(ids, told, { signal, lost }) {
     }
     if (open.size) {
       lost(true);
-      await pause(wait);
+      await pause(AGAIN);
       signal.throwIfAborted();
     }
   }

@@ -1,6 +1,6 @@
 // The page: its views, what their main button does, keys, and pictures that are dropped or pasted.
 
-import { ask } from "./api.js";
+import { AGAIN, ask } from "./api.js";
 import { Board } from "./board.js";
 import { $, h, pause, typing } from "./dom.js";
 import * as edit from "./edit.js";
@@ -12,7 +12,6 @@ import * as view from "./view.js";
 import * as watch from "./watch.js";
 
 const VIEWS = ["make", "grid", "edit", "history", "watch"], MAKING = VIEWS.slice(0, 3);
-const AGAIN = 2000; // ms between tries to reach the server
 const boards = { make: new Board("make"), edit: edit.board, grid: grid.board };
 let opened = null; // the bytes of a picture whose settings were put back, to compare with what they make
 
@@ -87,9 +86,9 @@ function keys(event) {
 }
 
 async function noising() {
-  const [, words, place] = $("noising").children, { name, data } = form.desk.model;
+  const [, words, place] = $("noising").children, { name } = form.desk.model;
   if (!$("noising").open) return;
-  words.textContent = `Examples of ${data}, or pictures of the model's own, with more and more noise: u is the place on its schedule.`;
+  words.textContent = "Examples, or the model's own pictures, with more and more noise: u is the place on its schedule.";
   place.textContent = "Asking the server.";
   const blob = await (await ask(`v1/models/${encodeURIComponent(name)}/noising`)).blob();
   place.replaceChildren(h("img", { src: URL.createObjectURL(blob), alt: "a row for each example, noisier from left to right" }));
@@ -130,11 +129,10 @@ for (;;) {
     break;
   } catch (error) {
     $("banner").textContent = `${error.message} Trying again.`;
-    $("banner").hidden = false;
     await pause(AGAIN);
   }
 }
-$("banner").hidden = true;
+$("banner").textContent = "";
 route();
 if (job) boards[current()]?.attach(job.split("."));
 else boards.make.say("Press Make: the pictures come out of noise here.");

@@ -1,6 +1,6 @@
 // A place where pictures come out of noise: jobs, their progress, their pictures, and how they came.
 
-import { bytesOf, cancel, follow, OVER, read, start } from "./api.js";
+import { ask, cancel, follow, OVER, start } from "./api.js";
 import { fromBase64, h, plural, save, tell, urlOf } from "./dom.js";
 import { desk } from "./form.js";
 import { entryOf, keep } from "./history.js";
@@ -88,7 +88,7 @@ export class Board {
         }));
         signal.throwIfAborted();
         const link = document.querySelector(`nav [href^="#${this.view}"]`), lost = (gone) => gone && this.say(LOST);
-        link.href = `#${this.view}?job=${this.ids.filter(Boolean).join(".")}`; // a view that is left and come back to, or loaded again
+        link.href = `#${this.view}?job=${this.ids.filter(Boolean).join(".")}`;
         if (link.ariaCurrent) history.replaceState(null, "", link.href);
         await follow(wave.map((i) => this.ids[i]).filter(Boolean), (name, state) => signal.aborted || this.event(name, state), { signal, lost });
       }
@@ -138,9 +138,8 @@ export class Board {
   }
 
   async done(i, state) {
-    const { id, n, seed, note, steps, seconds } = state, result = `v1/jobs/${id}/result`;
-    const pictures = modelOf(state).kind === "points" ? [await bytesOf(result)] : (await read(`${result}?format=json`)).images.map(fromBase64);
-    const now = Date.now(), entries = pictures.map((bytes, k) => entryOf(bytes, `${id}/${k}`, now - (i + k) / 1000));
+    const { id, n, seed, note, steps, seconds, images } = state;
+    const now = Date.now(), entries = images.map((png, k) => entryOf(fromBase64(png), `${id}/${k}`, now - (i + k) / 1000));
     this.entries[i] = entries;
     this.shares[i] = 1;
     this.over++;
@@ -155,8 +154,8 @@ export class Board {
     if (this.count === 1) {
       const seeds = entries[0].settings?.seeds ? "" : `, seed ${seed}${n > 1 ? ` to ${BigInt(seed) + BigInt(n - 1)}` : ""}`;
       this.say(`Done in ${seconds.toFixed(1)} s: ${state.model}, ${plural(steps, "step")}${seeds}.${note ? ` Note: ${note}.` : ""}${lost ?? ""}`);
-      this.sheet.hidden = pictures.length < 2;
-      this.sheet.onclick = async () => save(await bytesOf(result), `${state.model}-${seed}.png`);
+      this.sheet.hidden = images.length < 2;
+      this.sheet.onclick = async () => save(new Uint8Array(await (await ask(`v1/jobs/${id}/result`)).arrayBuffer()), `${state.model}-${seed}.png`);
     }
   }
 

@@ -1,4 +1,4 @@
-// Changing a picture: as a whole, where a brush went, larger, coloured; and the way between two.
+// Changing a picture: as a whole, where a brush went, larger, coloured; morphing.
 
 import { Board } from "./board.js";
 import { Mask } from "./brush.js";
@@ -16,7 +16,7 @@ let mask = null, erase = false, size = 3, last = null, cursor = null, touched = 
 let extra = {}; // settings of an edit without a field
 let ends = [null, null], between = []; // entries: where a morph begins and ends, and all of it
 
-export const task = () => $("task").value;
+const task = () => $("task").value;
 export const ready = () => given !== null;
 const pen = (canvas) => canvas.getContext("2d", { willReadFrequently: true });
 const pixels = ({ width, height }, context) => context.getImageData(0, 0, width, height);
@@ -242,7 +242,7 @@ async function morph() {
   $("share").oninput();
 }
 
-/** Puts an edit's task, files and strength back, from its settings. Returns what is missing, in words, or "". */
+/** Puts an edit's task, files and strength back. Returns what is missing, in words, or "". */
 export async function restore(settings) {
   $("task").value = settings.task;
   if (settings.task === "morph") {

@@ -72,7 +72,7 @@ function fill(other) {
   const named = classes.length ? `, ${plural(classes.length, "class", "classes")}` : "";
   $("about").textContent = `${model.network}, ${Math.round(parameters / 1e3)} k parameters: ${size} of ${model.data}${named}; step ${model.step}, on ${model.device}`;
   $("class-field").hidden = !classes.length;
-  const word = (text) => (classes.includes(text) ? word(`(${text})`) : text); // in brackets where a class is called so
+  const word = (text) => (classes.includes(text) ? word(`(${text})`) : text);
   const choices = [[null, word("any")], [word("all"), word("all, in turn")], [word("none"), word("none")], ...classes.map((name) => [name, name])];
   $("class").replaceChildren(...choices.map(([value, text]) => new Option(text, JSON.stringify(value))));
   $("words-field").hidden = !hasWords();

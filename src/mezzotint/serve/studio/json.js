@@ -1,4 +1,4 @@
-// JSON with whole numbers of any size: seeds go up to 2^63 - 1, where JavaScript's numbers end at 2^53. They become BigInts.
+// JSON with whole numbers of any size, such as seeds: those beyond 2^53 become BigInts.
 
 const BIG = /"(?:[^"\\]|\\.)*"|(?<![\d.eE+-])-?\d{16,}(?![\d.eE])/g;
 

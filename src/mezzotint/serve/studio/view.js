@@ -19,7 +19,7 @@ const names = ({ settings }) => (settings ? line(settings) : "picture");
 
 function draw() {
   const dialog = $("picture"), entry = entries[at], { settings } = entry, other = a && a.key !== entry.key;
-  const button = (text, onclick, key, more) => h("button", { textContent: text, onclick, title: key ? `key ${key}` : "", ...more });
+  const button = (text, onclick, key, more) => h("button", { textContent: text, onclick, title: key ?? "", ...more });
   const hold = button("Hold to look at A", null, "Space", { id: "hold", hidden: !other });
   hold.onpointerdown = () => flip(true);
   hold.onpointerup = hold.onpointerleave = () => flip(false);

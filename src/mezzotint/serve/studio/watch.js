@@ -1,4 +1,4 @@
-// Runs: their losses, their sheets by step, and their models, also of earlier steps. A run in training is looked at again and again.
+// Runs: their losses, their sheets by step, and their models. A run in training is looked at again and again.
 
 import { ask, read } from "./api.js";
 import { $, plural, tell } from "./dom.js";
