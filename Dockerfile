@@ -1,5 +1,5 @@
-# The API, and the page. Every RUN and CMD is a line that is typed outside Docker, too; docs/docker.md tells how to use it.
-#   docker compose up                                                     both, for this machine alone
+# The API, with the Studio at /studio. Every RUN and CMD is a line that is typed outside Docker, too; docs/docker.md tells how to use it.
+#   docker compose up                                                     for this machine alone
 #   docker build --build-arg TORCH=cuda --build-arg TORCH_INDEX=URL .     for a GPU, from an index with builds of torch
 FROM python:3.12-slim
 
@@ -11,11 +11,11 @@ ENV PATH=/app/.venv/bin:$PATH HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib PYTHONUNBUF
 WORKDIR /app
 COPY make.py pyproject.toml constraints.txt README.md LICENSE ./
 COPY src ./src
-RUN python make.py install --extra serve,ui
+RUN python make.py install --extra serve
 
 # Runs are mounted at /app/runs and only read
 USER 10001:10001
-EXPOSE 8000 8501
+EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
 # Refuses to start without a token in MEZZOTINT_TOKEN: whoever runs this image decides who may ask

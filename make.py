@@ -1,6 +1,6 @@
 """Install, demo and checks with nothing but Python: `python3 make.py COMMAND` (the Makefile only calls this).
 
-    install   make .venv and install the package with its development tools, or with other extras: `--extra serve,ui`
+    install   make .venv and install the package with its development tools, or with other extras: `--extra serve`
     demo      sample a bundled model, train two small ones and sample them (installs the package alone if .venv is
               empty)
     test      format, lint, types and unit tests; `test lint`, `test types` or `test unit` for a part;

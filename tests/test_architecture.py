@@ -50,9 +50,8 @@ ARROWS: dict[str, set[str]] = {
     "serve": {"serve.http"},
     "serve.engine": RUN,  # no HTTP
     "serve.http": RUN | {"serve.engine"},
-    "ui": RUN | {"serve.http"},  # for the checks of host and token
     "__init__": RUN | {"checking", "exchange"},
-    "cli": RUN | {"run", "evaluate", "studies", "checking", "exchange", "serve", "ui", "__init__"},
+    "cli": RUN | {"run", "evaluate", "studies", "checking", "exchange", "serve", "__init__"},
     "__main__": {"cli"},
 }
 TORCH_ALONE = {"diffusion", "nets"}  # beside the standard library

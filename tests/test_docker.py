@@ -23,7 +23,6 @@ from mezzotint.serve.http.settings import Settings, is_loopback
 ROOT = Path(__file__).resolve().parents[1]
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-ROUTES = {"page": "/_stcore/health"}  # Streamlit's own; those of the API are its own to say
 
 
 def instructions() -> list[tuple[str, str]]:
@@ -103,13 +102,11 @@ def test_healthchecks_ask_routes_that_exist(tmp_path: Path) -> None:
         assert probe[:2] == ["python", "-c"]
         port, path = re.findall(r"http://127\.0\.0\.1:(\d+)(/\S*?)'", probe[2])[0]
         assert port == option(SERVICES[name]["command"], "--port")
-        assert path == ROUTES.get(name, path)
-        if name == "api":  # through the door, as plain curl would, with a token set and without
-            for token in ("none", "0123456789abcdef"):
-                settings = Settings(token=token, log=tmp_path / "log")
-                app = create_app(settings)
-                app.state.service = Service({}, settings)
-                assert TestClient(app, base_url=f"http://localhost:{port}").get(path).status_code == 200
+        for token in ("none", "0123456789abcdef"):  # through the door, as plain curl would
+            settings = Settings(token=token, log=tmp_path / "log")
+            app = create_app(settings)
+            app.state.service = Service({}, settings)
+            assert TestClient(app, base_url=f"http://localhost:{port}").get(path).status_code == 200
         # nobody listens: the healthcheck fails
         silent = [sys.executable, "-c", probe[2].replace(f":{port}/", ":1/")]
         assert subprocess.run(silent, capture_output=True).returncode == 1
@@ -138,11 +135,11 @@ def test_every_build_line_is_a_call_of_make(
     monkeypatch.setattr(make, "install", lambda *words: asked.append(words))
     for words in runs:
         assert make.main(words[2:]) == 0
-    assert asked == [("serve,ui", "cpu", None)]
+    assert asked == [("serve", "cpu", None)]
     monkeypatch.setenv("TORCH_INDEX", "file:///builds")
     make.main(runs[0][2:])
     make.main(["install"])
-    assert asked[1:] == [("serve,ui", "cpu", "file:///builds"), ("dev", "cpu", "file:///builds")]
+    assert asked[1:] == [("serve", "cpu", "file:///builds"), ("dev", "cpu", "file:///builds")]
 
 
 @pytest.fixture

@@ -18,6 +18,17 @@ class _Printable(logging.Formatter):
         return printable(super().format(record))
 
 
+def check_extra() -> None:
+    """Raises MissingExtra where something of the extra [serve] is not installed."""
+    from importlib.util import find_spec
+
+    from mezzotint.errors import MissingExtra
+
+    for module in ("fastapi", "uvicorn", "prometheus_client", "python_multipart"):
+        if find_spec(module) is None:
+            raise MissingExtra(f'{module} is not installed; run: pip install "mezzotint[serve]"')
+
+
 def serve(
     runs: Annotated[
         list[str] | None,
@@ -62,6 +73,10 @@ def serve(
         list[str] | None,
         typer.Option("--allow-host", help="host name by which browsers may call this server"),
     ] = None,
+    show_runs: Annotated[
+        Path | None,
+        typer.Option("--runs", help="folder of runs to show, with models to ask (default: none is shown)"),
+    ] = None,
     proxy: Annotated[
         str | None, typer.Option("--proxy", help="trusted proxy addresses a,b (X-Forwarded-For)")
     ] = None,
@@ -73,7 +88,7 @@ def serve(
     ] = "ema",
     device: options.Device = None,
 ) -> int:
-    """Serves models over HTTP; its page /docs says how to ask.
+    """Serves models over HTTP, and a page to make pictures, /studio; the page /docs says how programs ask.
 
     Requests share each network call, whatever their samplers, steps and classes.
 
@@ -83,13 +98,7 @@ def serve(
       mezzotint serve digits moons --port 8080 --log inferences.jsonl
       MEZZOTINT_TOKEN=$(openssl rand -hex 16) mezzotint serve digits --host 0.0.0.0
     """
-    from importlib.util import find_spec
-
-    from mezzotint.errors import MissingExtra
-
-    for module in ("fastapi", "uvicorn", "prometheus_client", "python_multipart"):
-        if find_spec(module) is None:
-            raise MissingExtra(f'{module} is not installed; run: pip install "mezzotint[serve]"')
+    check_extra()
     from mezzotint.serve.http.server import serve as run
     from mezzotint.serve.http.settings import Settings, make_limits
 
@@ -99,6 +108,7 @@ def serve(
         models=tuple(runs or ()),
         token=token,
         hosts=tuple(allow_host or ()),
+        runs=show_runs,
         log=log,
         device=device or "auto",
         weights=weights,

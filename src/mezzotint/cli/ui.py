@@ -1,5 +1,8 @@
 """mezzotint ui"""
 
+import os
+import sys
+import webbrowser
 from pathlib import Path
 from typing import Annotated
 
@@ -8,16 +11,23 @@ import typer
 from mezzotint.cli import options
 from mezzotint.cli.output import warn_of_token
 
+POINTS = 2000  # of models of points: fewer do not show what they are like
+
 
 def ui(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN|MODEL]...", help="models to choose from; all runs by default"),
+        typer.Argument(
+            metavar="[RUN|MODEL]...",
+            help="models to choose from; those of the package by default, and runs in any case",
+        ),
     ] = None,
     host: Annotated[
         str, typer.Option("--host", help="address to listen on; other than loopback needs --token")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="port of the page", min=1, max=65535)] = 8501,
+    port: Annotated[
+        int, typer.Option("--port", help="port of the page; 0 takes a free one", min=0, max=65535)
+    ] = 8501,
     token: Annotated[
         str | None,
         typer.Option(
@@ -33,9 +43,9 @@ def ui(
     out: options.Out = Path("runs"),
     device: options.Device = None,
 ) -> int:
-    """Starts a page for the browser to make pictures and see how.
+    """Opens the Studio in the browser: pictures, grids, edits, and runs as they train.
 
-    It shows noising, denoising and a run in training. It works offline and sends no data.
+    It is the page of `mezzotint serve`, with the models of the package and of all runs, and sends nothing anywhere.
 
     \b
     Examples:
@@ -43,21 +53,30 @@ def ui(
       mezzotint ui digits runs/mnist
       MEZZOTINT_TOKEN=$(openssl rand -hex 16) mezzotint ui --host 0.0.0.0
     """
-    from importlib.util import find_spec
+    from mezzotint.cli.serve import check_extra
+    from mezzotint.disk.names import MODEL, bundled, find
 
-    from mezzotint.errors import MissingExtra
-
-    if find_spec("streamlit") is None:
-        raise MissingExtra('streamlit is not installed; run: pip install "mezzotint[ui]"')
-    from mezzotint.disk.names import find
-    from mezzotint.model.device import find_device
-    from mezzotint.ui.start import Desk, start
+    check_extra()
+    from mezzotint.serve.http.server import serve
+    from mezzotint.serve.http.settings import Settings, make_limits
 
     warn_of_token(token)
-    desk = Desk(
-        models=tuple(str(find(name, out)) for name in runs or ()),
-        runs=str(out),
-        device=str(find_device(device or "auto")),
+    own = {name: file for name, file in bundled().items() if not (out / name / MODEL).is_file()} or bundled()
+    usual = [str(own[name]) for name in sorted(own, key=lambda name: "mnist" not in name)]
+    settings = Settings(
+        models=tuple([str(find(name, out)) for name in runs or ()] or usual),
+        runs=out,
         token=token,
+        hosts=tuple(allow_host or ()),
+        log=Path(os.devnull),
+        device=device or "auto",
+        limits=make_limits(max_n=POINTS),
     )
-    return start(desk, host, port, allow_host or ())
+
+    def ready(address: str) -> None:
+        print(f"mezzotint: the page is at {address}/studio; Ctrl-C ends it", flush=True)
+        if sys.stdout.isatty():
+            webbrowser.open(f"{address}/studio")
+
+    serve(settings, host, port, ready=ready)
+    return 0

@@ -138,16 +138,26 @@ def load_checkpoint(path: Path, state: State) -> dict[str, Any]:
 def load_raw(path: Path, net: nn.Module) -> None:
     """Fills a network with the weights of a checkpoint. Raises ModelError."""
     file = path / "model.safetensors"
+    fill(net, merged_state(_tensors_of(file)), file)
+
+
+def read_averages(path: Path) -> dict[str, Tensor]:
+    """The averages of a checkpoint, by "profile/name". Raises ModelError."""
+    return _tensors_of(path / "ema.safetensors")
+
+
+def _tensors_of(file: Path) -> dict[str, Tensor]:
+    """The tensors of a file of a checkpoint, its checksum compared. Raises ModelError."""
+    path = file.parent
     try:
         whole = file.read_bytes()
         if zlib.crc32(whole) != json.loads((path / "state.json").read_text())["crc32"][file.name]:
             raise ModelError(f"the checkpoint file {file} is damaged: its checksum differs")
-        weights = load(whole)
+        return load(whole)
     except ModelError:
         raise
     except DAMAGE as error:
         raise ModelError(f"the checkpoint {path} is damaged or incomplete ({error})") from error
-    fill(net, merged_state(weights), file)
 
 
 def _moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

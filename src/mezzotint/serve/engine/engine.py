@@ -73,6 +73,12 @@ class Engine:
         """Requests that are not over."""
         return sum(map(len, self._open.values()))
 
+    def ahead(self, ticket: Ticket) -> int:
+        """Requests that came before this one and are not over."""
+        with self._changed:
+            tickets = itertools.chain.from_iterable(self._open.values())
+            return sum(one.arrived < ticket.arrived for one in tickets)
+
     @property
     def alive(self) -> bool:
         """Whether it takes requests and its thread answers them."""

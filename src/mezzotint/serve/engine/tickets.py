@@ -69,6 +69,11 @@ class Ticket:
         states = [part.state for part in self.parts]
         return torch.cat([s.x0 for s in states if s]) if states and all(states) else None
 
+    def noisy(self) -> Tensor | None:
+        """The same of the noisy state that the next step starts from."""
+        states = [part.state for part in self.parts]
+        return torch.cat([s.x for s in states if s]) if states and all(states) else None
+
 
 @dataclass(eq=False)
 class Part:

@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.security import HTTPBearer
 
 from mezzotint import __version__
-from mezzotint.serve.http import edits, manual, openai, problems, schemas
+from mezzotint.serve.http import commands, edits, manual, openai, problems, runs, schemas, studio
 from mezzotint.serve.http import endpoints as routes
 from mezzotint.serve.http.guard import Guard
 from mezzotint.serve.http.service import Service, load_models
@@ -57,8 +57,9 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         [Security(HTTPBearer(auto_error=False))] if settings.secret else []
     )  # for the document; Guard checks
     app.include_router(routes.probes)
-    for router in (routes.api, edits.api, openai.api):
+    for router in (routes.api, edits.api, openai.api, runs.api, commands.api):
         app.include_router(router, dependencies=asks)
+    app.include_router(studio.pages)
     app.add_middleware(Guard, settings=settings)
     problems.install(app)
 

@@ -43,6 +43,7 @@ async def edit(request: Request, service: Served) -> Response:
 
     It shares network calls with all other requests."""
     body = await read(schemas.EditBody, request)
+    await service.bring(body.model)
     job = await service.open_edit(body, client_of(request))
     await over(job, request)
     return await result(job, body.format)
@@ -52,5 +53,6 @@ async def edit(request: Request, service: Served) -> Response:
 async def start_edit(request: Request, service: Served, response: Response) -> schemas.JobStatus:
     """The same as a job: it answers at once, and Location is its path, with events, result and cancel as of any job."""
     body = await read(schemas.EditJobBody, request)
+    await service.bring(body.model)
     job = await service.open_edit(body, client_of(request), body.preview_every)
     return started(job, service, response)

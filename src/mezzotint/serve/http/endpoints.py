@@ -1,10 +1,13 @@
 """The operations of the API."""
 
 import asyncio
+import json
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from mezzotint import __version__
@@ -14,11 +17,12 @@ from mezzotint.model.samples import Samples
 from mezzotint.serve.engine.tickets import Diverged, TooLong
 from mezzotint.serve.http import schemas
 from mezzotint.serve.http.guard import HEAD
-from mezzotint.serve.http.jobs import Job
+from mezzotint.serve.http.jobs import Job, merged
 from mezzotint.serve.http.problems import RESPONSES, Problem
 from mezzotint.serve.http.results import MEDIA, encode
 from mezzotint.serve.http.service import Service
 from mezzotint.serve.http.settings import Limits
+from mezzotint.serve.http.shelf import noising_strip
 
 probes = APIRouter(responses=RESPONSES)  # open to all; they tell nothing of the models
 api = APIRouter(responses=RESPONSES)
@@ -56,6 +60,7 @@ async def health(service: Served) -> schemas.Health:
         version=__version__,
         models=len(service.models),
         requests=service.open_requests,
+        shows_runs=service.shelf is not None,
     )
 
 
@@ -81,8 +86,8 @@ async def generate_png(
     request: Request, service: Served, query: Annotated[schemas.Query, Query()]
 ) -> Response:
     """A PNG with its settings inside: one picture, or a grid of n."""
-    named = query.model or service.default
-    classes = service.models[named].classes if named in service.models else ()
+    await service.bring(query.model)
+    classes = service.find(query.model).classes
     body = schemas.Body(**query.model_dump(exclude={"label"}), label=_classes(query.label, classes))
     if request.scope.get(HEAD):
         service.request_of(body)
@@ -105,6 +110,7 @@ def _classes(text: str | None, classes: tuple[str, ...]) -> schemas.Class | None
 
 
 async def _generate(request: Request, service: Service, body: schemas.Body, form: schemas.Format) -> Response:
+    await service.bring(body.model)
     job = service.open(body, client_of(request))
     await over(job, request)
     return await result(job, form)
@@ -178,6 +184,7 @@ def _job(key: str, service: Served) -> Job:
 
 
 Known = Annotated[Job, Depends(_job)]
+JobIds = Annotated[list[Annotated[str, Field(max_length=64)]], Query(min_length=1, max_length=256)]
 
 
 @api.post("/v1/jobs", status_code=202)
@@ -185,6 +192,7 @@ async def start_job(
     request: Request, service: Served, body: schemas.JobBody, response: Response
 ) -> schemas.JobStatus:
     """Starts a job and answers at once; Location is its path. Whoever knows its id may read and cancel it."""
+    await service.bring(body.model)
     return started(service.open(body, client_of(request), body.preview_every), service, response)
 
 
@@ -210,6 +218,25 @@ async def job_events(job: Known) -> StreamingResponse:
     return StreamingResponse(job.events(), media_type="text/event-stream")
 
 
+@api.get(
+    "/v1/events",
+    response_class=StreamingResponse,
+    responses={200: {"description": "Events", "content": {"text/event-stream": {}}}},
+)
+async def events_of_jobs(
+    service: Served, job: JobIds, previews: schemas.Shown = "single"
+) -> StreamingResponse:
+    """The events of several jobs in one stream. Previews of `single` are lists: `previews`, what every picture will be, and
+    `noisy`, how it is; and `done` has them all, `images`. A job that is no longer known has the event `gone`."""
+    known = [service.jobs.get(key) for key in job]
+    streams = [one.events(previews) if one else _gone(key) for key, one in zip(job, known)]
+    return StreamingResponse(merged(streams), media_type="text/event-stream")
+
+
+async def _gone(key: str) -> AsyncIterator[str]:
+    yield f"event: gone\ndata: {json.dumps({'id': key})}\n\n"
+
+
 @api.post("/v1/jobs/{key}/cancel", status_code=202)
 async def cancel_job(job: Known) -> schemas.JobStatus:
     """Stops a job before its next network call; one that is over stays as it is."""
@@ -225,11 +252,29 @@ async def job_result(job: Known, format: schemas.Format = "png") -> Response:
 
 # --- what there is ---------------------------------------------------------------------------------------
 
+ModelKey = Annotated[str, Path(max_length=300)]
+
 
 @api.get("/v1/models")
 async def models(service: Served) -> list[schemas.ModelInfo]:
     """The models, with their classes and sampling defaults."""
     return service.info()
+
+
+@api.get("/v1/models/{name}")
+async def model(name: ModelKey, service: Served) -> schemas.ModelInfo:
+    """One of them; or, where the server shows runs, one of a run: `RUN`, `RUN@STEP` of a checkpoint, `RUN@:WEIGHTS` of raw
+    or of an average's length, `RUN@STEP:WEIGHTS`."""
+    await service.bring(name)
+    return service.info_of(name)
+
+
+@api.get("/v1/models/{name}/noising", response_class=Response, responses=answers("png"))
+async def noising_of_model(name: ModelKey, service: Served) -> Response:
+    """What its network learns from, with more and more noise; pictures of its own where the data are not at hand."""
+    await service.bring(name)
+    content = await run_in_threadpool(noising_strip, service.find(name), service.settings.runs is not None)
+    return Response(content, 200, media_type=MEDIA["png"])
 
 
 @api.get("/v1/samplers")
@@ -243,6 +288,8 @@ async def samplers() -> list[schemas.SamplerInfo]:
             order=row.order,
             calls=row.calls,
             stochastic=row.stochastic,
+            eta=row.eta,
+            churn=row.churn,
         )
         for name, row in SAMPLERS.items()
     ]

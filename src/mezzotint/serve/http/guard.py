@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mezzotint.serve.http.problems import Problem
 from mezzotint.serve.http.settings import Settings, is_loopback
+from mezzotint.serve.http.studio import PATHS, POLICY
 
 OPEN = {
     "/",
@@ -26,6 +27,7 @@ OPEN = {
     "/readyz",
     "/docs",
     "/openapi.json",
+    *PATHS,
 }  # without a token; they tell nothing of the models
 WITH_PICTURES = {"/v1/edits", "/v1/jobs/edits", "/v1/images/edits"}  # their bodies may be larger,
 PICTURES_AT_ONCE = 8  # but not all at once: so many of the largest, together
@@ -56,7 +58,7 @@ class Guard:
         async def sealed(message: Message) -> None:
             nonlocal ended
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *HEADERS]
+                message["headers"] = [*message["headers"], *(PAGE if scope["path"] in PATHS else HEADERS)]
                 await send(message)
                 if head:
                     ended = True
@@ -199,6 +201,8 @@ HEADERS = [
     (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
+
+PAGE = [(name, POLICY.encode() if name == b"content-security-policy" else value) for name, value in HEADERS]
 
 
 def urlsplit_netloc(origin: str) -> str | None:

@@ -11,9 +11,10 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from torch import Tensor
@@ -21,12 +22,14 @@ from torch import Tensor
 from mezzotint import plots
 from mezzotint.model.samples import Samples
 from mezzotint.serve.engine.tickets import Diverged, Phase, Ticket, TooLong
-from mezzotint.serve.http.schemas import JobStatus
+from mezzotint.serve.http.results import in_base64
+from mezzotint.serve.http.schemas import JobStatus, Shown
 
 log = logging.getLogger(__name__)
 OVER = ("done", "failed", "cancelled")
 KEPT_BYTES = 2**28  # of all results together
 HEARTBEAT = 15.0  # seconds between signs of life, so that proxies keep a quiet stream open
+QUEUE_SECONDS = 1.0  # between looks at how many are ahead of a queued job
 
 
 @dataclass(frozen=True)
@@ -34,25 +37,32 @@ class Now:
     phase: Phase = "queued"
     step: int = 0
     preview: Tensor | None = None  # the codes of what is believed at that step, on the device
+    noisy: Tensor | None = None  # and of the state that the next step starts from
     seconds: float | None = None  # when over
     detail: str | None = None  # of a failure
 
 
 class Job:
-    """A request of the event loop's it was made in. ended: called by the engine's thread when it is over."""
+    """A request of the event loop's it was made in. ended: called by the engine's thread when it is over. ahead: how many
+    requests came before it."""
 
     def __init__(
-        self, ticket: Ticket, preview_every: int | None, ended: Callable[["Job", Now], None]
+        self,
+        ticket: Ticket,
+        preview_every: int | None,
+        ended: Callable[["Job", Now], None],
+        ahead: Callable[[Ticket], int],
     ) -> None:
         self.id = secrets.token_urlsafe(12)  # not to be guessed: who knows it may read and cancel
         self.ticket, self.preview_every, self.ended = ticket, preview_every, ended
+        self._ahead = ahead
         self.now = Now()
         self.samples: Samples | None = None
         self.over = asyncio.Event()
         self.over_at = 0.0
         self._turned = asyncio.Event()
         self._decoding: asyncio.Task[None] | None = None
-        self._preview: tuple[Now, asyncio.Task[str]] | None = None
+        self._previews: dict[Shown, tuple[Now, asyncio.Task[Any]]] = {}
         self._loop = asyncio.get_running_loop()
         ticket.listen = self._listen
 
@@ -67,7 +77,7 @@ class Job:
         elif ticket.step:
             if not self.preview_every or ticket.step % self.preview_every:
                 return
-            now = replace(now, preview=ticket.belief())
+            now = replace(now, preview=ticket.belief(), noisy=ticket.noisy())
         try:
             if ticket.phase in OVER:
                 self.ended(self, now)  # counted and logged before who waits gets an answer
@@ -119,44 +129,71 @@ class Job:
             seconds=round(seconds, 3),
             detail=now.detail,
             note=ticket.request.note or None,
+            ahead=self._ahead(ticket) if now.phase == "queued" else None,
         )
 
-    async def events(self) -> AsyncIterator[str]:
+    async def events(self, shown: Shown = "sheet") -> AsyncIterator[str]:
         """Server-sent events: first the present state, then every change, until it is over.
 
-        The name of an event is the state, or "progress" for a step with a preview (a PNG in base64). A reader slower
+        The name of an event is the state, or "progress" for a step with a preview (as `shown` says). A reader slower
         than the steps skips some of them.
         """
-        told = None
+        told: Now | None = None
+        ahead: int | None = None
         while True:
-            turned, now = self._turned, self.now
-            if now is not told:
-                yield await self._event(now)
-                told = now
+            turned, now, status = self._turned, self.now, self.status()
+            if now is not told or status.ahead != ahead:
+                yield await self._event(now, status, shown)
+                told, ahead = now, status.ahead
             if now.phase in OVER:
                 return
             try:
-                await asyncio.wait_for(turned.wait(), HEARTBEAT)
+                await asyncio.wait_for(turned.wait(), QUEUE_SECONDS if now.phase == "queued" else HEARTBEAT)
             except TimeoutError:
                 yield ": still here\n\n"
 
-    async def _event(self, now: Now) -> str:
-        content = self.status(now).model_dump(mode="json")
+    async def _event(self, now: Now, status: JobStatus, shown: Shown) -> str:
+        content = status.model_dump(mode="json")
         name = "progress" if now.phase == "started" and now.step else now.phase
-        if now.preview is not None:
-            content["preview"] = await self._encoded(now, now.preview)
+        if (shown == "single" and now.phase == "done") or (shown != "none" and now.preview is not None):
+            content |= await self._pictures(now, shown)
         return f"event: {name}\ndata: {json.dumps(content)}\n\n"
 
-    async def _encoded(self, now: Now, codes: Tensor) -> str:
-        """The preview of a state, made once for however many readers: a PNG in base64, which stands still: of what moves it is a film strip."""
+    async def _pictures(self, now: Now, shown: Shown) -> dict[str, Any]:
+        """The preview of a state, or the pictures, made once for however many readers: PNGs in base64."""
 
-        def make() -> str:
-            samples = self._samples(codes, preview=True)
-            return base64.b64encode(plots.png(samples.picture(), samples.settings)).decode()
+        def make() -> dict[str, Any]:
+            if now.phase == "done":
+                assert self.samples is not None
+                return {"images": in_base64(self.samples)}
+            assert now.preview is not None and now.noisy is not None
+            belief = self._samples(now.preview, preview=True)
+            if shown == "sheet":
+                still = plots.png(belief.picture(), belief.settings)  # of what moves a film strip
+                return {"preview": base64.b64encode(still).decode()}
+            noisy = self._samples(now.noisy, preview=True)
+            return {"previews": in_base64(belief), "noisy": in_base64(noisy)}
 
-        if self._preview is None or self._preview[0] is not now:
-            self._preview = now, self._loop.create_task(run_in_threadpool(make))
-        return await asyncio.shield(self._preview[1])  # of readers that go, others may stay
+        before = self._previews.get(shown)
+        if before is None or before[0] is not now:
+            before = self._previews[shown] = now, self._loop.create_task(run_in_threadpool(make))
+        return await asyncio.shield(before[1])  # of readers that go, others may stay
+
+
+async def merged(streams: Iterable[AsyncIterator[str]]) -> AsyncIterator[str]:
+    """The events of several jobs as one stream, each as it comes, until all are over."""
+    nexts = {asyncio.ensure_future(anext(stream)): stream for stream in streams}
+    try:
+        while nexts:
+            ready, _ = await asyncio.wait(nexts, return_when=asyncio.FIRST_COMPLETED)
+            for one in ready:
+                stream = nexts.pop(one)
+                with suppress(StopAsyncIteration):
+                    yield one.result()
+                    nexts[asyncio.ensure_future(anext(stream))] = stream
+    finally:
+        for one in nexts:
+            one.cancel()
 
 
 def explain(error: Exception | None) -> str | None:

@@ -85,6 +85,7 @@ class Images(BaseModel):
 async def generations(request: Request, service: Served, body: ImagesBody) -> Response:
     """As /v1/generate, in the shape of OpenAI's API: the prompt is a text, or where the model knows no words the name of a
     class."""
+    await service.bring(body.model)
     asked = _asked(_model(service, body), body)
     job = service.open(schemas.Body(model=body.model, n=body.n or 1, **asked), client_of(request))
     return await _answer(job, body, request)
@@ -94,6 +95,7 @@ async def generations(request: Request, service: Served, body: ImagesBody) -> Re
 async def edits(request: Request, service: Served) -> Response:
     """As /v1/edits, in the shape of OpenAI's API, by a form. Without a mask and transparent parts, all is changed a bit."""
     body = await read(ImagesEditBody, request)
+    await service.bring(body.model)
     asked = _asked(_model(service, body), body)
     edit = schemas.Edit(model=body.model, n=body.n or 1, **asked, image=body.image, mask=body.mask)
     return await _answer(await service.open_edit(edit, client_of(request)), body, request)

@@ -31,13 +31,18 @@ def _singles(samples: Samples) -> Iterator[tuple[int, bytes]]:
         yield seed, encode(samples.alone(i), "png")
 
 
+def in_base64(samples: Samples) -> list[str]:
+    """A PNG of every picture; of points one of all."""
+    if samples.medium.table is not None:
+        return [base64.b64encode(encode(samples, "png")).decode()]
+    return [base64.b64encode(one).decode() for _, one in _singles(samples)]
+
+
 def _json(samples: Samples) -> Pictures:
     made = Pictures(settings=samples.settings, seeds=samples.seeds.tolist(), labels=samples.words)
     if samples.medium.table is not None:
         return made.model_copy(update={"points": samples.values.tolist()})
-    return made.model_copy(
-        update={"images": [base64.b64encode(one).decode() for _, one in _singles(samples)]}
-    )
+    return made.model_copy(update={"images": in_base64(samples)})
 
 
 def _zip(samples: Samples) -> bytes:

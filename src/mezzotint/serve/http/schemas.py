@@ -232,6 +232,9 @@ class EditJobBody(Edit):
 # --- answers ---------------------------------------------------------------------------------------------
 
 
+Shown = Literal["sheet", "single", "none"]  # of previews
+
+
 class JobStatus(BaseModel):
     """How far a job is. Finished ones are kept for a while; see /v1/limits."""
 
@@ -245,6 +248,7 @@ class JobStatus(BaseModel):
     seconds: float  # since its arrival, or from there to its end
     detail: str | None = None  # of a failure
     note: str | None = None  # on what was sent: that a picture was resized
+    ahead: int | None = None  # requests that came before it, while it is queued
 
 
 class Pictures(BaseModel):
@@ -261,6 +265,12 @@ class Pictures(BaseModel):
 class ModelInfo(BaseModel):
     name: str
     default: bool
+    kind: str  # of what it makes: pictures, points or clips
+    network: str
+    data: str  # what it was trained on, by name
+    guidable: bool  # whether guidance has a meaning
+    samplers: list[str]  # those that it takes
+    enlarges: int | None  # how many times; None for models that make pictures out of noise
     shape: list[int]  # [channels, height, width], or [2] for points
     classes: list[str]
     words: int  # that prompts may have; 0 without captions, and where any will do
@@ -273,6 +283,22 @@ class ModelInfo(BaseModel):
     defaults: Sample
 
 
+class RunInfo(BaseModel):
+    name: str
+    step: int  # of the newest checkpoint
+    until: int | None  # the steps it will have; None before its first checkpoint
+    model: bool  # whether it has a model that may be asked
+    seconds_ago: float  # since something was written
+
+
+class RunDetails(RunInfo):
+    rows: int  # of its metrics
+    metrics: dict[str, list[tuple[int, float]]]  # (step, value) by name; thinned
+    sheets: list[int]  # steps
+    checkpoints: list[int]
+    snapshots: list[int]
+
+
 class SamplerInfo(BaseModel):
     name: str
     when: str  # to use it
@@ -280,6 +306,8 @@ class SamplerInfo(BaseModel):
     order: int
     calls: int  # of the network, a step
     stochastic: bool
+    eta: bool  # whether it takes eta,
+    churn: bool  # or churn
 
 
 class Health(BaseModel):
@@ -288,3 +316,4 @@ class Health(BaseModel):
     version: str
     models: int
     requests: int  # that are not over
+    shows_runs: bool  # whether /v1/runs has something to tell

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 
 import uvicorn
 
@@ -13,8 +14,15 @@ from mezzotint.serve.http.service import Service, load_models
 from mezzotint.serve.http.settings import Settings, is_loopback, reached_at
 
 
-def serve(settings: Settings, host: str, port: int, proxies: str | None = None) -> None:
-    """Serves until a signal comes. proxies: trusted proxy addresses (X-Forwarded-For), separated by commas.
+def serve(
+    settings: Settings,
+    host: str,
+    port: int,
+    proxies: str | None = None,
+    ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serves until a signal comes. proxies: trusted proxy addresses (X-Forwarded-For), separated by commas. ready: told the
+    address when it answers; by default it is printed.
 
     Raises ConfigError where the address needs a token, RunError where it is taken, and what loading raises.
     """
@@ -33,8 +41,9 @@ def serve(settings: Settings, host: str, port: int, proxies: str | None = None) 
     devices = ", ".join(sorted({str(model.device) for model in models.values()}))
     hello = f"mezzotint: {', '.join(models)} on {devices} at {address}"
     hello += f"; from other machines: http://{outside}:{port}" if outside else ""
-    hello += f"; how to ask: {address}/docs"
-    Server(configured(settings, service, proxies), service, hello).run(sockets=[bound])
+    hello += f"; to make pictures: {address}/studio; how to ask: {address}/docs"
+    tell = (lambda: ready(address)) if ready is not None else (lambda: print(hello, flush=True))
+    Server(configured(settings, service, proxies), service, tell).run(sockets=[bound])
 
 
 def configured(settings: Settings, service: Service, proxies: str | None = None) -> uvicorn.Config:
@@ -67,15 +76,15 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """Prints when it is ready; on a signal, finishes or cancels the requests under way while the last answers go out."""
+    """Tells when it is ready; on a signal, finishes or cancels the requests under way while the last answers go out."""
 
-    def __init__(self, config: uvicorn.Config, service: Service, hello: str) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self.service, self.hello = service, hello
+        self.service, self.ready = service, ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        print(self.hello, flush=True)
+        self.ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         print(f"mezzotint: stopping; requests under way: {self.service.open_requests}", flush=True)

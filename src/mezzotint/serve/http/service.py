@@ -6,6 +6,7 @@ import secrets
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from mezzotint.conditions.labels import NONE, Label, name_of
 from mezzotint.config import Sample
+from mezzotint.diffusion.table import SAMPLERS
 from mezzotint.disk.names import usual
 from mezzotint.errors import ConfigError, DataError, MissingExtra, ModelError
 from mezzotint.model.edits import Edits
@@ -24,6 +26,7 @@ from mezzotint.serve.http.jobs import Job, Jobs, Now
 from mezzotint.serve.http.problems import Problem
 from mezzotint.serve.http.schemas import TAKES, Body, Edit, ModelInfo
 from mezzotint.serve.http.settings import Settings
+from mezzotint.serve.http.shelf import Shelf
 from mezzotint.serve.http.watch import InferenceLog, Metrics
 
 log = logging.getLogger(__name__)
@@ -49,6 +52,7 @@ class Service:
             )
             for device in {model.device for model in self.models.values()}
         }
+        self.shelf = None if settings.runs is None else Shelf(settings.runs, settings.device)
         self._decoding = asyncio.Semaphore(DECODING)
         self._closing = threading.Lock()
         self._closed: tuple[int, int] | None = None
@@ -87,10 +91,18 @@ class Service:
 
     def find(self, name: str | None) -> Model:
         """A model by its name. Raises Problem 404."""
-        try:
-            return self.models[self.default if name is None else name]
-        except KeyError:
-            raise Problem(404, "there is no such model; /v1/models lists them", param="model") from None
+        name = self.default if name is None else name
+        if name in self.models:
+            return self.models[name]
+        model = None if self.shelf is None else self.shelf.loaded.get(name)
+        if model is None:
+            raise Problem(404, "there is no such model; /v1/models lists them", param="model")
+        return model
+
+    async def bring(self, name: str | None) -> None:
+        """Reads the model of a run, if it is one, so that `find` has it. Raises Problem 404 and 422."""
+        if self.shelf is not None and name is not None and name not in self.models:
+            await run_in_threadpool(self.shelf.load, name)
 
     def _request(self, model: Model, body: Body, n: int, label: Label) -> Request:
         """New pictures, as the settings of a body have them, within the limits."""
@@ -142,9 +154,10 @@ class Service:
 
     def _submit(self, model: Model, request: Request, client: str, preview_every: int | None) -> Job:
         ticket = Ticket(model, request, client=client, seconds=self.limits.max_seconds)
-        job = Job(ticket, preview_every or max(request.steps // 10, 1), self._ended)
+        engine = self.engines[model.device]
+        job = Job(ticket, preview_every or max(request.steps // 10, 1), self._ended, engine.ahead)
         try:
-            self.engines[model.device].submit(ticket)
+            engine.submit(ticket)
         except Busy as busy:
             self.metrics.requests.labels("refused").inc()
             whose = "this client has" if busy.mine else "there are"
@@ -173,23 +186,32 @@ class Service:
         self.log.write(job, now)
 
     def info(self) -> list[ModelInfo]:
-        return [
-            ModelInfo(
-                name=name,
-                default=name == self.default,
-                shape=list(model.facts.shape),
-                classes=[name_of(k, model.classes) for k in range(len(model.classes))],
-                words=len(model.facts.words),
-                reading=model.facts.reading if model.language is not None else None,  # type: ignore[arg-type]
-                examples=list(model.facts.examples),
-                parameters=sum(p.numel() for p in model.net.parameters()),
-                step=model.header.step,
-                weights=model.header.weights,
-                device=str(model.device),
-                defaults=model.settings(),
-            )
-            for name, model in self.models.items()
-        ]
+        """What is told of the models that were given."""
+        return [self.info_of(name) for name in self.models]
+
+    def info_of(self, name: str) -> ModelInfo:
+        """What is told of a model that is loaded. Raises Problem 404."""
+        model = self.find(name)
+        return ModelInfo(
+            name=name,
+            default=name == self.default,
+            kind=model.facts.kind,
+            network=model.config.network.kind,
+            data=model.config.data.name,
+            guidable=model.guidable and model.config.teacher is None,  # in a student it is baked in
+            samplers=[*samplers_of(model)],
+            enlarges=model.config.data.enlarge or None,
+            shape=list(model.facts.shape),
+            classes=[name_of(k, model.classes) for k in range(len(model.classes))],
+            words=len(model.facts.words),
+            reading=model.facts.reading if model.language is not None else None,  # type: ignore[arg-type]
+            examples=list(model.facts.examples),
+            parameters=sum(p.numel() for p in model.net.parameters()),
+            step=model.header.step,
+            weights=model.header.weights,
+            device=str(model.device),
+            defaults=model.settings(),
+        )
 
     def close(self) -> tuple[int, int]:
         """Takes no more requests; what is on board is finished, or after some seconds cancelled: how many of each."""
@@ -200,6 +222,19 @@ class Service:
                 self._closed = sum(done for done, _ in ends), sum(left for _, left in ends)
                 self.log.close()
         return self._closed
+
+
+@lru_cache(16)
+def samplers_of(model: Model) -> tuple[str, ...]:
+    """Names of the samplers that a model takes: a student of whole steps takes few."""
+
+    def taken(name: str) -> bool:
+        try:
+            return bool(model.settings(sampler=name))
+        except ConfigError:
+            return False
+
+    return tuple(filter(taken, SAMPLERS))
 
 
 def _settings(body: Body) -> dict[str, Any]:

@@ -45,11 +45,12 @@ class Settings:
     """models: names as `disk.names.find` knows them; the first is the default; none: the newest run, or where
     nothing was trained yet a bundled model. token: None where none is set,
     "none" where requests need none. hosts: names, besides localhost and plain addresses, by which browsers may call this
-    server."""
+    server. runs: a folder of runs that may be looked at, and whose models may be asked; None: none may."""
 
     models: tuple[str, ...] = ()
     token: str | None = None
     hosts: tuple[str, ...] = ()
+    runs: Path | None = None
     log: Path | None = None  # of inferences, JSON lines; None: stderr
     device: str = "auto"
     weights: str = "ema"
@@ -68,7 +69,7 @@ class Settings:
 
     @staticmethod
     def from_environment(environment: Mapping[str, str] = os.environ) -> "Settings":
-        """MEZZOTINT_MODELS, _HOSTS (both separated by commas), _TOKEN, _LOG, _DEVICE, _WEIGHTS, and _MAX_N and so on."""
+        """MEZZOTINT_MODELS, _HOSTS (both separated by commas), _RUNS, _TOKEN, _LOG, _DEVICE, _WEIGHTS, and _MAX_N and so on."""
 
         def read(name: str) -> str | None:
             return environment.get(f"MEZZOTINT_{name}") or None
@@ -77,11 +78,12 @@ class Settings:
             return tuple(word.strip() for word in (read(name) or "").split(",") if word.strip())
 
         given = {name: read(name.upper()) for name in Limits.model_fields}
-        log = read("LOG")
+        log, runs = read("LOG"), read("RUNS")
         return Settings(
             models=listed("MODELS"),
             token=read("TOKEN"),
             hosts=listed("HOSTS"),
+            runs=Path(runs) if runs else None,
             log=Path(log) if log else None,
             device=read("DEVICE") or "auto",
             weights=read("WEIGHTS") or "ema",

@@ -1,4 +1,4 @@
-"""A headless Chromium that opens a page from a file and is spoken to through a pipe, by its DevTools protocol."""
+"""A headless Chromium that is spoken to through a pipe, by its DevTools protocol."""
 
 import base64
 import json
@@ -22,17 +22,44 @@ SECONDS = 120  # that anything may take on a busy machine
 
 
 class Browser:
-    """One page. requests: the addresses of all that it asked for. Whatever asks the network, the page, its worker or the
-    browser itself, is sent to `proxy`, where nobody answers."""
+    """One page. requests: the addresses of all that it asked for; complaints: errors and warnings of its console. Whatever asks the
+    network, the page, its worker or the browser itself, is sent to `proxy`, where nobody answers; this machine's own servers are reached."""
 
     def __init__(self, to: int, of: int, proxy: socket.socket) -> None:
         self._to, self._of, self._rest, self._number, self._proxy = to, of, b"", 0, proxy
         self.requests: list[str] = []
+        self.complaints: list[str] = []
         self._session: str | None = None
+        self.page()
+
+    def page(self) -> str:
+        """Opens another page, a tab, which is the one spoken to from now on; `turn` goes back to an older one."""
+        self._session = None
         target = self.say("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.say("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Network", "Page", "Runtime"):
+        for domain in ("Network", "Page", "Runtime", "Log"):
             self.say(f"{domain}.enable")
+        return self.session
+
+    def turn(self, page: str) -> None:
+        self._session = page
+
+    @property
+    def session(self) -> str:
+        assert self._session is not None
+        return self._session
+
+    def _note(self, event: dict[str, Any]) -> None:
+        match event.get("method"):
+            case "Network.requestWillBeSent":
+                self.requests.append(event["params"]["request"]["url"])
+            case "Runtime.exceptionThrown":
+                self.complaints.append(json.dumps(event["params"]["exceptionDetails"])[:600])
+            case "Runtime.consoleAPICalled" if event["params"]["type"] in ("error", "warning", "assert"):
+                self.complaints.append(json.dumps(event["params"]["args"])[:600])
+            case "Log.entryAdded" if event["params"]["entry"]["level"] in ("error", "warning"):
+                entry = event["params"]["entry"]
+                self.complaints.append(f"{entry['text']} {entry.get('url', '')}")
 
     def say(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Sends a command, and returns its result; what happens meanwhile is noted."""
@@ -42,8 +69,7 @@ class Browser:
             message["sessionId"] = self._session
         os.write(self._to, json.dumps(message).encode() + b"\0")
         for answer in self._messages():
-            if answer.get("method") == "Network.requestWillBeSent":
-                self.requests.append(answer["params"]["request"]["url"])
+            self._note(answer)
             if answer.get("id") == self._number:
                 assert "error" not in answer, answer
                 return answer["result"]
@@ -67,6 +93,10 @@ class Browser:
     def open(self, path: Path) -> None:
         self.say("Page.navigate", url=path.absolute().as_uri())
         self.wait("document.readyState === 'complete' && location.protocol === 'file:'")
+
+    def go(self, address: str) -> None:
+        """Opens an address, or only its part behind #, where it is of the page that is open."""
+        self.say("Page.navigate", url=address)
 
     def run(self, script: str) -> Any:
         """The value of an expression in the page; of a promise, what it comes to."""
