@@ -85,7 +85,8 @@ def parse(words: list[str]) -> None:
                 break
             name, command, words = command.resolve_command(context, [*context._protected_args, *context.args])
         given = context.params
-        if given.get("source") in config.recipes() and "overrides" in given:
+        begins = given.get("origin")  # with a model, which says the rest
+        if given.get("source") in config.recipes() and "overrides" in given and not begins:
             config.load(given["source"], given["overrides"] or [])
     except Exception as error:
         raise ValueError(explain(error)[1]) from None
@@ -169,6 +170,7 @@ def test_blocks_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("MPLBACKEND", "agg")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (tmp_path / "orders.jsonl").write_text('{"label": "7", "seed": 3}\n', encoding="utf-8")
     work_through(PAGES[name], name, BRIEF if name == "README.md" else ())
 
 

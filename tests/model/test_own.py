@@ -132,7 +132,7 @@ def test_an_evaluation(model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (None, "trained in Python and does not name its data: give real ones"),
+        (None, "does not name its data, since it was trained in Python or imported: give real ones"),
         (torch.zeros(100, 2), r"uint8 \(M, C, H, W\), 10 at least.*points are"),
         (torch.zeros(9, 1, 8, 8, dtype=torch.uint8), "10 at least"),
         (torch.zeros(20, 1, 8, 9, dtype=torch.uint8), "and the reference is"),

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from mezzotint.cond import Batch, Cond
+from mezzotint.conditions.text import Words
 from mezzotint.config import Data
-from mezzotint.data import bouncing
+from mezzotint.data import bouncing, scenes, texts
 from mezzotint.data.batches import ahead, check_ranks, positions
 from mezzotint.data.held_out import MAX_HELD_OUT
 from mezzotint.data.images import load_pictures
@@ -18,7 +19,7 @@ from mezzotint.media.codec import Codec
 from mezzotint.media.facts import Facts
 
 AN_EPOCH = 10_000  # what is called an epoch of a set without end
-HELD_OUT = 10**9  # the seed of what no training has
+HELD_OUT, EXAMPLES = 10**9, 10**9 + 1  # seeds of what no training has
 
 Draw = Callable[
     [int, Sequence[int]], tuple[Tensor, Cond]
@@ -65,6 +66,33 @@ class Drawn:
         )
 
 
+def _check_unused(data: Data, what: str, unused: Sequence[str]) -> None:
+    """Raises ConfigError for keys that are for pictures on a disk."""
+    if wrong := [key for key in unused if getattr(data, key) != Data.model_fields[key].default]:
+        raise ConfigError(
+            f"data.{wrong[0]} is for pictures on a disk, and {what} are drawn; leave it out, or set data.{wrong[0]}=null where a recipe has it"
+        )
+
+
+def open_scenes(data: Data, device: torch.device) -> Drawn:
+    """Captioned scenes. Raises ConfigError for keys that are for pictures on a disk."""
+    where = ("path", "size", "channels", "limit", "only", "split", "column", "captions", "stream", "labels")
+    _check_unused(
+        data, "scenes", (*where, "reading", "encoder", "frames", "background", "flip", "crop", "colour")
+    )
+    vocabulary = tuple(scenes.vocabulary())
+    examples = tuple(str(scenes.scene(EXAMPLES, i).whole) for i in range(texts.EXAMPLES_SHOWN))
+    facts = Facts((3, scenes.SIDE, scenes.SIDE), (), "pictures", (), vocabulary, scenes.LENGTH, examples)
+    words = Words(vocabulary, scenes.LENGTH)
+
+    def things(seed: int, index: Sequence[int]) -> tuple[Tensor, Cond]:
+        drawn = [scenes.scene(seed, i) for i in index]
+        told = words.cond([one.caption for one in drawn])
+        return torch.from_numpy(np.stack([one.pixels for one in drawn])), told
+
+    return Drawn("scenes", facts, device, facts.medium.codec, things)
+
+
 def open_bouncing(data: Data, device: torch.device) -> Drawn:
     """Clips of digits that bounce: of those in the package, or of the set at data.path, such as MNIST.
 
@@ -83,10 +111,7 @@ def open_bouncing(data: Data, device: torch.device) -> Drawn:
         "crop",
         "colour",
     )
-    if wrong := [key for key in unused if getattr(data, key) != Data.model_fields[key].default]:
-        raise ConfigError(
-            f"data.{wrong[0]} is for pictures on a disk, and clips are drawn; leave it out, or set data.{wrong[0]}=null where a recipe has it"
-        )
+    _check_unused(data, "clips", unused)
     glyphs = glyphs_of(data)
     classes = () if data.labels is False else glyphs.classes
     facts = Facts((1, bouncing.FRAMES, bouncing.SIDE, bouncing.SIDE), classes, "clips")

@@ -2,23 +2,21 @@
 
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import PurePosixPath
 from typing import Any, assert_never
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from mezzotint.cond import NO_COND, Batch, Cond
-from mezzotint.conditions.text import Words
 from mezzotint.config import Data
-from mezzotint.data import scenes, texts, toy
+from mezzotint.data import texts, toy
 from mezzotint.data.batches import Augmentation, ahead, check_ranks, positions
 from mezzotint.data.clips import ClipSource, Reels, check_keys, open_clips
-from mezzotint.data.drawn import Drawn, open_bouncing
+from mezzotint.data.drawn import Drawn, open_bouncing, open_scenes
 from mezzotint.data.endings import count as count_of
 from mezzotint.data.endings import few
 from mezzotint.data.held_out import MAX_HELD_OUT, split_set
@@ -31,8 +29,6 @@ from mezzotint.media.codec import Codec
 from mezzotint.media.facts import Facts
 
 POINTS_AN_EPOCH = 10_000  # 2-D sets are unlimited
-SCENES_AN_EPOCH = 10_000  # and so are scenes
-HELD_OUT, EXAMPLES = 10**9, 10**9 + 1  # seeds of scenes that no training has
 
 
 @dataclass(frozen=True)
@@ -97,69 +93,6 @@ class Points:
         x, label = toy.points(self.name, size, seed)
         cond = Cond(label=label.to(self.device)) if self.facts.classes else NO_COND
         return Batch(self.codec.encode(x.to(self.device)), cond)
-
-
-@dataclass(frozen=True)
-class Scenes:
-    """Captioned scenes: every batch is fresh."""
-
-    facts: Facts
-    device: torch.device
-    codec: Codec
-    total: int = SCENES_AN_EPOCH
-    count: str = "unlimited"
-    skipped: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    @staticmethod
-    def open(data: Data, device: torch.device) -> "Scenes":
-        """Raises ConfigError for keys that are for pictures on a disk."""
-        where = (
-            "path",
-            "size",
-            "channels",
-            "limit",
-            "only",
-            "split",
-            "column",
-            "captions",
-            "stream",
-            "labels",
-            "reading",
-            "encoder",
-            "frames",
-        )
-        unused = (*where, "background", "flip", "crop", "colour")
-        if wrong := [key for key in unused if getattr(data, key) != Data.model_fields[key].default]:
-            raise ConfigError(
-                f"data.{wrong[0]} is for pictures on a disk, and scenes are drawn; leave it out"
-            )
-        words = tuple(scenes.vocabulary())
-        examples = tuple(str(scenes.scene(EXAMPLES, i).whole) for i in range(texts.EXAMPLES_SHOWN))
-        facts = Facts((3, scenes.SIDE, scenes.SIDE), (), "pictures", (), words, scenes.LENGTH, examples)
-        return Scenes(facts, device, facts.medium.codec)
-
-    def batches(self, seed: int, size: int, step: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
-        """Batches from optimiser step `step` on, without end; each a function of (seed, step).
-
-        Of `world` processes, each is given the rows rank, rank + world, ... of the same batch of `size`.
-        """
-        check_ranks(size, world)
-        return ahead(lambda step: self._batch(seed, positions(step, size, rank, world).tolist()), step)
-
-    def held_out(self, size: int) -> list[Batch]:
-        spans = [range(begin, min(begin + size, MAX_HELD_OUT)) for begin in range(0, MAX_HELD_OUT, size)]
-        return [self._batch(HELD_OUT, span) for span in spans]
-
-    def preview(self, count: int) -> Batch:
-        """Examples as the network sees them."""
-        return self._batch(0, range(count))
-
-    def _batch(self, seed: int, index: Sequence[int]) -> Batch:
-        drawn = [scenes.scene(seed, i) for i in index]
-        things = torch.from_numpy(np.stack([one.pixels for one in drawn])).to(self.device)
-        told = Words(self.facts.words, self.facts.length).cond([one.caption for one in drawn])
-        return Batch(self.codec.encode(things), told.map(lambda column: column.to(self.device)))
 
 
 @dataclass(frozen=True)
@@ -230,7 +163,7 @@ class PictureSource:
         return cond.map(lambda column: column.to(self.device))
 
 
-Source = Points | Scenes | Drawn | PictureSource | ClipSource | StreamSource
+Source = Points | Drawn | PictureSource | ClipSource | StreamSource
 
 
 def fingerprint(source: Source) -> int:
@@ -239,8 +172,6 @@ def fingerprint(source: Source) -> int:
     match source:
         case Points():
             return zlib.crc32(source.name.encode())
-        case Scenes():
-            return zlib.crc32(b"scenes")
         case Drawn():
             return zlib.crc32(source.content, zlib.crc32(source.name.encode()))
         case StreamSource():
@@ -268,7 +199,7 @@ def open_source(data: Data, device: torch.device) -> Source:
     if data.name in toy.TOYS:
         return Points.open(data, device)
     if data.name == "scenes":
-        return Scenes.open(data, device)
+        return open_scenes(data, device)
     if data.name == "bouncing":
         return open_bouncing(data, device)
     if data.frames is not None:

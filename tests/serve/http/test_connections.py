@@ -198,8 +198,8 @@ def test_a_preview_is_made_once_for_all_who_watch(
     models: dict[str, Model], gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else a hundred readers of one job keep the server busy with the same picture."""
-    encode, encoded = jobs.encode, []
-    monkeypatch.setattr(jobs, "encode", lambda *given: encoded.append(given) or encode(*given))
+    png, encoded = jobs.plots.png, []
+    monkeypatch.setattr(jobs.plots, "png", lambda *given: encoded.append(given) or png(*given))
     gate.close()
     with serving(models, tmp_path) as port, ExitStack() as stack:
         key = json.loads(ask(port, "/v1/jobs", {"steps": 4, "preview_every": 2})[1])["id"]

@@ -27,7 +27,13 @@ def document(models: dict[str, Model], tmp_path_factory: pytest.TempPathFactory)
     service = Service(models, chosen)
     app = create_app(chosen, service)
     app.state.service = service  # its lifespan is not run here
-    yield schemathesis.openapi.from_asgi("/openapi.json", app)
+    checks = schemathesis.config.ChecksConfig(
+        negative_data_rejection=schemathesis.config.CheckConfig(expected_statuses=[400, 404, 422, 431])
+    )
+    configuration = schemathesis.config.SchemathesisConfig(
+        projects=schemathesis.config.ProjectsConfig(default=schemathesis.config.ProjectConfig(checks=checks))
+    )
+    yield schemathesis.openapi.from_asgi("/openapi.json", app, config=configuration)
     service.close()
 
 

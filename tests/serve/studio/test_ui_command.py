@@ -34,11 +34,17 @@ def test_the_command(runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert (host, port) == ("127.0.0.1", 8600) and settings.hosts == ("pictures.example.org",)
     assert settings.models == ("runs/tiny/model.safetensors",) and settings.runs == Path("runs")
     assert leave() == 0
-    assert [Path(file).stem for file in given[1][0].models] == ["mnist", "mnist_fast", "digits", "moons"]
+    assert [Path(file).stem for file in given[1][0].models] == [
+        "mnist",
+        "mnist_fast",
+        "digits",
+        "moons",
+        "scenes",
+    ]
     (runs / "mnist").mkdir()
     (runs / "mnist" / "model.safetensors").touch()  # a run wins over a bundled model of its name
     assert leave() == 0
-    assert [Path(file).stem for file in given[2][0].models] == ["mnist_fast", "digits", "moons"]
+    assert [Path(file).stem for file in given[2][0].models] == ["mnist_fast", "digits", "moons", "scenes"]
     (runs / "mnist" / "model.safetensors").unlink()
     (runs / "mnist").rmdir()
     assert leave("--host", "0.0.0.0", "--token", "short") == 2

@@ -19,7 +19,7 @@ from mezzotint.data.clips import ClipSource
 from mezzotint.data.drawn import Drawn
 from mezzotint.data.known import KNOWN
 from mezzotint.data.latents import CodedSource
-from mezzotint.data.open import Points, Scenes, Source
+from mezzotint.data.open import Points, Source
 from mezzotint.diffusion.schedule import Table, grid
 from mezzotint.media.facts import Facts
 from mezzotint.model.device import find_device
@@ -41,7 +41,7 @@ def diagnose(config: Config, *, quick: bool = False) -> Iterator[Finding]:
     source = open_source(config, device)
     yield from seen(config, source.preview(512).x0, source.facts)
     shown = source.pictures if isinstance(source, CodedSource) else source
-    if not isinstance(shown, Points | Scenes | Drawn | ClipSource):
+    if not isinstance(shown, Points | Drawn | ClipSource):
         yield from examine(shown, config.data)
     if config.objective != "autoencode":  # which knows no noise
         yield from levels(config)
