@@ -88,11 +88,9 @@ def serve(
     ] = "ema",
     device: options.Device = None,
 ) -> int:
-    """Serves models over HTTP, and the Studio to make pictures.
+    """Serves models over HTTP, and the Studio at /studio.
 
-    The Studio lies at /studio; the page /docs says how programs ask.
-
-    Requests share each network call, whatever their samplers, steps and classes.
+    The page /docs says how programs ask. Requests share each network call, whatever their samplers, steps and classes.
 
     \b
     Examples:

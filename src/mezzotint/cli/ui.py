@@ -43,11 +43,9 @@ def ui(
     out: options.Out = Path("runs"),
     device: options.Device = None,
 ) -> int:
-    """Opens the Studio, a page to make pictures, in the browser.
+    """Opens the Studio, a page to make pictures in the browser.
 
-    Pictures, grids, edits, and runs as they train.
-
-    It is the page of `mezzotint serve`, with the models of the package and of all runs, and sends nothing anywhere.
+    Grids, edits, a history, and runs as they train. It is the page of `mezzotint serve`, with the models of the package and of all runs, and sends nothing anywhere.
 
     \b
     Examples:

@@ -132,7 +132,7 @@ def test_weights_of_other_steps_are_others(client: TestClient, folder: Path) -> 
     ("path", "status"),
     [
         ("/v1/runs/none", 404), ("/v1/runs/no run", 404), ("/v1/runs/..", 404), ("/v1/runs/%2e%2e%2fruns", 404),
-        ("/v1/runs/small/sheets/5", 404), ("/v1/runs/small/sheets/..%2f1", 404), ("/v1/runs/..%2f/sheets/1", 404),
+        ("/v1/runs/small/sheets/99", 404), ("/v1/runs/small/sheets/..%2f1", 404), ("/v1/runs/..%2f/sheets/1", 404),
         ("/v1/models/none", 404), ("/v1/models/no run", 404), ("/v1/models/..@3", 404), ("/v1/models/begun", 422),
         ("/v1/models/small@4", 422), ("/v1/models/small@x", 422), ("/v1/models/small@:0.9", 422), ("/v1/models/small@3:many", 422),
     ],

@@ -184,7 +184,7 @@ def _job(key: str, service: Served) -> Job:
 
 
 Known = Annotated[Job, Depends(_job)]
-JobIds = Annotated[list[Annotated[str, Field(max_length=64)]], Query(min_length=1, max_length=256)]
+JobIds = Annotated[list[Annotated[str, Field(max_length=32)]], Query(min_length=1, max_length=32)]
 
 
 @api.post("/v1/jobs", status_code=202)
