@@ -282,7 +282,7 @@ def parquet(
     mapped = sum(file.stat().st_size for file in files) > memory_limit
 
     def peek(key: str) -> bytes | None:
-        table = reader.ParquetFile(files[0]).read_row_group(0, columns=[key])
+        table = reader.ParquetFile(files[0]).read_row_group(0, columns=[key], use_threads=False)
         return encoded_in(table.column(key)[0].as_py()) if len(table) else None
 
     try:
@@ -298,7 +298,9 @@ def parquet(
         else:
             wanted = {chosen.image, chosen.label, captions}
             tables = [
-                reader.ParquetFile(file).read(columns=[key for key in schema.names if key in wanted])
+                reader.ParquetFile(file).read(
+                    columns=[key for key in schema.names if key in wanted], use_threads=False
+                )
                 for file, schema in zip(files, schemas)
             ]
     except (DataError, MissingExtra):
