@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--codec", type=Path, help="a run of an autoencoder; default: it is trained")
     parser.add_argument("--runs", type=Path, default=Path("runs/designs"), help="the folder of the trainings")
     parser.add_argument("--n", type=int, default=1000, help="samples of each")
-    parser.add_argument("--one", help=json.dumps("of the process that trains"))
+    parser.add_argument("--one", help="of the process that trains: recipe, keys, seconds and folder as JSON")
     options = parser.parse_args()
     measuring.use_threads(options.threads)
     if options.one:

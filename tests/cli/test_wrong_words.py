@@ -30,6 +30,7 @@ WRONG: list[tuple[tuple[object, ...], int, str]] = [
     (("sample", "digits", "--prompts", "few"), USAGE, "--prompts few cannot be read"),
     (("import", "diffusers", "few"), MODEL_OR_DATA, "there is no file few/config.json"),
     (("import", "diffusers", "nowhere"), MODEL_OR_DATA, "there is no folder nowhere"),
+    (("export", "torch", "digits", "-o", "a.txt"), USAGE, "give it a name that ends in .pt2"),
     (("export", "diffusers", "digits"), USAGE, "diffusion.process flow has no counterpart"),
     (("sample", "digits", "digits"), USAGE, "see mezzotint sample --help"),
     # configurations

@@ -13,7 +13,7 @@ from mezzotint.config import Config
 from mezzotint.run.events import Done
 from mezzotint.run.fit import check, fit
 from mezzotint.run.parts import Parts
-from mezzotint.run.start import origin
+from mezzotint.run.start import beginning, origin
 from mezzotint.run.teacher import student
 from mezzotint.train.distributed import Ranks
 
@@ -61,6 +61,11 @@ def test_it_begins_as_a_model_of_pictures(clips: dict[str, Any], tmp_path: Path)
         frames = x.transpose(1, 2).flatten(0, 1)
         wanted = pictures(frames, level.repeat_interleave(4), label.repeat_interleave(4))
     assert found.transpose(1, 2).flatten(0, 1).equal(wanted) and found.abs().max() > 0
+
+
+def test_the_recipe_keeps_its_noise_where_it_begins_as_the_bundled_digits() -> None:
+    begun, alone = beginning("bouncing", name="mnist"), config.load("bouncing")
+    assert (begun.diffusion, begun.sample, begun.network) == (alone.diffusion, alone.sample, alone.network)
 
 
 def test_it_goes_on_to_the_bit(clips: dict[str, Any], base: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import typer
 
 from mezzotint.cli import options
 from mezzotint.cli.output import Patience, reserve, say, writing
+from mezzotint.errors import ConfigError
 
 HELP = "A model in other forms: a page, diffusers, ONNX, torch.export."
 export = typer.Typer(help=HELP, rich_markup_mode=None)
@@ -155,6 +156,8 @@ def torch(
 
     model = load(run, device="cpu", precision="fp32")
     path = output or Path(f"{model.source}.pt2")
+    if path.suffix != ".pt2":
+        raise ConfigError(f"-o {path}: give it a name that ends in .pt2")
     check_new(path)
     table = sampler_table(model, sampler=sampler, steps=steps, guidance=guidance)
     with writing(path), Patience().during("exporting the network"):

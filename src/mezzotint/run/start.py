@@ -32,7 +32,8 @@ def beginning(
     source: str, overrides: list[str] | tuple[str, ...] = (), *, name: str | Path, **changes: Any
 ) -> Config:
     """The configuration of a training that begins with the model `name`: of a recipe or YAML file, as `config.load` reads it, but
-    network, process and sampling are that model's, and so is the size of the pictures, where a recipe says one.
+    network, process and sampling are that model's, and so is the size of the pictures, where a recipe says one. A recipe that was
+    made for that network keeps its own process and sampling: `bouncing` has more noise than `mnist`, whose network it has.
 
     What a YAML file of one's own says stays as it is said there. Overrides and changes come last, as always.
     Raises ConfigError or ModelError.
@@ -47,7 +48,8 @@ def beginning(
         groups["codec"] = {"file": str(path.absolute())}  # which holds it
     tree = configuration.read(source)
     if source in configuration.recipes() and not Path(source).is_file():
-        tree |= groups
+        made_for_it = configuration.load(source).network == base.network and base.teacher is None
+        tree = {**groups, **tree} if made_for_it else {**tree, **groups}
         if "size" in (tree.get("data") or {}) and len(facts.shape) > 2:
             tree["data"] = {**tree["data"], "size": list(facts.shape[-2:])}
     else:
