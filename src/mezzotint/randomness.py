@@ -66,10 +66,8 @@ def noise(seed: Tensor, step: Tensor | int, draw: int, shape: Sequence[int]) -> 
     return pair[:, :size].float().reshape(len(seed), *shape)
 
 
-CLASS, GRAIN = (
-    -1,
-    -2,
-)  # which draws of a seed its class and the noise on a picture shown are; solvers draw 0, 1, ...
+# Which draws of a seed its class, the noise on a picture shown and the number of frames shown are; solvers draw 0, 1, ...
+CLASS, GRAIN, FRAMES = -1, -2, -3
 
 
 # What a random draw of training is for; the `draw` of `randomness`. Each has numbers of its own.

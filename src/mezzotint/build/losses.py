@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mezzotint.build.processes import make_process, make_schedule, spacing
+from mezzotint.conditions.frames import Begun
 from mezzotint.conditions.image import Shown
 from mezzotint.config import VAE, Config, Diffusion, Discrete, Own
 from mezzotint.diffusion import loss, parameterization, schedule
@@ -107,6 +108,8 @@ class Lesson:
 def objective(config: Config, bound: Denoiser, lesson: Lesson | None = None) -> Objective:
     """What training minimises, of a denoiser. lesson: where the configuration has a teacher."""
     chosen = _of_denoiser(config, bound, lesson)
+    if config.data.known:
+        chosen = Begun(chosen, config.data.known)
     knows_texts = getattr(bare(bound.net), "sketch", None) is not None
     return Sketched(chosen, bound.net, bound.dtype) if knows_texts else chosen
 

@@ -50,6 +50,10 @@ def network(config: Config, facts: Facts) -> nn.Module:
     enlarged = config.data.enlarge
     if enlarged:
         _check_enlarging(config, facts, enlarged)
+    if config.data.known and not (frames and isinstance(config.network, UNet)):
+        raise ConfigError(
+            f"data.known is for clips and network.kind unet, not for {facts.kind} and {config.network.kind}; leave it out"
+        )
     match config.network:
         case MLP():
             return mlp.MLP(dim=channels, classes=classes, **options)
@@ -64,6 +68,7 @@ def network(config: Config, facts: Facts) -> nn.Module:
                 context=facts.width,
                 shown=channels if enlarged else 0,
                 frames=frames,
+                known=config.data.known > 0,
                 recompute=config.train.recompute,
                 **options,
             )

@@ -46,6 +46,9 @@ class Data(Tree):
     )
     frames: Annotated[int, Field(ge=2, le=1024)] | None = None  # of a clip; None: the things are pictures
     stride: PositiveInt = 1  # of clips: every so many-th frame is taken
+    known: Annotated[float, Field(ge=0, le=1)] = (
+        0.0  # of clips: share of a batch whose first frames are known, so that the model learns to go on with clips
+    )
     flip: bool | None = None  # mirror at random; None: where that makes sense for the set
     crop: Annotated[int, Field(ge=0)] = 0  # shift at random by up to so many pixels
     colour: Annotated[float, Field(ge=0, lt=1)] = 0.0  # jitter of brightness, contrast and saturation
@@ -64,4 +67,5 @@ class Data(Tree):
     @model_serializer(mode="wrap")
     def _as_before_there_were_clips(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         tree: dict[str, Any] = write(self)
-        return {k: v for k, v in tree.items() if self.frames is not None or k not in ("frames", "stride")}
+        new = [*(["frames", "stride"] if self.frames is None else []), *([] if self.known else ["known"])]
+        return {key: value for key, value in tree.items() if key not in new}

@@ -86,7 +86,9 @@ class Edits:
                 "under transparent parts there is nothing to keep a share of; leave strength out"
             )
         details["strength"] = strength = float(strength)
-        times, finish = edits.RETURNS if returns is None else returns, None
+        begins = self._known_frames(repainted)
+        usual = 1 if begins else edits.RETURNS  # a network that is shown what is known need not be reminded
+        times, finish = usual if returns is None else returns, None
         shown, codec = repainted, self.model.codec
         if repainted is not None:
             details |= {"returns": times, "feather": float(feather)}
@@ -96,7 +98,11 @@ class Edits:
             finish = partial(edits.composite, picture=seen.pixels, repainted=shown, feather=feather)
         where = None if repainted is None else codec.mask(repainted)
         task = self._task(edits.edit, self._codes(seen.pixels), where, strength=strength, returns=times)
-        return self._request(task, details, finish, n, label, seed, settings, seen.note)
+        request = self._request(task, details, finish, n, label, seed, settings, seen.note)
+        if not begins:
+            return request
+        image = self.model.begun(seen.pixels, begins, request.n)
+        return replace(request, cond=replace(request.cond, image=image))
 
     def vary(self, picture: Picture, *, strength: float = 0.5, **arguments: Any) -> Request:
         """Pictures like this one: `edit` without a mask."""
@@ -296,6 +302,12 @@ class Edits:
 
     def _codes(self, pixels: Tensor) -> Tensor:
         return self.model.codec.encode(pixels[None]).cpu()
+
+    def _known_frames(self, repainted: Tensor | None) -> int:
+        """How many frames at the beginning are known, for models that are shown them; 0 for others. repainted: bool (T, H, W)."""
+        if not self.model.config.data.known or repainted is None or repainted.ndim < 3:
+            return 0
+        return int((~repainted).flatten(1).all(1).long().cumprod(0).sum())
 
     def _task(self, make: Any, *arguments: Any, **named: Any) -> Task:
         try:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mezzotint import build
 from mezzotint.cond import Cond
+from mezzotint.conditions.frames import begun
 from mezzotint.conditions.image import MAX_GRAIN, UNIT, USUAL_GRAIN, larger, of_request
 from mezzotint.conditions.labels import NONE, Label, conditions, in_words, nothing, word
 from mezzotint.conditions.text import Prompt, prompts_of
@@ -246,7 +247,7 @@ class Model:
         cond, base = self._shown(cond, image, grain, seeds)
         away: Cond | None = None
         if negative is not None:
-            away, _ = self.asked(seeds[:1], NONE if self.classes else None, negative)
+            away = self.asked(seeds[:1], NONE if self.classes else None, negative)[0].asked
         asked = in_words(label, self.classes, n)
         return Request(
             int(n), asked, cond, int(seed), chosen, prompts=prompts, negative=negative, away=away, base=base
@@ -262,12 +263,21 @@ class Model:
                 raise ConfigError("a CLIP drives what is asked by text alone; leave the class out")
             label = NONE
         cond = conditions(label, self.classes, seeds, self.facts.empty)
+        if self.config.data.known:  # of a sample, no frame is
+            cond = replace(
+                cond, image=self.begun(torch.zeros(self.facts.shape, dtype=torch.uint8), 0, len(seeds))
+            )
         if self.language is None:
             if prompt is not None:
                 raise ConfigError("this model was trained without captions; leave the prompt out")
             return cond, ()
         prompts = prompts_of(prompt, seeds, self.facts.examples)
-        return replace(self.language.cond(prompts), label=cond.label), prompts
+        return replace(self.language.cond(prompts), label=cond.label, image=cond.image), prompts
+
+    def begun(self, clip: Tensor, known: int, n: int) -> Tensor:
+        """What networks that go on with clips are shown of one, uint8 (C, T, H, W), whose first frames are known: n rows."""
+        codes = self.codec.encode(clip[None]).cpu()
+        return begun(codes, torch.tensor([known])).expand(n, -1, -1, -1, -1)
 
     def _shown(
         self, cond: Cond, image: Tensor | None, grain: float | None, seeds: Tensor

@@ -185,10 +185,11 @@ class Down(nn.Module):
         self.stages = nn.ModuleList(stages)
 
     def forward(
-        self, x: Tensor, emb: Tensor, text: Words | None = None, sketch: Tensor | None = None
+        self, x: Tensor, emb: Tensor, text: Words | None = None, beside: Tensor | None = None
     ) -> list[Tensor]:
+        """beside: what joins at the entrance, (B, channels there, H, W)."""
         entered = self.enter(x)
-        outputs = [entered if sketch is None else entered + sketch]
+        outputs = [entered if beside is None else entered + beside]
         for stage in self.stages:
             outputs.append(stage(outputs[-1], emb, text))
         return outputs
@@ -226,6 +227,7 @@ class UNet(nn.Module):
     context: numbers of a vector of an encoder that was trained elsewhere, which are looked at in place of words, see `Context`.
     shown: channels of a picture that it is shown beside x, of x's size, under noise that it is told; 0 for none.
     recompute: activation checkpointing, see `Stage`.
+    known: whether it is shown the first frames of a clip, see `conditions.frames`; what that adds starts at zero.
     frames: T of clips (B, channels, T, H, W), 0 for pictures. The frames go through the network for pictures as if they were as
     many pictures, and after each stage look at each other, see `TimeAttention`.
     """
@@ -249,6 +251,7 @@ class UNet(nn.Module):
         context: int = 0,
         shown: int = 0,
         frames: int = 0,
+        known: bool = False,
     ) -> None:
         super().__init__()
         self.options: dict[str, Any] = {
@@ -285,6 +288,9 @@ class UNet(nn.Module):
         self.context = Context(context, length, WIDTH) if context else None
         self.pooled = nn.Linear(WIDTH, emb) if words or context else None
         self.sketch = Sketch(channels, WIDTH, width) if words or context else None
+        self.known = (
+            zero_init(nn.Conv2d((channels + 1) * patch**2, width, 3, padding=1)) if known and frames else None
+        )
 
         self.down = nn.ModuleList()
         skips: list[int] = []  # the channels of each
@@ -330,21 +336,23 @@ class UNet(nn.Module):
     ) -> Tensor:
         """x (B, channels, H, W) or (B, channels, T, H, W), c_noise (B,), label (B,) int64 in 0..K or None, span (B,) or None, text
         (B, L) int64, or context (B, L, D) and which of it is there (B, L) bool, or None, which is no text, image (B, shown, H, W) and grain
-        (B,) in [0, 1) where it is shown a picture -> x's shape."""
-        if (image is not None) != (self.shown > 0):
-            raise ValueError("a network built with shown=C needs an image, and no other takes one")
+        (B,) in [0, 1) where it is shown a picture; or image (B, channels + 1, T, H, W), the frames that are known, None for none -> x's shape."""
+        if (image is None) if self.shown else (image is not None and self.known is None):
+            raise ValueError(
+                "a network built with shown=C needs an image, and no other takes one but with known"
+            )
         if not self.frames:
             x = x if image is None else torch.cat([x, image.to(x.dtype)], 1)
             return self._pictures(x, c_noise, label, span, text, context, context_mask, grain)
         if x.ndim != 5 or x.shape[2] != self.frames:
             raise ValueError(f"clips of {self.frames} frames are (B, C, T, H, W), not {tuple(x.shape)}")
-        told = [
+        label, span, text, context, context_mask = (
             None if column is None else column.repeat_interleave(self.frames, 0)
             for column in (label, span, text, context, context_mask)
-        ]
-        flat = self._pictures(
-            x.transpose(1, 2).flatten(0, 1), c_noise.repeat_interleave(self.frames, 0), *told
         )
+        seen = None if image is None else image.to(x.dtype).transpose(1, 2).flatten(0, 1)
+        c_noise, x = c_noise.repeat_interleave(self.frames, 0), x.transpose(1, 2).flatten(0, 1)
+        flat = self._pictures(x, c_noise, label, span, text, context, context_mask, seen=seen)
         return flat.unflatten(0, (-1, self.frames)).transpose(1, 2)
 
     def _pictures(
@@ -357,19 +365,25 @@ class UNet(nn.Module):
         context: Tensor | None = None,
         context_mask: Tensor | None = None,
         grain: Tensor | None = None,
+        seen: Tensor | None = None,
     ) -> Tensor:
         height, width = x.shape[-2:]
         h, top, left = pad_to_multiple(x, self.multiple)
-        emb, sketch = self.conditioning(c_noise, label, span, grain), None
+        emb, beside = self.conditioning(c_noise, label, span, grain), None
         if (words := self._words(x.shape[0], text, context, context_mask)) is not None:
             assert self.pooled is not None and self.sketch is not None
             emb = emb + self.pooled(words.vectors[:, 0])
-            sketch = self.sketch.joined(*words, (h.shape[-2] // self.patch, h.shape[-1] // self.patch))
+            beside = self.sketch.joined(*words, (h.shape[-2] // self.patch, h.shape[-1] // self.patch))
+        if self.known is not None:
+            if seen is None:
+                seen = x.new_zeros(len(x), self.known.in_channels // self.patch**2, height, width)
+            known = self.known(F.pixel_unshuffle(pad_to_multiple(seen, self.multiple)[0], self.patch))
+            beside = known if beside is None else beside + known
         emb = F.silu(emb)
         skips: list[Tensor] = []
         for level in self.down:
-            skips += level(h, emb, words, sketch)
-            h, sketch = skips[-1], None
+            skips += level(h, emb, words, beside)
+            h, beside = skips[-1], None
         for stage in self.middle:
             h = stage(h, emb, words)
         for level in self.up:

@@ -31,7 +31,7 @@ from mezzotint.train.diagnose import blame, gradient_noise_scale
 from mezzotint.train.loop import Progress, held_out_loss
 from mezzotint.train.lora import adapter, merged
 from mezzotint.train.meter import Every, Meter, Reading
-from mezzotint.train.objectives import Timed
+from mezzotint.train.objectives import Timed, core
 
 LOST = 20  # steps in a row that were not finite: more of them will not help
 ROLLBACKS = 5
@@ -262,8 +262,8 @@ class _Training:
         """The held-out loss of the average, how far the raw weights are above it, and how noisy the gradient is."""
         run = self.run
         for objective in (run.averaged, run.plain):
-            if isinstance(objective, Timed):
-                objective.at(run.state.step - 1, self.until, learns=False)
+            if isinstance(inside := core(objective), Timed):
+                inside.at(run.state.step - 1, self.until, learns=False)
         loss, levels = held_out_loss(run.averaged, run.validation, ranks=run.ranks)
         row: dict[str, Any] = {"val_loss": loss, "val_loss_by_level": levels}
         if isinstance(run.model, Autoencoder):

@@ -37,7 +37,7 @@ from mezzotint.train.distributed import Ranks
 from mezzotint.train.ema import Decay, Ema, Held
 from mezzotint.train.loop import Progress, State, held_out_loss, train
 from mezzotint.train.lora import adapt
-from mezzotint.train.objectives import Objective
+from mezzotint.train.objectives import Objective, core
 from mezzotint.train.optim import learning_rate
 from mezzotint.train.progressive import ProgressiveLoss
 
@@ -291,8 +291,8 @@ class Parts:
         state, objective, ranks = trial or (self.state, self.objective, self.ranks)
         rate: Callable[[float], float] = learning_rate(config.lr * slower, config.warmup, config.decay)
         language = None if isinstance(self.model, Autoencoder) else self.model.language
-        if isinstance(objective, ProgressiveLoss):
-            rate = objective.rate(rate)
+        if isinstance(inside := core(objective), ProgressiveLoss):
+            rate = inside.rate(rate)
         return train(
             objective,
             state,

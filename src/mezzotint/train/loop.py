@@ -19,7 +19,7 @@ from mezzotint.diffusion.loss import stratified
 from mezzotint.randomness import DROPOUT, EPS, LABEL_DROP, LEVEL, bits, noise, uniform
 from mezzotint.train.distributed import Ranks
 from mezzotint.train.ema import Ema
-from mezzotint.train.objectives import Objective, Timed
+from mezzotint.train.objectives import Objective, Timed, core
 
 LEVELS = 8  # parts of (0, 1) that the u of the noise levels are told apart in
 
@@ -81,8 +81,8 @@ def train(
     parameters = [p for p in state.net.parameters() if p.requires_grad]
     statistics = [b for b in state.net.buffers() if b.is_floating_point()]  # of a batch norm
     for x0, cond in islice(batches, until - state.step):
-        if isinstance(objective, Timed):
-            objective.at(state.step, until)
+        if isinstance(inside := core(objective), Timed):
+            inside.at(state.step, until)
         rate = lr((state.step + 0.5) / until)  # the middle of the step, so that neither end is a rate of 0
         for group in state.optimizer.param_groups:
             group["lr"] = rate

@@ -30,6 +30,13 @@ class Timed(Protocol):
         ...
 
 
+def core(objective: Objective) -> Objective:
+    """An objective without those that hold it, each as its `objective`."""
+    while (inside := getattr(objective, "objective", None)) is not None:
+        objective = inside
+    return objective
+
+
 def bare(net: Any) -> nn.Module:
     """A network without what several processes wrap around it."""
     return cast(nn.Module, net.module if isinstance(net, nn.parallel.DistributedDataParallel) else net)

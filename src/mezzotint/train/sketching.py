@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.cond import Cond
-from mezzotint.train.objectives import Objective, Timed, bare
+from mezzotint.train.objectives import Objective, bare
 
 WEIGHT = 4.0  # of the sketch's loss
 
@@ -20,10 +20,6 @@ class Sketched:
     objective: Objective
     net: Callable[..., Tensor]
     dtype: torch.dtype = torch.float32
-
-    def at(self, step: int, until: int, *, learns: bool = True) -> None:
-        if isinstance(self.objective, Timed):
-            self.objective.at(step, until, learns=learns)
 
     def __call__(self, x0: Tensor, eps: Tensor, u: Tensor, cond: Cond) -> Tensor:
         """(B,): the number is the objective's, so that losses are comparable; the gradient is that of both."""
