@@ -7,7 +7,7 @@ computing (of all threads together: 60 minutes are 30 of two cores), of which sh
 some steps says how many fit. The autoencoder is trained before for a quarter of that time, or is that of --codec; its time is told, and not
 taken from the models of its codes, as it is trained once for all of them.
 
-Judged by the classifier of `mezzotint evaluate`, which has learned from training pictures, and by a second judge, features of clusters that know
+A design that was trained before in the folder of --runs, with the same words, is not trained again. Judged by the classifier of `mezzotint evaluate`, which has learned from training pictures, and by a second judge, features of clusters that know
 no classes: Fréchet distances with their 95 % intervals beside those of real pictures. Peak memory is of the process that trains.
 """
 
@@ -76,14 +76,19 @@ def folder_of(design: str) -> str:
 
 
 def learned_apart(recipe: str, keys: list[str], seconds: float, folder: Path, threads: int) -> dict[str, Any]:
-    """The same in a process of its own."""
+    """The same in a process of its own; of one that was measured before, with the same words, what it kept."""
+    asked, kept = [recipe, keys, seconds], folder / "learned.json"
+    if kept.is_file() and (before := json.loads(kept.read_text()))["asked"] == asked:
+        return before["found"]
     command = [sys.executable, __file__, "--data", ".", "--threads", str(threads)]
     done = subprocess.run(
         [*command, "--one", json.dumps([recipe, keys, seconds, str(folder)])],
         stdout=subprocess.PIPE,
         check=True,
     )
-    return json.loads(done.stdout)
+    found = json.loads(done.stdout)
+    kept.write_text(json.dumps({"asked": asked, "found": found}))
+    return found
 
 
 def main() -> None:

@@ -198,6 +198,7 @@ def test_minutes_are_measured_once_and_stored(tmp_path: Path) -> None:
     first, events = run(config, tmp_path, stop=after(3))
     assert first.until > 3 and not first.finished
     assert any(isinstance(e, Note) and "measuring" in e.text for e in events)
+    assert any(isinstance(e, Note) and f"are {first.until:,} steps" in e.text for e in events)
     second, events = run(config, tmp_path, stop=after(2))
     assert second.until == first.until
     assert not any(isinstance(e, Note) and "measuring" in e.text for e in events)

@@ -21,6 +21,7 @@ from mezzotint.errors import ConfigError, RunError
 from mezzotint.model.autoencoder import Autoencoder
 from mezzotint.model.model import Model
 from mezzotint.run.allowance import SHARE, Allowance
+from mezzotint.run.budget import in_steps
 from mezzotint.run.events import Busy, Done, Event, Logged, Note, Opened, Sheet, Tick
 from mezzotint.run.latents import completed
 from mezzotint.run.parts import Parts
@@ -107,7 +108,8 @@ def fit(
             until = fixed
         else:
             yield Note("measuring the speed of a step, to turn minutes into steps")
-            until = run.state.step + run.measured_budget(began)
+            until = run.state.step + (steps := run.measured_budget(began))
+            yield Note(in_steps(config.train.minutes or 0, steps))
         training = _Training(run, until, {"budget": budget, "data": data}, stored or {}, allowance)
         yield from training.follow(watch, stop, judge)
 

@@ -23,12 +23,10 @@ from mezzotint.data.open import Points, Source
 from mezzotint.diffusion.schedule import Table, grid
 from mezzotint.media.facts import Facts
 from mezzotint.model.device import find_device
-from mezzotint.run.budget import fixed_steps
+from mezzotint.run.budget import FEW_STEPS, fixed_steps
 from mezzotint.run.latents import completed, open_source
 from mezzotint.studies.doctor.pictures import Finding, examine
 from mezzotint.studies.doctor.trial import by_heart, measure, memory, memory_of, precision, speed
-
-FEW_STEPS = 500  # the quickest recipe, digits of 8x8 pixels, takes 625
 
 
 def diagnose(config: Config, *, quick: bool = False) -> Iterator[Finding]:
