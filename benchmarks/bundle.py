@@ -26,6 +26,10 @@ def main(run: Path, name: str, *changes: str) -> None:
         config = config.model_copy(
             update={"codec": codec.model_copy(update={"file": Path(codec.file.parent.name)})}
         )
+    if origin := config.origin:
+        config = config.model_copy(
+            update={"origin": origin.model_copy(update={"file": Path(origin.file.parent.name)})}
+        )
     config = change(config.model_dump(mode="json"), [f"sample.{text}" for text in changes])
     net = build.network(config, header.facts)
     coded = build.codec(config, header.facts).weights

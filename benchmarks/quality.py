@@ -7,7 +7,7 @@ Two loops train the network of the mnist recipe without classes, for the same se
 it, and the loop of diffusers' example for unconditional generation (see throughput.py) with the batch, precision and settings
 it has there: AdamW at 1e-4, eps on 1,000 linear steps, float32. The clock stands still while they are judged: after a
 quarter, a half and all of the time, 2,000 pictures of each average of weights, by the same sampler, 20 network calls
-each, and their Fréchet distance to the 10,000 of the test split over that of real pictures (see digits.py).
+each, and their Fréchet distance to the 10,000 of the test split over that of real pictures (see judging.py, the judge `own`).
 """
 
 import copy
@@ -20,7 +20,6 @@ from typing import Any
 
 import measuring
 import rivals
-from digits import Judge
 from throughput import BATCH, adapted, diffusers_example, our_run
 
 from mezzotint.media.pictures import to_uint8
@@ -116,16 +115,16 @@ def main() -> None:
     os.environ["TQDM_DISABLE"] = "1"
     measuring.use_threads(options.threads)
     machine = measuring.machine(options.threads)
-    from mezzotint import config as configuration
-    from mezzotint.evaluate.judges.features import extract
-    from mezzotint.evaluate.metrics.frechet import Moments, frechet_distance
+    import torch
+    from judging import Panel
 
-    judge = Judge(configuration.load("mnist", [f"data.path={options.data}"]).data, 2000)
+    from mezzotint import config as configuration
+
+    panel = Panel(configuration.load("mnist", [f"data.path={options.data}"]).data, 2000, ["own"])
+    judge = panel.judges["own", "natural"]
 
     def ratio_of(values: Any) -> float:
-        return (
-            frechet_distance(Moments.of(extract(judge.extractor, values).pool), judge.moments) / judge.floor
-        )
+        return judge(values, torch.zeros(len(values), dtype=torch.int64)).ratio
 
     images = 2560 if options.quick else options.images
     with tempfile.TemporaryDirectory() as name:

@@ -28,7 +28,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -269,7 +269,7 @@ def main() -> None:
     measuring.use_threads(options.threads)
     machine = measuring.machine(options.threads)
     import torch
-    from digits import Judge
+    from judging import Panel
 
     from mezzotint import config as configuration
 
@@ -282,7 +282,8 @@ def main() -> None:
     ):
         if checkout is not None:
             sides.insert(1 if make is kinyugo else len(sides), make(checkout.resolve()))
-    judge = Judge(configuration.load("mnist", [f"data.path={options.data}"]).data, n)
+    panel = Panel(configuration.load("mnist", [f"data.path={options.data}"]).data, n, ["own"])
+    judge, asked = panel.judges["own", "equal"], torch.arange(n) % 10  # as in `Side.made`
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for side in sides:
@@ -290,9 +291,7 @@ def main() -> None:
                 made, spent = learned(side, options.data, steps, Path(folder), own)
                 row: dict[str, Any] = {"objective": side.name, "own optimiser": own, "seconds": spent}
                 for calls in CALLS:
-                    row[str(calls)] = judge(
-                        SimpleNamespace(values=made(calls, n), labels=torch.arange(n) % 10)
-                    )
+                    row[str(calls)] = asdict(judge(made(calls, n), asked))
                 rows.append(row)
                 print(json.dumps(row), flush=True)
     head = ["objective", "optimiser", "CPU s", *(f"{calls} calls" for calls in CALLS)]
