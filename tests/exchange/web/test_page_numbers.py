@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from helpers_node import Big, needs_node, run_jobs
-from helpers_pages import FLOW, off, order, tiny
+from helpers_node import Big, needs_node, off, order, run_jobs
+from helpers_small import FLOW
+from helpers_tiny import tiny
 from PIL import Image
 
 import mezzotint

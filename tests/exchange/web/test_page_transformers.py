@@ -6,8 +6,9 @@ import random
 from typing import Any
 
 import torch
-from helpers_node import needs_node, run_jobs
-from helpers_pages import FLOW, off, order, tiny
+from helpers_node import needs_node, off, order, run_jobs
+from helpers_small import FLOW
+from helpers_tiny import tiny
 
 from mezzotint.exchange.web.export import described
 from mezzotint.model.model import Model

@@ -1,20 +1,17 @@
-"""Small models for the tests of the page, and what it is asked to make of them."""
+"""Small models of random weights in memory, of every kind of network and codec."""
 
 from typing import Any
 
 import numpy as np
 import torch
-from helpers_node import Big
 from torch import nn
 
 from mezzotint import build, config
 from mezzotint.conditions.text import BYTES
 from mezzotint.disk.model_file import Header
-from mezzotint.exchange.web.export import described, three_bytes
+from mezzotint.exchange.web.export import three_bytes
 from mezzotint.media.facts import Facts
 from mezzotint.model.model import Model
-
-FLOW = {"process": "flow", "schedule": {"kind": "lognormal"}, "parameterization": "velocity"}
 
 
 def filled(module: nn.Module) -> nn.Module:
@@ -47,22 +44,3 @@ def tiny(shape: tuple[int, ...], classes: int = 0, words: int = 0, seed: int = 0
         filled(codec.weights)
     header = Header(parsed, facts, 9, "raw")
     return Model(header, build.denoiser(parsed, net), torch.device("cpu"), "tiny", codec=codec)
-
-
-def order(
-    model: Model,
-    seed: int = 0,
-    label: int | None = None,
-    prompt: str = "",
-    negative: str | None = None,
-    **changes: Any,
-) -> dict[str, Any]:
-    settings = model.request(1, **changes).settings.model_dump()
-    asked = {"seed": Big(seed), "label": label, "prompt": prompt, "negative": negative, "settings": settings}
-    return {"do": "picture", "model": described(model), "order": asked}
-
-
-def off(answer: dict[str, Any], model: Model, **asked: Any) -> int:
-    """Grey levels between the page's picture and the package's."""
-    ours = model.sample(1, **asked).values[0].permute(1, 2, 0).flatten().int()
-    return int((torch.tensor(answer["bytes"]) - ours).abs().max())
