@@ -1,5 +1,6 @@
 """Networks of ONNX and torch.export, against the network itself."""
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -131,6 +132,26 @@ def test_the_folder_makes_the_pictures_of_sample(model: Model, folder: Path) -> 
     pixels = np.frombuffer((folder / "made.pgm").read_bytes().removeprefix(b"P5 24 8 255\n"), np.uint8)
     side_by_side = model.sample(3, seed=5).values.numpy().transpose(2, 0, 3, 1).ravel().astype(int)
     assert np.abs(pixels.astype(int) - side_by_side).max() <= 1
+
+
+def test_the_page_shows_all_of_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The 30 lines of docs/exchange.md make what the program makes of the same noise."""
+    page = (Path(__file__).parents[3] / "docs" / "exchange.md").read_text("utf-8")
+    code = page.split("```python\nimport json\n\nimport numpy")[1].split("```")[0]
+    shown: dict[str, Any] = {}
+    exec("import json\nimport numpy" + code.replace("digits/", f"{folder}/"), shown)
+
+    spec = importlib.util.spec_from_file_location("exported_program", folder / "sample.py")
+    assert spec is not None and spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    rng, seeds = np.random.default_rng(0), np.zeros(8, np.uint64)
+    monkeypatch.setattr(
+        example, "normal", lambda s, step, draw, shape: rng.standard_normal((8, *shape), np.float32)
+    )
+    asked, away = example.told(shown["table"], seeds, np.arange(8) % 2)
+    made = example.sample(shown["network"], shown["table"], seeds, asked, away)
+    assert made.shape == (8, 1, 8, 8) and np.abs(made - shown["made"]).max() < 1e-6
 
 
 def test_clips_of_codes_by_texts(tmp_path: Path) -> None:

@@ -72,7 +72,8 @@ def sample(session: Any, table: Any, seeds: np.ndarray, asked: Any, away: Any) -
     known = [normal(seeds, 0, 0, table["shape"])]
     for move in table["moves"]:
         if "draw" in move:
-            known.append(normal(seeds, *move["draw"], table["shape"]))
+            step, draw = move["draw"]
+            known.append(normal(seeds, step, draw, table["shape"]))
             continue
         x = sum(share * each for share, each in zip(move["x"], known))
         x0 = belief(x, move, asked)
