@@ -26,7 +26,7 @@ from mezzotint.disk.model_file import Header
 from mezzotint.exchange.graph import export
 from mezzotint.exchange.graph.packed import packed
 from mezzotint.exchange.graph.program import inputs, program
-from mezzotint.exchange.graph.sample import sample
+from mezzotint.exchange.graph.sample import sample, told
 from mezzotint.exchange.sampler import sampler_table
 from mezzotint.media.facts import Facts
 from mezzotint.model.model import Model, load
@@ -189,7 +189,8 @@ def main() -> None:
     files["onnxruntime, float32, opset 21"] = packed(at_opset(exported, 21), "float32")
     watched = Watched(session(files["onnxruntime, float32"], arguments.threads))
     label = np.arange(n) % max(1, len(model.classes))
-    sample(watched, table, np.arange(10**6, 10**6 + n, dtype=np.uint64), label if model.classes else None)
+    others = np.arange(10**6, 10**6 + n, dtype=np.uint64)
+    sample(watched, table, others, *told(table, others, label))
     files["onnxruntime, static int8"] = static_int8(files["onnxruntime, float32"], watched.given)
 
     sessions = {name: session(content, arguments.threads) for name, content in files.items()}
@@ -205,7 +206,7 @@ def main() -> None:
 
     def makes(name: str) -> Any:
         def work() -> None:
-            codes = sample(sessions[name], table, seeds, label if model.classes else None)
+            codes = sample(sessions[name], table, seeds, *told(table, seeds, label))
             made[name] = model.codec.decode(torch.from_numpy(codes)).numpy()
 
         return lambda: measuring.seconds(work)

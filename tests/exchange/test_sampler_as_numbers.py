@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 from helpers_small import FLOW, UNET, write_run
+from helpers_tiny import tiny
 
 import mezzotint
+from mezzotint.conditions.text import BYTES
 from mezzotint.diffusion.flowmap import FlowMap
 from mezzotint.diffusion.table import SAMPLERS
 from mezzotint.errors import ConfigError
@@ -67,11 +69,10 @@ def test_a_table_is_the_sampler(model: Model, example: ModuleType, settings: dic
     """The same seed, and a class drawn from it."""
     table = json.loads(json.dumps(sampler_table(model, **settings)))
     seeds = np.arange(3, dtype=np.uint64) + np.uint64(40)
-    drawn = np.array(table["drawn"])
-    label = drawn[(example.uniform(seeds, 0, -1, 1)[:, 0] * len(drawn)).astype(np.int64)]
-    made = example.sample(Session(model), table, seeds, label)
+    asked, away = example.told(table, seeds)
+    made = example.sample(Session(model), table, seeds, asked, away)
     want = model.sample(3, seed=40, **settings)
-    assert want.labels is not None and want.labels.tolist() == label.tolist()
+    assert want.labels is not None and want.labels.tolist() == asked["label"].tolist()
     *_, last = model.stream(3, seed=40, **settings)
     assert np.abs(made - last.x0.numpy()).max() < 1e-4 * max(1, float(last.x0.abs().max()))
 
@@ -87,7 +88,9 @@ def test_students_are_told_how_far_they_go(example: ModuleType) -> None:
     student = load("mnist_fast", device="cpu", precision="fp32")
     assert isinstance(student.denoiser, FlowMap)
     table = sampler_table(student, steps=2)
-    made = example.sample(Session(student), table, np.arange(2, dtype=np.uint64), np.array([3, 8]))
+    made = example.sample(
+        Session(student), table, np.arange(2, dtype=np.uint64), {"label": np.array([3, 8])}, {}
+    )
     *_, last = student.stream(2, label=[3, 8], steps=2)
     assert [move["guidance"] for move in table["moves"]] == [1.0, 1.0]
     assert np.abs(made - last.x0.numpy()).max() < 1e-4
@@ -98,17 +101,35 @@ def test_points(tmp_path: Path, example: ModuleType) -> None:
     dots = load(tmp_path / "dots")
     table = sampler_table(dots)
     assert table["classes"] == () and not table["clip"]
-    made = example.sample(Session(dots), table, np.arange(9, dtype=np.uint64))
+    made = example.sample(Session(dots), table, np.arange(9, dtype=np.uint64), {}, {})
     assert np.abs(made - dots.sample(9).values.numpy()).max() < 1e-4
+
+
+@pytest.mark.parametrize("words", [5, BYTES])
+def test_texts_become_numbers_as_ours_do(example: ModuleType, words: int) -> None:
+    """Of a prompt, of the examples by the seed, and of what guidance drives away from; beside classes."""
+    network = {**UNET, "width": 4, "attention": [1]}
+    model = tiny((1, 6, 6), 3, words, network=network, diffusion=FLOW, sample={"steps": 3, "guidance": 3.0})
+    table = json.loads(json.dumps(sampler_table(model)))
+    prompt, negative = ("w03, w00  W01.", "w02") if words == 5 else ("  \u00c4r \n G", "ab")
+    seeds = np.arange(2, dtype=np.uint64)
+    for given, asked in (
+        ((None, prompt, negative), {"prompt": prompt, "negative": negative}),
+        ((1,), {"label": 1}),
+    ):
+        made = example.sample(Session(model), table, seeds, *example.told(table, seeds, *given))
+        want = list(model.previews(model.request(2, **asked)))[-1].x0.numpy()
+        assert np.abs(made - want).max() < 1e-4
+    if words == 5:
+        with pytest.raises(ValueError, match="'w99' is not in list"):
+            example.told(table, seeds, None, "w99")
 
 
 @pytest.mark.parametrize(
     ("facts", "tree", "line"),
     [
-        (Facts((1, 6, 6), length=4, words=("a",)), {}, "data.captions"),
-        (Facts((1, 2, 6, 6)), {}, "clips cannot"),
+        (Facts((1, 6, 6), length=4, reading="encoder", width=4), {}, "texts read by an encoder"),
         (Facts((1, 6, 6)), {"data": {"enlarge": 2}}, "data.enlarge"),
-        (Facts((1, 6, 6)), {"codec": {"file": "vae"}}, "codec: "),
         (Facts((1, 6, 6), ("a",)), {"sample": {"guidance": 2, "guidance_rescale": 0.5}}, "guidance_rescale"),
         (Facts((1, 6, 6)), {"sample": {"sampler": "ddpm", "steps": 1000}}, "at most 499 .* --steps"),
     ],

@@ -109,8 +109,8 @@ def onnx(
     """Writes a network of ONNX and what samples with it.
 
     A folder of three files: denoiser.onnx, for batches of any size; sampler.json, the sampler as a table of numbers; and
-    sample.py, which makes pictures by onnxruntime and numpy alone. The same seed is the same picture as that of
-    `mezzotint sample`.
+    sample.py, which makes pictures by onnxruntime and numpy alone. Models of an autoencoder's codes get a fourth one, decoder.onnx.
+    The same seed is the same picture as that of `mezzotint sample`.
 
     \b
     Example:
@@ -143,13 +143,13 @@ def torch(
     """Writes the network as a program of torch.export.
 
     One file, which torch.export.load opens without this package: the network, for batches of any size, with the sampler as
-    a table of numbers inside, sampler.json.
+    a table of numbers inside, sampler.json. Models of an autoencoder's codes get a second one beside it, NAME.decoder.pt2.
 
     \b
     Example:
       mezzotint export torch mnist -o mnist.pt2
     """
-    from mezzotint.exchange.graph.program import program, save_program
+    from mezzotint.exchange.graph.program import decoder, program, save_program
     from mezzotint.exchange.sampler import sampler_table
     from mezzotint.exchange.whole import check_new
     from mezzotint.model.model import load
@@ -160,7 +160,15 @@ def torch(
         raise ConfigError(f"-o {path}: give it a name that ends in .pt2")
     check_new(path)
     table = sampler_table(model, sampler=sampler, steps=steps, guidance=guidance)
+    back = path.with_suffix(".decoder.pt2")
+    if model.codec.weights is not None:
+        check_new(back)
     with writing(path), Patience().during("exporting the network"):
         size = save_program(program(model), table, path)
-    say(f"{path}: {model.source} as a program of torch.export, {size / 1e6:.1f} MB")
+        if (way_back := decoder(model)) is not None:
+            size += save_program(way_back, {}, back)
+    what = f"{model.source} as a program of torch.export"
+    if way_back is not None:
+        what += f", and {back}, the way from codes to pictures"
+    say(f"{path}: {what}, {size / 1e6:.1f} MB")
     return 0

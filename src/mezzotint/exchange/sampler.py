@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mezzotint.conditions.labels import nothing
 from mezzotint.config import Sample
 from mezzotint.diffusion.flowmap import FlowMap
 from mezzotint.diffusion.sampler import AfterStep, start
 from mezzotint.diffusion.solvers import Ask
 from mezzotint.diffusion.table import SAMPLERS
 from mezzotint.errors import ConfigError
-from mezzotint.media.codec import Bytes
+from mezzotint.media.codec import AsTheyAre, Bytes
 from mezzotint.model.model import Model
 from mezzotint.tasks.task import Way
 
@@ -26,12 +27,12 @@ MAX_MOVES = 500  # so that the table stays small, since it grows with their squa
 def check(model: Model) -> None:
     """Raises ConfigError, naming the key, for a model of which a network and such a table are not all."""
     config, facts = model.config, model.facts
-    if config.codec is not None or (facts.kind == "pictures" and not isinstance(facts.medium.codec, Bytes)):
-        raise ConfigError("codec: codes of an autoencoder cannot be exported; train on the pixels themselves")
-    if facts.kind not in ("pictures", "points"):
-        raise ConfigError(f"{facts.kind} cannot be exported; pictures and points can")
-    if facts.length:
-        raise ConfigError("data.captions: models of texts cannot be exported so; mezzotint export web can")
+    if config.codec is None and not isinstance(facts.medium.codec, Bytes | AsTheyAre):
+        raise ConfigError(f"{facts.kind}: their codes cannot be exported")
+    if facts.reading not in ("words", "bytes"):
+        raise ConfigError(
+            f"texts read by an {facts.reading} cannot be exported; train with data.reading words or bytes"
+        )
     if config.data.enlarge:
         raise ConfigError("data.enlarge: models that enlarge cannot be exported")
 
@@ -39,8 +40,10 @@ def check(model: Model) -> None:
 def sampler_table(model: Model, **settings: Any) -> dict[str, Any]:
     """All that samples with the network of a model alone, as JSON can say it.
 
-    shape: of one thing. classes: their names; drawn: numbers of those that are drawn where none is asked for. clip: whether answers
-    are kept in [-1, 1]. moves: each makes the next thing known, where the first is noise z of `randomness.noise` (seed, 0, 0):
+    shape: of one thing's code, which is itself where no autoencoder made it. classes: their names; drawn: numbers of those that are drawn where
+    none is asked for. nothing: what the network is told where nothing is asked, the last class and the empty text. For models of texts
+    reading, words, length and examples are those of `Facts`: texts become 1, then the place of each word, or each byte, plus 2, then zeros.
+    clip: whether answers are kept in [-1, 1]. moves: each makes the next thing known, where the first is noise z of `randomness.noise` (seed, 0, 0):
     either draw, (step, draw) of fresh noise, or an answer x0 at x, coefficients of all that is known:
 
         x0 = c_skip x + c_out F(c_in x, c_noise),    and with guidance g    x0 = x0(none) + g (x0 - x0(none)).
@@ -68,15 +71,21 @@ def sampler_table(model: Model, **settings: Any) -> dict[str, Any]:
             "fewer --steps, or another --sampler, such as dpmpp_2m with 20"
         )
     *moves, result = _moves(way, count)
+    facts, told = model.facts, nothing(model.classes, model.language)
+    texts = {key: getattr(facts, key) for key in ("reading", "words", "length")} | {
+        "examples": facts.examples or ("",)
+    }
     return {
         "format": 1,
         "model": model.source,
         "step": model.header.step,
         "weights": model.header.weights,
         "settings": chosen.model_dump(),
-        "shape": model.facts.shape,
+        "shape": model.codec.shape(facts.shape),
         "classes": model.classes,
-        "drawn": [number for number in range(len(model.classes)) if number not in model.facts.empty],
+        "drawn": [number for number in range(len(model.classes)) if number not in facts.empty],
+        "nothing": {name: column[0].tolist() for name, column in told.asked.inputs().items()},
+        **(texts if facts.length else {}),
         "clip": bool(chosen.clip),
         "moves": [move if isinstance(move, dict) else _answer(model, move, chosen) for move in moves],
         "result": result["result"],

@@ -1,5 +1,6 @@
 """Networks of ONNX and torch.export, against the network itself."""
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers_small import write_run
+from helpers_small import FLOW, write_run
+from helpers_tiny import tiny
 
 from mezzotint.cli import main
 from mezzotint.exchange.graph.packed import packed, rounded
@@ -130,6 +132,57 @@ def test_the_folder_makes_the_pictures_of_sample(model: Model, folder: Path) -> 
     pixels = np.frombuffer((folder / "made.pgm").read_bytes().removeprefix(b"P5 24 8 255\n"), np.uint8)
     side_by_side = model.sample(3, seed=5).values.numpy().transpose(2, 0, 3, 1).ravel().astype(int)
     assert np.abs(pixels.astype(int) - side_by_side).max() <= 1
+
+
+def test_the_page_shows_all_of_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The 30 lines of docs/exchange.md make what the program makes of the same noise."""
+    page = (Path(__file__).parents[3] / "docs" / "exchange.md").read_text("utf-8")
+    code = page.split("```python\nimport json\n\nimport numpy")[1].split("```")[0]
+    shown: dict[str, Any] = {}
+    exec("import json\nimport numpy" + code.replace("digits/", f"{folder}/"), shown)
+
+    spec = importlib.util.spec_from_file_location("exported_program", folder / "sample.py")
+    assert spec is not None and spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    rng, seeds = np.random.default_rng(0), np.zeros(8, np.uint64)
+    monkeypatch.setattr(
+        example, "normal", lambda s, step, draw, shape: rng.standard_normal((8, *shape), np.float32)
+    )
+    asked, away = example.told(shown["table"], seeds, np.arange(8) % 2)
+    made = example.sample(shown["network"], shown["table"], seeds, asked, away)
+    assert made.shape == (8, 1, 8, 8) and np.abs(made - shown["made"]).max() < 1e-6
+
+
+def test_clips_of_codes_by_texts(tmp_path: Path) -> None:
+    """All that a folder may have at once: words are read by its program, codes are decoded by a second file, frames lie below each other."""
+    for library in LIBRARIES:
+        pytest.importorskip(library, reason=f"{library} of the extra [export] is not installed")
+    from mezzotint.exchange.graph.export import export_onnx
+
+    network = {"kind": "dit", "width": 8, "depth": 1, "head_channels": 8, "patch": [2, 1, 1], "tokens": 1}
+    coder = {"kind": "vae", "factor": 4, "latents": 2, "width": 4, "blocks": 1}
+    talking = tiny(
+        (1, 2, 8, 4),
+        words=5,
+        network=network,
+        diffusion=FLOW,
+        codec={"file": "vae.safetensors", "digest": "0" * 16, "network": coder},
+        sample={"steps": 2, "guidance": 2.0},
+    )
+    place = tmp_path / "folder"
+    export_onnx(talking, place)
+    assert sorted(path.name for path in place.iterdir())[:2] == ["decoder.onnx", "denoiser.onnx"]
+    asked = ["--prompt", "w03, W00.", "--negative", "w01 w02"]
+    words = [sys.executable, "-I", str(place / "sample.py"), "-n", "3", "--seed", "5", *asked]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    request = talking.request(3, seed=5, prompt="w03 w00", negative="w01 w02")
+    want = talking.answer(request).values.numpy().astype(int)  # (3, 1, 2, 8, 4)
+    assert want.std() > 10
+    pixels = np.frombuffer((place / "made.pgm").read_bytes().removeprefix(b"P5 12 16 255\n"), np.uint8)
+    frames = pixels.astype(int).reshape(2, 8, 3, 4).transpose(2, 0, 1, 3)
+    assert np.abs(frames - want[:, 0]).max() <= 1
 
 
 @pytest.mark.parametrize(("weights", "most", "share"), [("float16", 1e-2, 0.62), ("int8", 5e-2, 0.5)])

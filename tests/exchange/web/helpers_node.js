@@ -17,17 +17,28 @@ const done = {
     const network = NETWORKS[model.network.kind](model, new Weights(model.tensors, model.weights));
     return Array.from(network(Float32Array.from(x), told, given));
   },
+  decode: ({ model, raw, code }) => {
+    const { Weights, decoded, codecOf } = vm.runInThisContext("({ Weights, decoded, codecOf })");
+    const weights = new Weights(model.tensors, model.weights);
+    return {
+      decoded: Array.from(decoded(model, weights, Float32Array.from(raw))),
+      preview: Array.from(codecOf(model, weights).preview(Float32Array.from(code))),
+    };
+  },
   picture: ({ model, order }) => {
-    const { NETWORKS, Weights, walk, toBytes, written, png } = vm.runInThisContext(
-      "({ NETWORKS, Weights, walk, toBytes, written, png })",
+    const { NETWORKS, Weights, walk, codecOf, written, png } = vm.runInThisContext(
+      "({ NETWORKS, Weights, walk, codecOf, written, png })",
     );
     const began = process.cpuUsage();
-    const network = NETWORKS[model.network.kind](model, new Weights(model.tensors, model.weights));
+    const weights = new Weights(model.tensors, model.weights);
+    const network = NETWORKS[model.network.kind](model, weights);
     const states = Array.from(walk(model, network, order));
     const { x0, calls } = states.at(-1);
-    const bytes = toBytes(x0, model.shape);
-    const file = Buffer.from(png(bytes, model.shape, written(model, order))).toString("base64");
-    return { bytes: Array.from(bytes), steps: states.length, calls, file, seconds: process.cpuUsage(began).user / 1e6 };
+    const bytes = codecOf(model, weights).decode(x0);
+    const text = written(model, order);
+    const file = Buffer.from(png(bytes, model.shape, text)).toString("base64");
+    const seconds = process.cpuUsage(began).user / 1e6;
+    return { bytes: Array.from(bytes), steps: states.length, calls, file, seconds, written: JSON.parse(text) };
   },
 };
 

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from mezzotint.exchange.web.export import HERE, WORKER
+from mezzotint.exchange.web.export import HERE, WORKER, described
+from mezzotint.model.model import Model
 
 NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(NODE is None, reason="there is no node, which runs the page's scripts")
@@ -16,6 +18,25 @@ needs_node = pytest.mark.skipif(NODE is None, reason="there is no node, which ru
 
 class Big(int):
     """A whole number that JavaScript shall take as a BigInt."""
+
+
+def order(
+    model: Model,
+    seed: int = 0,
+    label: int | None = None,
+    prompt: str = "",
+    negative: str | None = None,
+    **changes: Any,
+) -> dict[str, Any]:
+    settings = model.request(1, **changes).settings.model_dump()
+    asked = {"seed": Big(seed), "label": label, "prompt": prompt, "negative": negative, "settings": settings}
+    return {"do": "picture", "model": described(model), "order": asked}
+
+
+def off(answer: dict[str, Any], model: Model, **asked: Any) -> int:
+    """Grey levels between the page's picture and the package's."""
+    ours = model.sample(1, **asked).values[0].permute(1, 2, 0).flatten().int()
+    return int((torch.tensor(answer["bytes"]) - ours).abs().max())
 
 
 def run_jobs(jobs: list[dict[str, Any]]) -> list[Any]:

@@ -60,7 +60,7 @@ def test_what_a_page_cannot_compute_is_refused_by_name(
     monkeypatch.chdir(tmp_path)
     assert exported("moons") == 2
     assert (
-        "network.kind mlp cannot be exported as a page; unet and unet_simple can" in capsys.readouterr().err
+        "network.kind mlp cannot be exported as a page; unet, unet_simple, dit can" in capsys.readouterr().err
     )
     assert not list(tmp_path.iterdir())
     assert exported("nobody") == 3
@@ -74,9 +74,11 @@ def test_what_a_page_cannot_compute_is_refused_by_name(
         check(own.config, own.facts)
 
     grey, texts = Facts((1, 8, 8)), Facts((1, 8, 8), length=9, reading="encoder", width=4, digest="0" * 16)
-    latent = config.parse({"codec": {"file": "vae.safetensors"}})
+    published = config.parse({"codec": {"file": "kl.safetensors", "network": {"kind": "kl"}}})
     for parsed, facts, line in (
-        (latent, grey, "codes of an autoencoder cannot"),
+        (published, Facts((3, 64, 64)), "codes of a published autoencoder, kl, cannot"),
+        (config.parse({"network": {"kind": "dit"}}), Facts((1, 4, 8, 8)), "clips cannot"),
+        (config.parse({"data": {"enlarge": 2}}), grey, "data.enlarge: models that enlarge cannot"),
         (config.parse({"network": {"kind": "unet"}}), texts, "texts read by an encoder cannot"),
     ):
         with pytest.raises(ConfigError, match=line):

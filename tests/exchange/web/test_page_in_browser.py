@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from helpers_browser import Browser, browser, needs_chromium
+from helpers_small import FLOW
+from helpers_tiny import tiny
 
 import mezzotint
 from mezzotint.exchange.web.export import export_page
@@ -68,3 +70,27 @@ def test_a_page_makes_pictures_offline(tmp_path: Path, monkeypatch: pytest.Monke
         assert page.run("fetch('http://192.0.2.1/').then(() => 'let through', () => 'refused')") == "refused"
         assert not page.asked_the_network()
         assert {address.split(":")[0] for address in page.requests} <= {"file", "blob", "data"}
+
+
+def test_a_text_to_keep_away_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Typed into the page it is that of `sample`, by a transformer; without guidance it would do nothing, and the page says so."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    network = {"kind": "dit", "width": 16, "depth": 1, "head_channels": 8, "patch": 2}
+    model = tiny((1, 8, 8), words=5, network=network, diffusion=FLOW, sample={"steps": 2, "guidance": 2.0})
+    export_page(model, tmp_path / "site")
+    with browser(tmp_path / "profile") as page:
+        page.open(tmp_path / "site" / "index.html")
+        settled(page, "0")
+        page.run("Object.assign(document.getElementById('negative'), { value: 'w03' })")
+        page.run("Object.assign(document.getElementById('seed'), { value: '6' })")
+        page.press("Enter")
+        settled(page, "6")
+        ours, plain = (
+            model.answer(model.request(1, seed=6, negative=text)).values.flatten().int()
+            for text in ("w03", None)
+        )
+        made = torch.tensor(page.run(PIXELS))
+        assert (made - ours).abs().max() <= 1 < (made - plain).abs().max()
+        page.run("Object.assign(document.getElementById('guidance'), { value: '1' })")
+        page.press("Enter")
+        assert page.run(SAID) == "a text to keep away from needs a guidance other than 1"

@@ -11,18 +11,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from helpers_node import Big, needs_node, run_jobs
+from helpers_node import Big, needs_node, off, order, run_jobs
+from helpers_small import FLOW
+from helpers_tiny import tiny
 from PIL import Image
 
 import mezzotint
-from mezzotint import build, config
 from mezzotint.conditions.text import BYTES
 from mezzotint.diffusion.process import vp
 from mezzotint.diffusion.schedule import cosine, karras, linear, zero_terminal_snr
 from mezzotint.diffusion.table import SAMPLERS
-from mezzotint.disk.model_file import Header
-from mezzotint.exchange.web.export import described, three_bytes
-from mezzotint.media.facts import Facts
+from mezzotint.exchange.web.export import described
 from mezzotint.model.again import command
 from mezzotint.model.model import Model
 from mezzotint.plots import read_settings
@@ -30,44 +29,7 @@ from mezzotint.randomness import bits, noise
 from mezzotint.tasks.task import Way
 
 pytestmark = needs_node
-FLOW = {"process": "flow", "schedule": {"kind": "lognormal"}, "parameterization": "velocity"}
 TEACHER = {"file": "t.safetensors", "digest": "0" * 16, "sample": {}}
-
-
-def tiny(shape: tuple[int, ...], classes: int = 0, words: int = 0, seed: int = 0, **tree: Any) -> Model:
-    """A model of random weights, each of three bytes, as the page has them; networks would start silent."""
-    parsed = config.parse({"train": {"precision": "fp32"}, "sample": {"steps": 4}, **tree})
-    vocabulary: dict[str, Any] = {
-        "words": tuple(f"w{i:02}" for i in range(words)),
-        "length": 6,
-        "examples": ("w01 w00",),
-    }
-    if words == BYTES:
-        vocabulary = {"reading": "bytes", "length": 12, "examples": ("ABC",)}
-    facts = Facts(shape, tuple("abcdefgh"[:classes]), **(vocabulary if words else {}))
-    torch.manual_seed(seed)
-    net = build.network(parsed, facts).eval().requires_grad_(False)
-    for tensor in net.state_dict().values():
-        if tensor.is_floating_point():
-            tensor.add_(0.1 * torch.randn_like(tensor).abs())  # variances stay positive
-            raw = np.frombuffer(three_bytes(tensor), np.uint8).reshape(-1, 3)
-            full = np.pad(raw, ((0, 0), (1, 0))).copy().view("<f4").reshape(tensor.shape)
-            tensor.copy_(torch.from_numpy(full.copy()))
-    return Model(Header(parsed, facts, 9, "raw"), build.denoiser(parsed, net), torch.device("cpu"), "tiny")
-
-
-def order(
-    model: Model, seed: int = 0, label: int | None = None, prompt: str = "", **changes: Any
-) -> dict[str, Any]:
-    settings = model.request(1, **changes).settings.model_dump()
-    asked = {"seed": Big(seed), "label": label, "prompt": prompt, "settings": settings}
-    return {"do": "picture", "model": described(model), "order": asked}
-
-
-def off(answer: dict[str, Any], model: Model, **asked: Any) -> int:
-    """Grey levels between the page's picture and the package's."""
-    ours = model.sample(1, **asked).values[0].permute(1, 2, 0).flatten().int()
-    return int((torch.tensor(answer["bytes"]) - ours).abs().max())
 
 
 def test_noise_is_the_same_to_the_bit() -> None:

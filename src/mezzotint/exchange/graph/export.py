@@ -10,7 +10,7 @@ import torch
 from mezzotint.disk.files import write
 from mezzotint.errors import MissingExtra
 from mezzotint.exchange.graph.packed import packed
-from mezzotint.exchange.graph.program import program, quiet
+from mezzotint.exchange.graph.program import decoder, program, quiet
 from mezzotint.exchange.sampler import sampler_table
 from mezzotint.exchange.whole import whole_folder
 from mezzotint.model.model import Model
@@ -23,28 +23,33 @@ EXAMPLE = Path(__file__).with_name("sample.py")
 
 
 def export_onnx(model: Model, folder: Path, weights: Weights = "float32", **settings: Any) -> int:
-    """Writes denoiser.onnx, sampler.json and sample.py into a new folder, whole or not at all; returns the bytes. settings: of
-    `Model.sample`, by which it samples. Raises ConfigError for a model that cannot be exported, MissingExtra without onnx."""
+    """Writes denoiser.onnx, sampler.json and sample.py into a new folder, and decoder.onnx for a model of an autoencoder's codes, whole or not
+    at all; returns the bytes. settings: of `Model.sample`, by which it samples. Raises ConfigError for a model that cannot be exported, MissingExtra without onnx."""
     table = sampler_table(model, **settings)
     require()
-    content = packed(as_onnx(program(model)), weights)
+    contents = {"denoiser.onnx": packed(as_onnx(program(model)), weights)}
+    if (way_back := decoder(model)) is not None:
+        contents["decoder.onnx"] = packed(as_onnx(way_back, ("z",), "x"), weights)
     with whole_folder(folder) as place:
-        write(place / "denoiser.onnx", content)
+        for name, content in contents.items():
+            write(place / name, content)
         write(place / "sampler.json", json.dumps(table).encode())
         write(place / "sample.py", EXAMPLE.read_bytes())
         return sum(file.stat().st_size for file in place.iterdir())
 
 
-def as_onnx(exported: torch.export.ExportedProgram) -> Any:
-    """The ModelProto, whose inputs have the names of `program.inputs`, and whose output is F."""
+def as_onnx(
+    exported: torch.export.ExportedProgram, first: tuple[str, ...] = ("x", "c_noise"), output: str = "F"
+) -> Any:
+    """The ModelProto, whose first inputs and whose output are called so; other inputs have the names of `program.inputs`."""
     names = [spec.arg.name for spec in exported.graph_signature.input_specs if spec.kind.name == "USER_INPUT"]
-    names = ["x", "c_noise", *names[2:]]
+    names = [*first, *names[len(first) :]]
     with torch.no_grad(), quiet():
         made = torch.onnx.export(
             exported,
             dynamo=True,
             input_names=names,
-            output_names=["F"],
+            output_names=[output],
             opset_version=OPSET,
             external_data=False,
             verbose=False,

@@ -51,7 +51,7 @@ function mix(...pairs) {
   return Float32Array.from(total);
 }
 
-/** The belief about x0 of a network: (x, level, asked, to) -> x0. asked: {label, text}. to: the level until which the answer
+/** The belief about x0 of a network: (x, level, asked, to) -> x0. asked: {label, text, negative}. to: the level until which the answer
  * is held, which flow maps are told. */
 function denoiser(model, network) {
   const process = PROCESSES[model.process], told = TOLD[model.told];
@@ -63,10 +63,10 @@ function denoiser(model, network) {
   };
 }
 
-/** Classifier-free guidance (Ho & Salimans 2022): x0 = away + g (asked - away), for low < sigma / alpha <= high only
+/** Classifier-free guidance (Ho & Salimans 2022): x0 = away + g (asked - away), away from nothing or a negative text, for low < sigma / alpha <= high only
  * (Kynkäänniemi et al. 2024), rescaled by a share (Lin et al. 2024, section 3.4), clipped to the range of pictures. */
 function guided(model, denoise, settings, asked) {
-  const away = { label: model.classes.length || undefined, text: [START] };
+  const away = { label: model.classes.length || undefined, text: asked.negative ?? [START] };
   const same = (asked.label ?? away.label) === away.label && (asked.text ?? away.text).join() === away.text.join();
   const [low, high] = settings.guidance_interval ?? [0, null];
   const limit = (x0) => (settings.clip ? x0.map((value) => Math.min(Math.max(value, -1), 1)) : x0);

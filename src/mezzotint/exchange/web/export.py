@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mezzotint.build.losses import usual_told
 from mezzotint.conditions.labels import NONE, name_of, word
-from mezzotint.config import HOPS, Config, UNet, UNetSimple
+from mezzotint.config import HOPS, VAE, Config, DiT, UNet, UNetSimple
 from mezzotint.diffusion.schedule import Table
 from mezzotint.diffusion.solvers import first_order
 from mezzotint.diffusion.table import SAMPLERS
@@ -23,6 +23,7 @@ from mezzotint.errors import ConfigError
 from mezzotint.media.codec import Bytes
 from mezzotint.media.facts import Facts
 from mezzotint.model.model import Model
+from mezzotint.nets.dit import Leave
 
 HERE = Path(__file__).parent
 WORKER = (
@@ -31,6 +32,8 @@ WORKER = (
     "text",
     "sketch",
     "unet",
+    "dit",
+    "vae",
     "diffusion",
     "sampler",
     "worker",
@@ -50,6 +53,7 @@ KNOWN = {
         "patch",
     },
     "unet_simple": {"kind", "width", "levels", "norm", "down"},
+    "dit": {"kind", "width", "depth", "head_channels", "patch", "tokens"},
 }
 
 
@@ -62,6 +66,8 @@ def export_page(model: Model, folder: Path, card: Path | None = None) -> int:
     check(model.config, model.facts)
     count = sum(parameter.numel() for parameter in model.net.parameters())
     kind = f"{model.config.network.kind}, {count:,} parameters"
+    if model.codec.weights is not None:
+        kind += ", of an autoencoder's codes"
     scripts = [
         Markup("\n".join((HERE / f"{name}.js").read_text("utf-8") for name in names))
         for names in (WORKER, PAGE)
@@ -87,17 +93,22 @@ def export_page(model: Model, folder: Path, card: Path | None = None) -> int:
 def check(config: Config, facts: Facts) -> None:
     """Raises ConfigError in one line for what of a model a page cannot compute."""
     network = config.network
-    if not isinstance(network, UNet | UNetSimple):
-        raise ConfigError(
-            f"network.kind {network.kind} cannot be exported as a page; {' and '.join(KNOWN)} can"
-        )
+    if not isinstance(network, UNet | UNetSimple | DiT):
+        raise ConfigError(f"network.kind {network.kind} cannot be exported as a page; {', '.join(KNOWN)} can")
+    if facts.kind != "pictures":
+        raise ConfigError(f"{facts.kind} cannot be exported as a page; pictures can")
+    if config.data.enlarge:
+        raise ConfigError("data.enlarge: models that enlarge cannot be exported as a page")
     for key, field in type(network).model_fields.items():
         if key not in KNOWN[network.kind] and getattr(network, key) != field.default:
             raise ConfigError(f"network.{key} cannot be exported as a page; train without it")
-    if config.codec is not None or not isinstance(facts.medium.codec, Bytes):
+    coder = None if config.codec is None else config.codec.network
+    if coder is not None and not isinstance(coder, VAE):
         raise ConfigError(
-            "codec: codes of an autoencoder cannot be exported as a page; train on the pixels themselves"
+            f"codec: codes of a published autoencoder, {coder.kind}, cannot be exported as a page; train one of your own: mezzotint train vae"
         )
+    if coder is None and (config.codec is not None or not isinstance(facts.medium.codec, Bytes)):
+        raise ConfigError("codec: such codes cannot be exported as a page; train on the pixels themselves")
     if facts.reading not in ("words", "bytes"):
         raise ConfigError(
             f"texts read by an {facts.reading} cannot be exported as a page; train with data.reading words or bytes"
@@ -110,11 +121,17 @@ def described(model: Model) -> dict[str, Any]:
     hops = config.objective in HOPS
     settings = model.request(1).settings
     tensors = laid_out(model.net)
+    if model.codec.weights is not None:
+        learned = laid_out(model.codec.weights).items()
+        tensors |= {f"codec.{name}": tensor for name, tensor in learned if "encoder" not in name}
+    coder = config.codec and config.codec.network
     return {
         "name": model.source,
         "step": model.header.step,
         "weights_kind": model.header.weights,
         "shape": facts.shape,
+        "code": model.codec.shape(facts.shape),
+        "codec": coder and coder.model_dump(),
         "classes": [name_of(number, facts.classes) for number in range(len(facts.classes))],
         "none": word(NONE, facts.classes),
         "drawn": [number for number in range(len(facts.classes)) if number not in facts.empty],
@@ -154,7 +171,9 @@ def laid_out(net: nn.Module) -> dict[str, Tensor]:
     """The numbers of a network by name, as the page reads them: kernels as rows (out, ky, kx, in), those of transposed
     convolutions (ky, kx, out, in)."""
     grown = {
-        f"{name}.weight" for name, module in net.named_modules() if isinstance(module, nn.ConvTranspose2d)
+        f"{name}.weight"
+        for name, module in net.named_modules()
+        if isinstance(module, nn.ConvTranspose2d | Leave)
     }
     result = {}
     for name, tensor in net.state_dict().items():

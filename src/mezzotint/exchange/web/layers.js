@@ -203,24 +203,29 @@ function chained(first, second) {
   return result;
 }
 
+/** x (rows, columns) as (columns, rows). */
+function transposed(x, rows, columns) {
+  const result = new Float32Array(x.length);
+  for (let row = 0, i = 0; row < rows; row++) for (let c = 0; c < columns; c++) result[c * rows + row] = x[i++];
+  return result;
+}
+
+const ROWS_AT_ONCE = 64; // whose scores are held
+
 /** softmax(q k^T / sqrt(D)) v (Vaswani et al. 2017, eq. 1). q: (n, D); k, v: (m, D); seen(i, j): whether row i looks at
  * row j, all of them by default. Returns (n, D). */
 function attend(q, k, v, width, seen) {
   const n = q.length / width, m = k.length / width;
   const result = new Float32Array(n * width);
-  const scores = new Float64Array(m);
-  for (let i = 0; i < n; i++) {
-    for (let j = 0; j < m; j++) {
-      let dot = 0;
-      for (let d = 0; d < width; d++) dot += q[i * width + d] * k[j * width + d];
-      scores[j] = seen && !seen(i, j) ? -Infinity : dot / Math.sqrt(width);
+  const columns = transposed(v, m, width);
+  for (let first = 0; first < n; first += ROWS_AT_ONCE) {
+    const rows = Math.min(ROWS_AT_ONCE, n - first), end = first + rows;
+    const scores = product(q.subarray(first * width, end * width), rows, width, k, m, null, new Float32Array(rows * m));
+    for (let i = 0, at = 0; i < rows; i++) {
+      for (let j = 0; j < m; j++, at++) scores[at] = seen && !seen(first + i, j) ? -Infinity : scores[at] / Math.sqrt(width);
+      softmax(scores, i * m, m);
     }
-    softmax(scores, 0, m);
-    for (let d = 0; d < width; d++) {
-      let sum = 0;
-      for (let j = 0; j < m; j++) sum += scores[j] * v[j * width + d];
-      result[i * width + d] = sum;
-    }
+    product(scores, rows, m, columns, width, null, result.subarray(first * width, end * width));
   }
   return result;
 }

@@ -44,10 +44,18 @@ function wanted() {
   if (settings.sampler !== MODEL.sample.sampler) Object.assign(settings, { eta: 0, churn: 0 }); // the model's own belong to its own
   if (guidance === 1) Object.assign(settings, { guidance_interval: null, guidance_rescale: 0 });
   else settings.guidance_interval ??= [0, null];
-  return { id: ++orders, seed: BigInt(text), label: chosen, prompt: $("prompt").value, settings };
+  return { id: ++orders, seed: BigInt(text), label: chosen, prompt: $("prompt").value, negative: refused(guidance), settings };
 }
 
-const controls = () => ["seed", "steps", "guidance", "sampler", "prompt"].map((id) => $(id).value).join("\n");
+/** What the picture is driven away from, null for nothing. */
+function refused(guidance) {
+  const text = $("negative").value.trim();
+  if (text && guidance === 1) throw new Error("a text to keep away from needs a guidance other than 1");
+  return text || null;
+}
+
+const CONTROLS = ["seed", "steps", "guidance", "sampler", "prompt", "negative"];
+const controls = () => CONTROLS.map((id) => $(id).value).join("\n");
 
 function make() {
   try {
@@ -109,6 +117,7 @@ function again({ order: old, bytes }) {
   $("guidance").value = old.settings.guidance;
   $("sampler").value = old.settings.sampler;
   $("prompt").value = old.prompt;
+  $("negative").value = old.negative ?? "";
   choose(old.label);
   order = { ...old, controls: controls() };
   made = { order: old, bytes };
@@ -174,6 +183,7 @@ if (MODEL.classes.length) {
 }
 if (MODEL.length) {
   $("words").hidden = false;
+  $("not").hidden = !MODEL.guidable;
   $("prompt").value = MODEL.examples[0] ?? "";
   $("examples").append(...MODEL.examples.map((text) => new Option(text)));
 }
@@ -182,7 +192,7 @@ $("steps").max = MODEL.table ? MODEL.table.length : 10_000;
 $("steps").value = usual.steps;
 $("guidance").value = usual.guidance;
 for (const [name, when] of MODEL.samplers) $("sampler").add(new Option(name, name, false, name === usual.sampler));
-for (const id of ["seed", "steps", "guidance", "sampler", "prompt"]) $(id).onchange = () => order?.controls !== controls() && make();
+for (const id of CONTROLS) $(id).onchange = () => order?.controls !== controls() && make();
 Object.entries({ make, stop, save, dice: roll }).forEach(([id, act]) => ($(id).onclick = act));
 
 document.onkeydown = (event) => {

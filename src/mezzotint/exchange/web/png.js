@@ -54,10 +54,10 @@ function png(pixels, [channels, height, width], text) {
 }
 
 /** The settings that make a picture again, as JSON, in the words of `mezzotint sample`. */
-function written(model, { seed, label, prompt, settings }) {
+function written(model, { seed, label, prompt, negative, settings }) {
   const asked = label === null ? null : label === model.classes.length ? model.none : model.classes[label];
   const origin = { model: model.name, step: model.step, weights: model.weights_kind };
-  const words = model.length ? { prompt, negative: null } : {};
+  const words = model.length ? { prompt, negative } : {};
   const text = JSON.stringify({ ...settings, seed: "SEED", label: model.classes.length ? asked : null, n: 1, ...origin, ...words });
   return text.replace('"seed":"SEED"', `"seed":${seed}`); // all of its digits, which a number of JavaScript may not have
 }

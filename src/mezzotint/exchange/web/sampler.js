@@ -321,7 +321,7 @@ function stopsOf(settings, table) {
  * interval towards noise is x_t = k x_s + sigma_t sqrt(1 - exp(t - s)) z with k = alpha_t / alpha_s, at no call. */
 function* sample(model, settings, seed) {
   const process = PROCESSES[model.process], row = SAMPLERS[settings.sampler];
-  const size = model.shape.reduce((a, b) => a * b, 1);
+  const size = model.code.reduce((a, b) => a * b, 1);
   const stops = stopsOf(settings, model.table), gains = row.gain?.(stops);
   const [alpha, sigma] = process(stops[0]);
   let x = mix([Math.hypot(alpha, sigma), gaussian(seed, 0, 0, size)]);

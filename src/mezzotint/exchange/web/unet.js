@@ -188,7 +188,7 @@ function unet(model, weights) {
       h = residualBlock(weights, `${name}.block`, h, emb);
       return weights.has(`${name}.attention.qkv`) ? attention(model, weights, `${name}.attention`, h, text) : h;
     };
-    let [h, top, left] = enter(x, model.shape, patch * 2 ** (levels - 1), patch);
+    let [h, top, left] = enter(x, model.code, patch * 2 ** (levels - 1), patch);
     const skips = [];
     for (let i = 0; i < levels; i++) {
       if (i) h = convolution(h, weights.layer(`down.${i}.enter`), 2);
@@ -207,7 +207,7 @@ function unet(model, weights) {
     }
     const last = `up.${levels - 1}.leave`;
     h = convolution(silu(groupNorm(h, weights.layer(`${last}.0`))), weights.layer(`${last}.2`));
-    return leave(h, model.shape, patch, top, left);
+    return leave(h, model.code, patch, top, left);
   };
 }
 
@@ -231,7 +231,7 @@ function simpleUnet(model, weights) {
 
   return (x, told, given) => {
     const emb = siluOf(conditioning(model, weights, told, given));
-    let [h, top, left] = enter(x, model.shape, 2 ** (levels - 1), 1);
+    let [h, top, left] = enter(x, model.code, 2 ** (levels - 1), 1);
     h = doubleConv("enter", h, emb);
     const skips = [];
     for (let i = 0; i < levels - 1; i++) {
@@ -243,8 +243,6 @@ function simpleUnet(model, weights) {
       h = joined(grow(h, weights.layer(`grow.${i}`)), skips.pop());
       h = doubleConv(`decoder.${i}`, h, emb);
     }
-    return leave(pointwise(h, weights.layer("leave")), model.shape, 1, top, left);
+    return leave(pointwise(h, weights.layer("leave")), model.code, 1, top, left);
   };
 }
-
-const NETWORKS = { unet, unet_simple: simpleUnet };

@@ -1,4 +1,4 @@
-// A Worker that makes pictures: {model} once, then orders {id, seed, label, prompt, settings}; it answers {id, done, steps, state,
+// A Worker that makes pictures: {model} once, then orders {id, seed, label, prompt, negative, settings}; it answers {id, done, steps, state,
 // belief} after every step, with bytes (height, width, channels), and {id, error} where it cannot. A new order, or {id,
 // stop}, ends the one before it.
 
@@ -11,12 +11,14 @@ function toBytes(x, [channels, height, width]) {
   return bytes;
 }
 
-/** What a seed is asked to be: the class that is named, or one drawn from the seed, and a text's words. */
-function askedOf(model, { seed, label, prompt }) {
+/** What a seed is asked to be: the class that is named, or one drawn from the seed, and a text's words; and the words that it is driven
+ * away from, where there is a negative text. */
+function askedOf(model, { seed, label, prompt, negative }) {
   const drawn = () => model.drawn[Math.floor(uniform(seed, 0, CLASS_DRAW, 1)[0] * model.drawn.length)];
   return {
     label: model.classes.length ? (label ?? drawn()) : undefined,
     text: model.length ? numbersOf(prompt, model) : undefined,
+    negative: model.length && negative != null ? numbersOf(negative, model) : undefined,
   };
 }
 
@@ -35,13 +37,15 @@ function* walk(model, network, order) {
   }
 }
 
-let MODEL, network, newest;
+const NETWORKS = { unet, unet_simple: simpleUnet, dit };
+let MODEL, network, codec, newest;
 
 async function make(order) {
   newest = order.id;
   try {
     for (const { done, x, x0, calls } of walk(MODEL, network, order)) {
-      const state = toBytes(x, MODEL.shape), belief = toBytes(x0, MODEL.shape);
+      const last = done === order.settings.steps;
+      const state = codec.preview(x), belief = last ? codec.decode(x0) : codec.preview(x0);
       postMessage({ id: order.id, done, steps: order.settings.steps, calls, state, belief });
       await new Promise((resume) => setTimeout(resume)); // here a new order may come in
       if (newest !== order.id) return;
@@ -55,7 +59,9 @@ if (typeof onmessage !== "undefined") {
   onmessage = ({ data }) => {
     if (data.model) {
       MODEL = data.model;
-      network = NETWORKS[MODEL.network.kind](MODEL, new Weights(MODEL.tensors, MODEL.weights));
+      const weights = new Weights(MODEL.tensors, MODEL.weights);
+      network = NETWORKS[MODEL.network.kind](MODEL, weights);
+      codec = codecOf(MODEL, weights);
     } else if (data.stop) newest = data.id;
     else make(data);
   };
