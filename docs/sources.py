@@ -76,8 +76,9 @@ def parts(text: str, cuts: list[str]) -> str:
     for cut in cuts:
         first, _, last = (words.strip() for words in cut.partition(" ... "))
         begin = find(first, at)
-        if shown and "".join(lines[at:begin]).strip():
-            shown.append(" " * (len(lines[begin]) - len(lines[begin].lstrip())) + "# ...")
+        if shown and begin > at:
+            left_out = "".join(lines[at:begin]).strip()
+            shown.append(" " * (len(lines[begin]) - len(lines[begin].lstrip())) + "# ..." if left_out else "")
         at = (find(last, begin) if last else begin) + 1
         shown += lines[begin:at]
     return dedent("\n".join(shown)) + "\n"

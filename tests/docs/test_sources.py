@@ -100,7 +100,7 @@ def test_the_pages_show_what_the_source_says() -> None:
         ),
         (
             "Thing | size | @property ... def",
-            "size: int = 3  # in metres\n@property\ndef half(self) -> int:\n",
+            "size: int = 3  # in metres\n\n@property\ndef half(self) -> int:\n",
         ),
     ],
 )
