@@ -10,8 +10,13 @@ A fence is filled where the line before it says from what, with paths relative t
     ```
 
 Several objects may be named; each is a function, a class, a method or attribute (`Class.name`), or a name that the module
-assigns. `without-docstring` as the last word leaves their own docstrings out. The text is sliced from the file, comments
-included, and moved to the left margin; nothing is imported.
+assigns. `without-docstring` as the last word leaves their own docstrings out. Of a long object a page shows the lines that
+matter: after a bar, from the line that begins with some words to the next that begins with others, or one line alone,
+
+    <!-- source: src/mezzotint/train/loop.py draw | u = ... eps = | return -->
+
+with `# ...` where lines between were left out. The text is sliced from the file, comments included, and moved to the left
+margin; nothing is imported.
 """
 
 import ast
@@ -58,6 +63,27 @@ def excerpt(path: Path, name: str, bare: bool = False) -> str:
     return dedent("\n".join(lines)) + "\n"
 
 
+def parts(text: str, cuts: list[str]) -> str:
+    """The lines of a text that `cuts` name, in order: "FIRST ... LAST", or "FIRST" for one line alone."""
+    lines, shown, at = text.splitlines(), [], 0
+
+    def find(words: str, begin: int) -> int:
+        for place in range(begin, len(lines)):
+            if lines[place].strip().startswith(words):
+                return place
+        raise Missing(f"no line from there on begins with {words}")
+
+    for cut in cuts:
+        first, _, last = (words.strip() for words in cut.partition(" ... "))
+        begin = find(first, at)
+        if shown and begin > at:
+            left_out = "".join(lines[at:begin]).strip()
+            shown.append(" " * (len(lines[begin]) - len(lines[begin].lstrip())) + "# ..." if left_out else "")
+        at = (find(last, begin) if last else begin) + 1
+        shown += lines[begin:at]
+    return dedent("\n".join(shown)) + "\n"
+
+
 def _names(node: ast.AST) -> set[str]:
     """What a statement defines."""
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -70,6 +96,7 @@ def _names(node: ast.AST) -> set[str]:
 
 def wanted(words: str, root: Path = ROOT) -> str:
     """The text that a comment asks for."""
+    words, *cuts = words.split(" | ")
     path, *names = words.split()
     bare = names[-1:] == [BARE]
     names = names[:-1] if bare else names
@@ -77,7 +104,8 @@ def wanted(words: str, root: Path = ROOT) -> str:
         raise Missing(f"there is no file {path}")
     if not names:
         raise Missing(f"say which object of {path}")
-    return "\n\n".join(excerpt(root / path, name, bare) for name in names)
+    text = "\n\n".join(excerpt(root / path, name, bare) for name in names)
+    return parts(text, cuts) if cuts else text
 
 
 def fill(page: str, root: Path = ROOT) -> tuple[str, list[str]]:

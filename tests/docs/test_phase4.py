@@ -23,7 +23,7 @@ from mezzotint.randomness import noise
 from mezzotint.tasks.generate import generate
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide"
-PAGE = (GUIDE / "4-sampling.md").read_text(encoding="utf-8")
+PAGES = [(GUIDE / name).read_text(encoding="utf-8") for name in ("4-sampling.md", "fresh-noise.md")]
 
 
 def load() -> ModuleType:
@@ -168,7 +168,7 @@ def test_the_belief_is_made_between_minus_five_and_five() -> None:
 
 
 def test_pictures_are_there_and_light() -> None:
-    shown = re.findall(r"!\[[^\]]+\]\((figures/4-[^)]+\.png)\)", PAGE)
+    shown = [name for page in PAGES for name in re.findall(r"!\[[^\]]+\]\((figures/4-[^)]+\.png)\)", page)]
     assert len(shown) == 5
     for name in shown:
         assert (GUIDE / name).stat().st_size < 150_000

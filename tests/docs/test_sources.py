@@ -92,6 +92,16 @@ def test_the_pages_show_what_the_source_says() -> None:
             "first Thing.size",
             "first, second = 1, 2\n\n\nsize: int = 3  # in metres\n",
         ),
+        ('TABLE | "a"', '"a": 1,\n'),
+        ('TABLE | TABLE ... "a" | }', 'TABLE = {  # of two rows\n    "a": 1,\n# ...\n}\n'),
+        (
+            "plain without-docstring | def ... # a | return",
+            "def plain(x: int) -> int:\n    # a comment\n    return x + 1\n",
+        ),
+        (
+            "Thing | size | @property ... def",
+            "size: int = 3  # in metres\n\n@property\ndef half(self) -> int:\n",
+        ),
     ],
 )
 def test_what_is_sliced(project: Path, name: str, expected: str) -> None:
@@ -114,6 +124,8 @@ def test_a_fence_is_written_once_and_then_current(project: Path) -> None:
         ("code.py first", "stale: code.py first"),
         ("code.py third", "code.py defines no third"),
         ("code.py Thing.third", "code.py defines no Thing.third"),
+        ("code.py TABLE | c", "no line from there on begins with c"),
+        ('code.py TABLE | "b" ... "a"', 'no line from there on begins with "a"'),
         ("none.py first", "there is no file none.py"),
         ("code.py", "say which object of code.py"),
     ],

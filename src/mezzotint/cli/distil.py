@@ -45,8 +45,8 @@ def distil(
 ) -> int:
     """Trains a student that needs few network calls.
 
-    It makes the pictures of the model in 1, 2, 4 or 8 calls, and cannot be guided otherwise any more. The same
-    command again goes on where it stopped; afterwards the model's file is not needed.
+    It makes the pictures of the model in 1, 2, 4 or 8 calls; its guidance is fixed. Run it again to continue where it
+    stopped. Afterwards the model's file is not needed.
 
     \b
     Examples:

@@ -25,7 +25,7 @@ def doctor(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="findings as JSON")] = False,
 ) -> int:
-    """Checks data and configuration before training, by a trial too.
+    """Checks data and configuration, by a short trial training, too.
 
     Says how long a step and the whole run will take at a size (data.size), and how much memory.
 

@@ -43,7 +43,7 @@ def edit(
     *,
     how: Making,
 ) -> int:
-    """Changes a picture: as a whole, or where a mask is white. Of models of clips: goes on with a clip of fewer frames, or a picture.
+    """Changes a picture: as a whole, or where a mask is white. A model of clips continues a shorter clip, or a picture.
 
     \b
     Examples:
@@ -89,8 +89,8 @@ def enlarge(
 ) -> int:
     """Makes a picture larger.
 
-    Made small again it is the given one. A model that was trained to enlarge (`mezzotint train upscale`) shows what it has
-    learnt; any other goes by the means of blocks.
+    Made small again, the result is the given picture. A model that was trained to enlarge (`mezzotint train upscale`) does it
+    best; any other model makes pictures whose blocks have the given pixels as their means.
 
     \b
     Examples:

@@ -80,9 +80,8 @@ def evaluate(
 
     Works offline: the first call trains a classifier on the data set, whose features are compared (minutes); it is kept in
     $MEZZOTINT_CACHE or ~/.cache/mezzotint.
-    Autoencoders are measured by what they read back of pictures they have not learned from: PSNR and the Fréchet distance of the
-    reconstructions, beside trivial codecs of the same rate.
-    Models of captioned scenes are asked for what captions say, and their pictures judged exactly, without any network. Clips of
+    Autoencoders are measured by how well they reconstruct held-out pictures: PSNR and Fréchet distance, beside trivial codecs of
+    the same rate. Models of captioned scenes are given captions, and a program judges their pictures, without any network. Clips of
     bouncing digits are judged by where the digit is in every frame, and which.
     vlb and ode, the bits/dim of real pictures under the model, take minutes and are measured when asked for.
     """

@@ -106,7 +106,7 @@ def onnx(
     steps: options.Steps = None,
     guidance: options.Guidance = None,
 ) -> int:
-    """Writes a network of ONNX and what samples with it.
+    """Writes the network as ONNX, its sampler, and a program.
 
     A folder of three files: denoiser.onnx, for batches of any size; sampler.json, the sampler as a table of numbers; and
     sample.py, which makes pictures by onnxruntime and numpy alone. Models of an autoencoder's codes get a fourth one, decoder.onnx.

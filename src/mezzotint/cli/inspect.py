@@ -17,7 +17,7 @@ def info(
         typer.Argument(metavar="FILE|RUN", help="PNG, npz or MP4 made by mezzotint, a model file, or a run"),
     ],
 ) -> int:
-    """Shows how a PNG was made, or what a model file says of itself.
+    """Shows how a PNG was made, or what a model file contains.
 
     Of a PNG, the settings come as JSON, and on stderr the command that makes it again.
 
@@ -128,7 +128,7 @@ def listing(
     out: options.Out = Path("runs"),
     all: Annotated[bool, typer.Option("--all", help="rarer samplers, too")] = False,
 ) -> int:
-    """Lists what there is: models, samplers, datasets or recipes.
+    """Lists models, samplers, datasets or recipes.
 
     \b
     Example:

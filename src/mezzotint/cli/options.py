@@ -47,7 +47,7 @@ Grain = Annotated[
     float | None,
     typer.Option(
         "--grain",
-        help="noise laid over the small picture, 0 to 0.5 (default 0.1), for models trained to enlarge; more invents more",
+        help="noise laid over the small picture, 0 to 0.5 (default 0.1), for models trained to enlarge; with more noise they invent more",
         min=0,
         max=0.5,
     ),

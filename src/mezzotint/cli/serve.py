@@ -46,7 +46,7 @@ def serve(
         typer.Option(
             "--token",
             envvar="MEZZOTINT_TOKEN",
-            help="bearer token that requests must carry; from the environment, no list of processes shows it",
+            help="bearer token that requests must carry; set in the environment, it is not visible in the list of processes",
         ),
     ] = None,
     max_queue: Annotated[

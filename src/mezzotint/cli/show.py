@@ -164,7 +164,7 @@ def reverse(
     seed: options.Seed = 0,
     output: options.Output = None,
 ) -> int:
-    """The way from noise. Top: the noisy picture. Below: the network's guess at the clean one (x0 prediction).
+    """Every step from noise to pictures. Top: the noisy picture. Below: the network's guess at the clean one (x0 prediction).
 
     \b
     Example:

@@ -27,7 +27,7 @@ def sweep(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="list of the cells; nothing is written")] = False,
     device: options.Device = None,
 ) -> int:
-    """Compares a grid of settings; goes on where it stopped.
+    """Compares a grid of settings; run it again to continue.
 
     \b
     Examples:

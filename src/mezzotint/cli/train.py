@@ -74,9 +74,9 @@ def train(
         bool, typer.Option("--watch", help="samples/watch.png, refreshed as it learns; a GIF at the end")
     ] = False,
 ) -> int:
-    """Trains a model; the same command again goes on where it stopped.
+    """Trains a model; run it again to continue where it stopped.
 
-    How long a size takes (data.size=128, say) and whether it fits: mezzotint doctor, with the same words.
+    For its time and memory, run mezzotint doctor with the same arguments.
 
     \b
     Examples:

@@ -21,7 +21,7 @@ def tune(
         int | None,
         typer.Option(
             "--calls",
-            help="network calls a picture (NFE) at most; a guided step counts twice (default: as now)",
+            help="network calls a picture (NFE) at most; a guided step counts twice (default: as many as now)",
             min=1,
         ),
     ] = None,
@@ -53,9 +53,9 @@ def tune(
       mezzotint tune latest --seconds 0.5 --agreement 0.995 -n 2000
       mezzotint tune moons --quick --dry-run
 
-    Guidance has an interval, too. The length of the EMA, the average of the weights, is searched for runs alone. Settings
-    are compared with pictures of the training split and written into the model file as its defaults, if they are better
-    beyond noise. The test split is left for mezzotint evaluate. A run keeps the trials in its tune.json: interrupted, the same command
+    Guidance has an interval, too. The length of the EMA, the average of the weights, is tuned for runs only. Settings are
+    judged on the training split. They become the defaults of the model file if they are better by more than chance. The
+    test split is left for mezzotint evaluate. A run keeps the trials in its tune.json: interrupted, the same command
     goes on.
     """
     from mezzotint.studies.tune.search import Outcome, Target, TrialDone

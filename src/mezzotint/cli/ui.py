@@ -33,7 +33,7 @@ def ui(
         typer.Option(
             "--token",
             envvar="MEZZOTINT_TOKEN",
-            help="token that visitors must type; from the environment, no list of processes shows it",
+            help="token that visitors must type; set in the environment, it is not visible in the list of processes",
         ),
     ] = None,
     allow_host: Annotated[
