@@ -87,6 +87,7 @@ def serve(
         str, typer.Option("--weights", help="weights: ema (averaged) or raw (the last)")
     ] = "ema",
     device: options.Device = None,
+    encoder: options.Encoder = None,
 ) -> int:
     """Serves models over HTTP, and the Studio at /studio.
 
@@ -102,6 +103,7 @@ def serve(
     from mezzotint.serve.http.server import serve as run
     from mezzotint.serve.http.settings import Settings, make_limits
 
+    options.check_encoder(encoder, runs if runs and show_runs is None else ())
     limits = {"max_queue": max_queue, "max_per_client": max_per_client, "max_rows": max_rows}
     limits |= {"max_n": max_n, "max_steps": max_steps, "max_seconds": max_seconds}
     settings = Settings(
@@ -112,6 +114,7 @@ def serve(
         log=log,
         device=device or "auto",
         weights=weights,
+        encoder=encoder,
         limits=make_limits(**{name: value for name, value in limits.items() if value is not None}),
     )
     warn_of_token(token)

@@ -42,6 +42,7 @@ def ui(
     ] = None,
     out: options.Out = Path("runs"),
     device: options.Device = None,
+    encoder: options.Encoder = None,
 ) -> int:
     """Opens the Studio, a page to make pictures in the browser.
 
@@ -60,6 +61,7 @@ def ui(
     from mezzotint.serve.http.server import serve
     from mezzotint.serve.http.settings import Settings, make_limits
 
+    options.check_encoder(encoder, ())  # the runs may be those that have use for it
     warn_of_token(token)
     own = {name: file for name, file in bundled().items() if not (out / name / MODEL).is_file()} or bundled()
     usual = [str(own[name]) for name in sorted(own, key=lambda name: "mnist" not in name)]
@@ -70,6 +72,7 @@ def ui(
         hosts=tuple(allow_host or ()),
         log=Path(os.devnull),
         device=device or "auto",
+        encoder=encoder,
         limits=make_limits(max_n=POINTS),
     )
 
