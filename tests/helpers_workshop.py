@@ -74,6 +74,7 @@ def odd_data(store: Path) -> None:
     for name in ("photo.jpg", "photo.BMP"):
         Image.fromarray(pixels).save(store / name)
     (store / "half.jpg").write_bytes((store / "photo.jpg").read_bytes()[:-100])
+    (store / "empty.npz").touch()
     (store / "bad.parquet").write_bytes(b"PAR1 rubbish PAR1")
     (store / "a-file").write_text("in the way")
     (store / "tabs.yaml").write_text("train:\n\tlr: 3")

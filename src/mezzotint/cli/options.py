@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+RUNS = Path("runs")  # where runs go, and are looked for
 Source = Annotated[str, typer.Argument(metavar="RECIPE|CONFIG.yaml", help="name of a recipe, or a YAML file")]
 Overrides = Annotated[
     list[str] | None,

@@ -100,6 +100,7 @@ def serve(
       MEZZOTINT_TOKEN=$(openssl rand -hex 16) mezzotint serve digits --host 0.0.0.0
     """
     check_extra()
+    from mezzotint.disk.names import check_runs
     from mezzotint.serve.http.server import serve as run
     from mezzotint.serve.http.settings import Settings, make_limits
 
@@ -110,7 +111,7 @@ def serve(
         models=tuple(runs or ()),
         token=token,
         hosts=tuple(allow_host or ()),
-        runs=show_runs,
+        runs=None if show_runs is None else check_runs(show_runs),
         log=log,
         device=device or "auto",
         weights=weights,

@@ -291,7 +291,7 @@ def _data(sources: Sequence[_Source], data: str | None) -> Data:
         return configuration.parse({"data": {"name": "folder", "path": data}}).data
     if first is None:
         raise ConfigError(
-            f"{sources[0].name} holds pictures alone: give the real ones to compare with, --data NAME or --data PATH"
+            f"{sources[0].name} is no model; to measure pictures in it, give real ones to compare with: --data NAME or --data PATH"
         )
     if first.name == UNNAMED:
         raise ConfigError(

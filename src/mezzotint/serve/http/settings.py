@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from mezzotint.disk.names import check_runs
 from mezzotint.errors import ConfigError
 
 Positive = Annotated[int, Field(ge=1, le=2**40)]
@@ -85,7 +86,7 @@ class Settings:
             models=listed("MODELS"),
             token=read("TOKEN"),
             hosts=listed("HOSTS"),
-            runs=Path(runs) if runs else None,
+            runs=check_runs(Path(runs)) if runs else None,
             log=Path(log) if log else None,
             device=read("DEVICE") or "auto",
             weights=read("WEIGHTS") or "ema",
