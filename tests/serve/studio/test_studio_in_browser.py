@@ -221,6 +221,60 @@ def test_pictures_of_the_history_are_compared_starred_and_deleted(studio: Studio
     assert studio.page.run(script) == [True]
 
 
+def test_letters_that_are_no_keys_do_nothing(studio: Studio) -> None:
+    """WCAG 2.1.4: single characters can be switched off, for good, on the page and in a picture; other keys stay."""
+    studio.forget()
+    studio.set("n", 1)
+    studio.make()
+    assert studio.page.run("document.getElementById('keys').checked")
+    studio.press("keys")
+    studio.page.say("Page.reload")
+    studio.page.wait("!document.body?.dataset.ready || true")
+    studio.ready()
+    assert not studio.page.run("document.getElementById('keys').checked")
+    seed = studio.page.run("document.getElementById('seed').value")
+    studio.page.press("r")
+    studio.page.run("location.hash = '#history'")
+    studio.page.wait("document.querySelectorAll('#gallery .tile').length === 1")
+    studio.page.run("document.querySelector('#gallery .tile').click()")
+    for key in ("s", "e", "u"):
+        studio.page.press(key)
+    dialog = "document.querySelector('#picture')"
+    assert studio.page.run(f"[{dialog}.open, {dialog}.innerText.includes('Starred'), location.hash]") == [
+        True,
+        False,
+        "#history",
+    ]
+    studio.page.press("Delete")
+    studio.page.wait("document.querySelectorAll('#gallery .tile').length === 0")
+    assert studio.page.run("document.getElementById('seed').value") == seed
+
+    studio.open("edit")
+    studio.drop(png(np.zeros((8, 8))))
+    studio.page.wait("!document.getElementById('easel').hidden")
+    before = studio.page.run("document.getElementById('size').value")
+    studio.page.press("]")
+    studio.page.press("x")
+    assert studio.page.run("document.getElementById('size').value") == before
+    assert studio.page.run("document.getElementById('erase').ariaPressed") == "false"
+    studio.press("keys")
+    studio.page.press("]")
+    studio.page.press("x")
+    assert studio.page.run("document.getElementById('size').value") == str(int(before) + 1)
+    assert studio.page.run("document.getElementById('erase').ariaPressed") == "true"
+
+
+def test_on_a_wide_screen_all_grows_together(studio: Studio) -> None:
+    """Letters, fields and the page."""
+    shares = """['#go', 'label', '#settings', 'body'].map((each) => { const one = document.querySelector(each);
+      return [parseFloat(getComputedStyle(one).fontSize), one.getBoundingClientRect().width]; }).flat()"""
+    studio.page.width(1920, 1080)
+    usual = studio.page.run(shares)
+    studio.page.width(3840, 2160)
+    wide = studio.page.run(shares)
+    assert all(abs(a / b - 1.5) < 0.02 for a, b in zip(wide, usual)), (usual, wide)
+
+
 def test_runs_are_watched_and_asked(studio: Studio, runs: Path) -> None:
     (runs / "tiny" / "config.yaml").write_text("{}")
     rows = [{"step": step, "loss": 1 / step} for step in range(1, 30)]

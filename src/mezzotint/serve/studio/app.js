@@ -2,7 +2,7 @@
 
 import { AGAIN, ask } from "./api.js";
 import { Board } from "./board.js";
-import { $, h, pause, typing } from "./dom.js";
+import { $, h, off, pause, typing } from "./dom.js";
 import * as edit from "./edit.js";
 import * as form from "./form.js";
 import * as gallery from "./gallery.js";
@@ -75,7 +75,7 @@ async function use({ settings }) {
 function keys(event) {
   const key = event.key.toLowerCase(), { target } = event;
   if (key === "enter" && event.ctrlKey && target.id === "prompt") caught(go());
-  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  if (off(event) || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (key === "escape" && boards[current()]?.control) boards[current()].stop(true);
   else if (typing(target)) return;
   else if (key === "r" && MAKING.includes(current())) {
@@ -116,6 +116,8 @@ function listen() {
   $("settings").onsubmit = (event) => (event.preventDefault(), caught(go()));
   $("stop").onclick = () => boards[current()].stop(true);
   $("noising").ontoggle = () => caught(noising());
+  $("keys").checked = localStorage.getItem("keys") !== "false";
+  $("keys").onchange = () => localStorage.setItem("keys", $("keys").checked);
 }
 
 for (const part of [gallery, grid, edit, watch, view]) part.build();

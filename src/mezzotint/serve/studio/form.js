@@ -16,7 +16,7 @@ let chosen = 0; // models that were chosen so far: answers on older ones are dro
 
 export const hasWords = () => desk.model.reading !== null;
 export const roll = () => ($("seed").value = crypto.getRandomValues(new Uint32Array(1))[0] % DICE);
-const options = (some) => some.map(({ name }) => new Option(name, name));
+export const options = (some) => some.map(({ name }) => new Option(name, name));
 const info = (name) => read(`v1/models/${encodeURIComponent(name)}`);
 
 export async function load() {

@@ -1,7 +1,7 @@
 // One picture, large: its settings, A against B, and what can be done with it.
 
 import { read } from "./api.js";
-import { $, h, save, urlOf } from "./dom.js";
+import { $, h, off, save, urlOf } from "./dom.js";
 import { remove, star } from "./history.js";
 import { line, table } from "./words.js";
 
@@ -99,7 +99,7 @@ const act = {
 export function build() {
   const dialog = $("picture");
   dialog.onkeydown = (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (off(event) || event.ctrlKey || event.metaKey || event.altKey) return;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     if (key === " " && (event.target === dialog || event.target.id === "hold")) flip(true);
     else if (act[key]) {

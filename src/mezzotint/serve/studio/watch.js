@@ -2,7 +2,7 @@
 
 import { ask, read } from "./api.js";
 import { $, plural, tell } from "./dom.js";
-import { choose, desk } from "./form.js";
+import { choose, desk, options } from "./form.js";
 
 const EVERY = 5000; // ms between looks at a run in training
 const WIDTH = 640, HEIGHT = 220, LEFT = 56, LOW = 190, TOP = 24; // of the chart
@@ -35,7 +35,7 @@ export async function show(open) {
     return;
   }
   const before = $("run").value, names = desk.runs.map(({ name }) => name);
-  $("run").replaceChildren(...names.map((name) => new Option(name, name)));
+  $("run").replaceChildren(...options(desk.runs));
   $("run").value = names.includes(before) ? before : names[0];
   await look();
 }
@@ -90,7 +90,7 @@ function chart(loss, held) {
   }
   const end = Math.max(...both.map(([step]) => step)), low = Math.min(...values), high = Math.max(...values), up = scale(values);
   const x = (step) => LEFT + (step / end) * (WIDTH - LEFT), y = (value) => LOW - up(value) * (LOW - TOP);
-  const path = (pairs) => `M${pairs.map(([step, value]) => `${x(step).toFixed(1)} ${y(value).toFixed(1)}`).join("L")}`;
+  const path = (pairs) => `M${pairs.map(([step, value]) => `${x(step).toFixed(1)} ${y(value).toFixed(1)}`).join("L")}h0`; // of one row: a dot
   const text = (x, y, words) => `<text x="${x}" y="${y}" text-anchor="end">${words}</text>`;
   $("chart").innerHTML = // numbers alone
     `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="loss from ${high} down to ${low}, to step ${end}">` +
