@@ -12,7 +12,7 @@ from mezzotint.model.model import load as load_model
 from mezzotint.run.events import Done
 from mezzotint.run.fit import fit
 
-N, PAIRS = 2000, 5
+N, PAIRS = 2000, 3
 
 
 @pytest.mark.slow

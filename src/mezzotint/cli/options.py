@@ -101,4 +101,6 @@ def check_encoder(encoder: Path | None, models: Sequence[str]) -> None:
         with suppress(ModelError):  # which is told of where it is opened
             readings.add(read_header(find(name)).facts.reading)
     if readings and "encoder" not in readings:
-        raise ConfigError("--encoder is for models that read texts by one, and none of these does; leave it out")
+        raise ConfigError(
+            "--encoder is for models that read texts by one, and none of these does; leave it out"
+        )

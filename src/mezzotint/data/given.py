@@ -160,7 +160,9 @@ def _opened(source: Any, what: str, max_pixels: int) -> tuple[Image.Image, str]:
         try:
             image: Image.Image = Image.open(io.BytesIO(source), formats=FORMATS)
         except UnidentifiedImageError as error:
-            raise DataError(f"{what} is not a {', '.join(FORMATS)} picture, or a damaged one; give another file") from error
+            raise DataError(
+                f"{what} is not a {', '.join(FORMATS)} picture, or a damaged one; give another file"
+            ) from error
         except Exception as error:  # a bomb, or a hostile header
             raise DataError(f"{what} cannot be opened ({error}); save it as PNG and try again") from error
         digest = hashlib.sha256(source)

@@ -53,7 +53,9 @@ class Service:
             )
             for device in {model.device for model in self.models.values()}
         }
-        self.shelf = None if settings.runs is None else Shelf(settings.runs, settings.device, settings.encoder)
+        self.shelf = (
+            None if settings.runs is None else Shelf(settings.runs, settings.device, settings.encoder)
+        )
         self._decoding = asyncio.Semaphore(DECODING)
         self._closing = threading.Lock()
         self._closed: tuple[int, int] | None = None

@@ -166,7 +166,7 @@ def tune(
     in_run = path.name == "model.safetensors" and (path.parent / "config.yaml").is_file()
     folder = path.parent if in_run else None
     with locked(folder) if folder and not dry_run else nullcontext():
-        search = Search(path, folder, target, n, seed, QUICK if quick else FULL, device, encoder, progress)
+        search = Search(path, folder, target, n, seed, QUICK if quick else FULL, device, progress, encoder)
         content: dict[str, Any] = {"trials": search.trials}
         for trial in search.run():
             if folder and not dry_run:
@@ -196,8 +196,8 @@ class Search:
         seed: int,
         grid: Grid,
         device: str,
-        encoder: str | Path | None,
         progress: Progress,
+        encoder: str | Path | None = None,
     ) -> None:
         self.path, self.target, self.n, self.seed = path, target, n, seed
         self.progress = progress
