@@ -170,6 +170,7 @@ WRONG: list[tuple[tuple[object, ...], int, str]] = [
     (("ui", "--out", "nowhere"), MODEL_OR_DATA, "name the folder in which runs lie"),
     (("ui", "nobody"), MODEL_OR_DATA, "runs here: digits"),
     (("list", "models", "--out", "a-file"), MODEL_OR_DATA, "a-file is no folder of runs"),
+    (("list", "models", "--out", "nowhere"), MODEL_OR_DATA, "name the folder in which runs lie"),
     (("train", "empty.safetensors"), USAGE, "is empty; it must hold keys such as data"),
     (("sample", "digits", "--noise", "empty.npz"), MODEL_OR_DATA, "name such a file"),
     (("sample", "digits", "--noise", "nowhere.npz"), MODEL_OR_DATA, "`mezzotint invert` makes such a file"),
