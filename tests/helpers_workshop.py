@@ -14,6 +14,7 @@ from safetensors.torch import save
 
 from mezzotint.cli import main
 
+SECONDS = 300  # that anything may take on a busy machine
 # one sheet, one checkpoint and one held-out loss, at the end: what takes the time of a tiny run
 FAST = ("train.sample_every=100%", "train.checkpoint_every=100%", "train.validate_every=100%")
 DIGITS = ("network.width=8", "--batch-size", "32", "--precision", "fp32", "sample.steps=4", *FAST)

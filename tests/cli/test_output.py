@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers_workshop import POINTS, Call, leave
+from helpers_workshop import POINTS, SECONDS, Call, leave
 
 from mezzotint.cli.output import Lasting, give_up, lasting, say, stopping, warn_of_token
 from mezzotint.errors import printable
 
-SECONDS = 300  # that anything may take on a busy machine
 MOONS = ("train", "moons", *POINTS, "train.log_every=10 steps", "--steps", "40")
 
 

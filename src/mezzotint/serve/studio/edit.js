@@ -126,6 +126,7 @@ function taken() {
 /** The source in the model's own pixels: its largest centred box, as the server would take it, resized only where it must be. */
 async function refit() {
   const { kind } = desk.model;
+  allow();
   const [width, height] = source && kind !== "points" ? taken() : [];
   if (!width) given = mask = null;
   else if (given?.source !== source || given.canvas.width !== width || given.canvas.height !== height || given.kind !== kind) {
@@ -169,21 +170,27 @@ function draw() {
 
 const named = () => ($("strength-name").textContent = `Strength ${Number($("strength").value).toFixed(2)}; 0 keeps all, 1 nothing`);
 
+/** The tasks that the model has; one of these is chosen. */
+function allow() {
+  const { kind, shape, enlarges } = desk.model, pictures = kind === "pictures", field = $("task");
+  const there = enlarges ? [false, true, false, false] : [kind !== "points", pictures, pictures && shape[0] === 3, true];
+  [...field.options].forEach((option, i) => (option.disabled = !there[i]));
+  if (kind !== "points" && !there[field.selectedIndex]) field.selectedIndex = there.indexOf(true);
+}
+
 /** What the task needs. */
 export function show() {
   const { model } = desk;
   if (!model) return;
-  const pictures = model.kind === "pictures", there = [model.kind !== "points", pictures, pictures && model.shape[0] === 3, true];
-  [...$("task").options].forEach((option, i) => (option.disabled = !there[i]));
   const morph = task() === "morph", { width, height } = given?.canvas ?? {};
   $("pick").hidden = $("given").hidden = morph;
   $("easel").hidden = morph || !given;
   $("morphs").hidden = !morph;
   $("seed-field").hidden = $("fresh-field").hidden = morph;
-  $("tools").hidden = task() !== "edit" || !pictures || model.enlarges !== null;
+  $("tools").hidden = task() !== "edit" || model.kind !== "pictures";
   $("strength-field").hidden = task() !== "edit" || (given?.holes && mask.empty);
   const what = given?.resized ? `, made ${width}×${height}` : given?.holes ? "; what is transparent is made anew" : "";
-  $("given").textContent = given ? `${source.name ?? "picture"}${what}` : there[0] ? "or drop or paste one" : "This model makes points: there is no picture to change.";
+  $("given").textContent = given ? `${source.name ?? "picture"}${what}` : model.kind !== "points" ? "or drop or paste one" : "This model makes points: there is no picture to change.";
   draw();
   if (morph) choices();
 }

@@ -21,7 +21,7 @@ export function build() {
 export async function show(open) {
   clearTimeout(timer);
   if (!open || !desk.model) return;
-  let words = "This server shows no runs. Started by mezzotint ui, or with --runs FOLDER, it does.";
+  let words = "This server shows no runs; mezzotint ui does, or serve --runs FOLDER.";
   try {
     if (desk.runs) desk.runs = await read("v1/runs");
     if (desk.runs) words = desk.runs.length ? "" : "There is no run yet. Start one, and it is here: mezzotint train digits";
@@ -90,7 +90,7 @@ function chart(loss, held) {
   }
   const end = Math.max(...both.map(([step]) => step)), low = Math.min(...values), high = Math.max(...values), up = scale(values);
   const x = (step) => LEFT + (step / end) * (WIDTH - LEFT), y = (value) => LOW - up(value) * (LOW - TOP);
-  const path = (pairs) => `M${pairs.map(([step, value]) => `${x(step).toFixed(1)} ${y(value).toFixed(1)}`).join("L")}h0`; // of one row: a dot
+  const path = (pairs) => `M${pairs.map(([step, value]) => `${x(step).toFixed(1)} ${y(value).toFixed(1)}`).join("L")}`;
   const text = (x, y, words) => `<text x="${x}" y="${y}" text-anchor="end">${words}</text>`;
   $("chart").innerHTML = // numbers alone
     `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="loss from ${high} down to ${low}, to step ${end}">` +
