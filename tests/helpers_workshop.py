@@ -14,6 +14,7 @@ from safetensors.torch import save
 
 from mezzotint.cli import main
 
+SECONDS = 300  # that anything may take on a busy machine
 # one sheet, one checkpoint and one held-out loss, at the end: what takes the time of a tiny run
 FAST = ("train.sample_every=100%", "train.checkpoint_every=100%", "train.validate_every=100%")
 DIGITS = ("network.width=8", "--batch-size", "32", "--precision", "fp32", "sample.steps=4", *FAST)
@@ -74,6 +75,7 @@ def odd_data(store: Path) -> None:
     for name in ("photo.jpg", "photo.BMP"):
         Image.fromarray(pixels).save(store / name)
     (store / "half.jpg").write_bytes((store / "photo.jpg").read_bytes()[:-100])
+    (store / "empty.npz").touch()
     (store / "bad.parquet").write_bytes(b"PAR1 rubbish PAR1")
     (store / "a-file").write_text("in the way")
     (store / "tabs.yaml").write_text("train:\n\tlr: 3")

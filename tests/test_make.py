@@ -28,7 +28,7 @@ def test_every_dependency_is_pinned_to_a_version_that_it_allows() -> None:
     wanted = [Requirement(line) for line in project["dependencies"]]
     wanted += [
         Requirement(line)
-        for extra in ("hub", "serve", "export", "track", "features", "docs", "dev")
+        for extra in ("hub", "serve", "export", "video", "track", "features", "text", "docs", "dev")
         for line in project["optional-dependencies"][extra]
     ]
     for requirement in wanted:

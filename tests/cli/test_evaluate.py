@@ -126,7 +126,11 @@ def test_pictures_of_a_folder_against_a_known_set(mezzotint: Call, desk: Path) -
     ("words", "code", "says"),
     [
         (["nowhere"], 3, "no run and no model file is called 'nowhere'"),
-        (["few"], 2, "few holds pictures alone: give the real ones to compare with, --data NAME"),
+        (
+            ["few"],
+            2,
+            "few is no model; to measure pictures in it, give real ones to compare with: --data NAME",
+        ),
         (["few", "-n", "10", "--data", "digits"], 3, "few has 6, fewer than n = 10; add -n 6"),
         (["digits", "--metrics", "fid"], 2, "fid is no metric; choose from frechet"),
         (["digits", "--extractor", "vgg"], 2, "--extractor vgg is not one of auto"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helpers_workshop import DIGITS, POINTS, Call, contents
+from helpers_workshop import DIGITS, POINTS, SECONDS, Call, contents
 from PIL import Image
 
 MOONS = ("train", "moons", *POINTS, "train.log_every=1 steps")
@@ -240,7 +240,7 @@ def begin(bench: Path, *words: object) -> subprocess.Popen[str]:
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    latest = time.monotonic() + 60
+    latest = time.monotonic() + SECONDS
     while not (bench / "runs" / "moons" / "metrics.jsonl").is_file():
         assert time.monotonic() < latest and process.poll() is None
         time.sleep(0.01)
@@ -251,7 +251,7 @@ def test_interrupted_it_saves_and_goes_on(mezzotint: Call, bench: Path) -> None:
     words, run = (*MOONS, "--steps", 300), bench / "runs" / "moons"
     process = begin(bench, *words)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=SECONDS)
     assert process.returncode == 130
     assert err == "\nsaving after this step; once more stops at once, at the last checkpoint\n"
     reached = steps(run)[-1]
@@ -274,7 +274,7 @@ def test_terminated_it_saves_though_nobody_reads(mezzotint: Call, bench: Path) -
     process.stdout.close()
     process.stdout = None
     process.terminate()
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=SECONDS)
     assert process.returncode == 143 and "Traceback" not in err
     last = json.loads((bench / "runs/moons/checkpoints/last.json").read_text())
     assert last["step"] == steps(bench / "runs/moons")[-1]

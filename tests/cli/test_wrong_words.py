@@ -162,6 +162,27 @@ WRONG: list[tuple[tuple[object, ...], int, str]] = [
     (("sample", "digits", "-o", "a-file", "--format", "folder"), USAGE, "another place with -o"),
     (("show", "reverse", "digits", "-o", "few"), USAGE, "name of a file"),
     (("show", "schedule", "digits", "-o", "a-file/x.png"), USAGE, "another place with -o"),
+    # places that are not there, or are something else
+    (("serve", "digits", "--runs", "nowhere"), MODEL_OR_DATA, "name the folder in which runs lie"),
+    (("serve", "digits", "--runs", "a-file"), MODEL_OR_DATA, "a-file is no folder of runs"),
+    (("serve", "digits", "--log", "nowhere/x"), USAGE, "choose another --log"),
+    (("serve", "few"), MODEL_OR_DATA, "holds no model.safetensors"),
+    (("ui", "--out", "nowhere"), MODEL_OR_DATA, "name the folder in which runs lie"),
+    (("ui", "nobody"), MODEL_OR_DATA, "runs here: digits"),
+    (("list", "models", "--out", "a-file"), MODEL_OR_DATA, "a-file is no folder of runs"),
+    (("list", "models", "--out", "nowhere"), MODEL_OR_DATA, "name the folder in which runs lie"),
+    (("train", "empty.safetensors"), USAGE, "is empty; it must hold keys such as data"),
+    (("sample", "digits", "--noise", "empty.npz"), MODEL_OR_DATA, "name such a file"),
+    (("sample", "digits", "--noise", "nowhere.npz"), MODEL_OR_DATA, "`mezzotint invert` makes such a file"),
+    (("sample", "digits", "--adapter", "few"), MODEL_OR_DATA, "name the adapter.safetensors of a run"),
+    (("sample", "digits", "--encoder", "nowhere"), MODEL_OR_DATA, "name the one where the encoder lies"),
+    (("evaluate", "digits", "--encoder", "few"), USAGE, "none of these does; leave it out"),
+    (("evaluate", "empty.npz", "--data", "digits", "-n", 10), MODEL_OR_DATA, "it should hold images, uint8"),
+    (("evaluate", "digits", "--extractor", "inception=few/0.png"), MODEL_OR_DATA, "it is no file of weights"),
+    (("edit", "digits", "texts/a.png"), MODEL_OR_DATA, "the picture a.png is not a PNG"),
+    (("edit", "digits", "few/0.png", "--mask", "texts/a.png"), MODEL_OR_DATA, "the mask a.png is not a PNG"),
+    (("train", "latent", "--codec", "a-file"), MODEL_OR_DATA, "name the file of an autoencoder"),
+    (("import", "diffusers", "none"), MODEL_OR_DATA, "name a folder that diffusers has saved"),
 ]
 
 
@@ -234,6 +255,19 @@ def test_there_is_no_latest_without_runs(
 def test_no_words_are_answered_with_help(mezzotint: Call) -> None:
     answer = mezzotint()
     assert answer.code == 0 and "Start here:  mezzotint train digits" in answer.out
+
+
+def test_a_file_that_ends_too_soon_is_no_interrupt(
+    mezzotint: Call, desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever a library says so by an EOFError."""
+
+    def ends(*_: object) -> None:
+        raise EOFError("No data left in file")
+
+    monkeypatch.setattr("mezzotint.disk.names.find", ends)
+    answer = mezzotint("info", "digits")
+    assert answer.code == 1 and "mezzotint: EOFError: No data left in file" in answer.err
 
 
 def test_verbose_shows_where_an_error_came_from(desk: Path) -> None:

@@ -230,7 +230,7 @@ def test_a_model_of_words_is_distilled_asked_and_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From captioned scenes to one call a picture, whose prompt is heard, from Python and over HTTP."""
-    monkeypatch.setattr("mezzotint.data.open.MAX_HELD_OUT", 8)
+    monkeypatch.setattr("mezzotint.data.drawn.MAX_HELD_OUT", 8)
     tiny = {"kind": "unet", "width": 8, "multipliers": [1, 2], "blocks": 1, "patch": 4, "attention": [8]}
     tree = {**TEACHER, "data": {"name": "scenes"}, "network": tiny}
     finish(config.parse({**tree, "train": {**TEACHER["train"], "batch_size": 4}}), tmp_path / "teacher")

@@ -2,20 +2,28 @@
 
 import io
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from helpers_encoders import tiny_clip, tiny_t5
 from helpers_workshop import FAST, leave
 from PIL import Image
+from starlette.testclient import TestClient
 
 from mezzotint import config
 from mezzotint.disk.model_file import read_header
+from mezzotint.errors import ModelError
 from mezzotint.evaluate.judges import classifier
 from mezzotint.model.model import load
 from mezzotint.plots import read_settings
 from mezzotint.run.events import Event, Tick
 from mezzotint.run.fit import fit
+from mezzotint.serve.http.api import create_app
+from mezzotint.serve.http.service import Service, load_models
+from mezzotint.serve.http.settings import Settings
 
 NETWORK = ("network.kind=unet", "network.width=8", "network.multipliers=[1]", "network.blocks=1")
 WAYS = ("network.attention=[4]", "network.patch=4", "sample.steps=3", "sample.guidance=2", *FAST)
@@ -109,3 +117,44 @@ def test_from_data_to_pictures(
         other = MAKERS[kind](tmp_path / "other", seed=1)
         assert leave(*again_asked, "--encoder", other) == 3
         assert "is not the one that the model learnt with" in capsys.readouterr().err
+        told_where_the_encoder_lies(found, other, capsys)
+
+
+def told_where_the_encoder_lies(
+    before: dict[str, Any], other: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Judged, tuned and served where the encoder moved to; before: the evaluation while it lay where training found it."""
+    shutil.rmtree("kept/text")  # the vectors of captions: whoever reads one needs the encoder
+    evaluation = ("evaluate", "whole", "-n", 16, "--json")
+    assert leave(*evaluation) == 3 and leave(*evaluation, "--encoder", other) == 3
+    capsys.readouterr()
+    assert leave(*evaluation, "--encoder", "elsewhere") == 0
+    after = json.loads(capsys.readouterr().out)[0]
+    assert (after["numbers"], after["settings"]) == (before["numbers"], before["settings"])
+
+    tuning = ("tune", "whole", "--quick", "--dry-run", "-n", 100, "--calls", 2)
+    assert leave(*tuning) == 3
+    assert leave(*tuning, "--encoder", "elsewhere") == 0
+
+    runs, elsewhere = Path("runs"), Path("elsewhere")
+    for settings in (Settings(models=("whole",)), Settings(models=("whole",), encoder=other)):
+        with pytest.raises(ModelError, match="--encoder FOLDER"):  # at the start, and not when somebody asks
+            load_models(settings)
+    moved = Settings(models=("whole",), encoder=elsewhere, runs=runs, log=Path("log"))
+    client = TestClient(create_app(moved, Service(load_models(moved), moved)), base_url="http://localhost")
+    with client:
+        body = {"prompt": "a red square", "seed": 1}
+        answers = [client.post("/v1/generate", json={**body, "model": name}) for name in ("whole", "parts")]
+        assert [answer.status_code for answer in answers] == [200, 200]
+    pictures = [np.asarray(Image.open(io.BytesIO(answer.content))) for answer in answers]
+    assert (pictures[0] == pictures[1]).all()  # of a run that went on to the bit
+
+    for words, code, said in (
+        (("sample", "whole", "--encoder", "nowhere"), 3, "there is no such folder"),
+        (("serve", "whole", "--encoder", "nowhere"), 3, "there is no such folder"),
+        (("ui", "--encoder", "nowhere"), 3, "there is no such folder"),
+        (("sample", "mnist", "--encoder", "elsewhere"), 2, "none of these does; leave it out"),
+        (("serve", "mnist", "moons", "--encoder", "elsewhere"), 2, "none of these does; leave it out"),
+    ):
+        capsys.readouterr()
+        assert leave(*words) == code and said in capsys.readouterr().err, words

@@ -79,8 +79,11 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.formatwarning = lambda message, *where: f"mezzotint: {printable(str(message))}\n"
     try:
         code = app(words, prog_name="mezzotint", standalone_mode=False)
-    except (typer.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt) as error:
         code = 130
+        if isinstance(error.__cause__, EOFError):  # a file's, which typer takes for that of what is typed
+            code, text = explain(error.__cause__)
+            say(f"mezzotint: {text}", error=True)
     except Exception as error:
         if verbose:
             raise

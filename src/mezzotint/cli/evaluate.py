@@ -66,6 +66,7 @@ def evaluate(
         ),
     ] = False,
     device: options.Device = None,
+    encoder: options.Encoder = None,
 ) -> int:
     """Measures how good pictures are, against real ones.
 
@@ -93,6 +94,7 @@ def evaluate(
 
     if n is not None and n < 1:
         raise ConfigError(f"-n {n} is too few to say anything; the usual is {USUAL}, of clips 200")
+    options.check_encoder(encoder, sources)
     if any(map(is_autoencoder, sources)):
         if metrics or data or report or not all(map(is_autoencoder, sources)):
             raise ConfigError(
@@ -100,7 +102,7 @@ def evaluate(
             )
         return _autoencoders(sources, USUAL if n is None else n, extractor, device, as_json)
     if metrics is None and data is None and report is None and (name := _judged_exactly(sources)):
-        return _exactly(name, sources, n, seed, device, as_json)
+        return _exactly(name, sources, n, seed, device, encoder, as_json)
     n = USUAL if n is None else n
     if report is not None:
         if report.suffix.lower() != ".html":
@@ -120,6 +122,7 @@ def evaluate(
                 data=data,
                 metrics=names,
                 device=device or "auto",
+                encoder=encoder,
                 progress=bars,
             )
     study.refuse_unequal(evaluations)
@@ -156,13 +159,19 @@ def _judged_exactly(sources: "Sequence[str]") -> str | None:
 
 
 def _exactly(
-    name: str, sources: "Sequence[str]", n: int | None, seed: int, device: str | None, as_json: bool
+    name: str,
+    sources: "Sequence[str]",
+    n: int | None,
+    seed: int,
+    device: str | None,
+    encoder: Path | None,
+    as_json: bool,
 ) -> int:
     from mezzotint.evaluate import clips, scenes
     from mezzotint.model.model import load
 
     with lasting(), _Progress() as bars:
-        models = [load(source, device=device or "auto") for source in sources]
+        models = [load(source, device=device or "auto", encoder=encoder) for source in sources]
         if name == "scenes":
             scored = [
                 scenes.evaluate_scenes(model, USUAL if n is None else n, seed, bars) for model in models

@@ -125,7 +125,7 @@ def listing(
     what: Annotated[
         str, typer.Argument(metavar="models|samplers|datasets|recipes", help="kind of thing to list")
     ],
-    out: options.Out = Path("runs"),
+    out: options.Out = options.RUNS,
     all: Annotated[bool, typer.Option("--all", help="rarer samplers, too")] = False,
 ) -> int:
     """Lists models, samplers, datasets or recipes.
@@ -159,9 +159,10 @@ Rows = tuple[list[str], list[tuple[Any, ...]]]
 
 def _models(out: Path) -> Rows:
     from mezzotint.disk.model_file import read_header
-    from mezzotint.disk.names import bundled
+    from mezzotint.disk.names import bundled, check_runs
     from mezzotint.errors import ModelError
 
+    check_runs(out, options.RUNS)
     entries = [(path.parent.name, path, "run") for path in sorted(out.glob("*/model.safetensors"))]
     names = {name for name, *_ in entries}
     entries += [(name, path, "bundled") for name, path in bundled().items() if name not in names]

@@ -79,10 +79,7 @@ class Making:
         int | None, typer.Option("--batch", help="batch size: pictures in a network call", min=1)
     ] = None
     device: options.Device = None
-    encoder: Annotated[
-        Path | None,
-        typer.Option("--encoder", help="folder of the encoder that reads texts, if it lies elsewhere now"),
-    ] = None
+    encoder: options.Encoder = None
     adapter: Annotated[
         Path | None,
         typer.Option(
@@ -120,6 +117,7 @@ class Making:
     def load(self, run: str, precision: str | None = None) -> "Model":
         from mezzotint.model.model import load
 
+        options.check_encoder(self.encoder, [run])
         make = None if self.network is None else functools.partial(_network, self.network)
         where = self.device or "auto"
         model = load(

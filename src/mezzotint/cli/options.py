@@ -1,10 +1,13 @@
 """Arguments and options that several commands share."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+RUNS = Path("runs")  # where runs go, and are looked for
 Source = Annotated[str, typer.Argument(metavar="RECIPE|CONFIG.yaml", help="name of a recipe, or a YAML file")]
 Overrides = Annotated[
     list[str] | None,
@@ -16,6 +19,10 @@ Run = Annotated[
 Data = Annotated[Path | None, typer.Option("--data", help="folder or parquet file of the training pictures")]
 Device = Annotated[
     str | None, typer.Option("--device", help="device: cuda, mps or cpu (default: the fastest there is)")
+]
+Encoder = Annotated[
+    Path | None,
+    typer.Option("--encoder", help="folder of the encoder that reads texts, if it lies elsewhere now"),
 ]
 Out = Annotated[Path, typer.Option("--out", help="folder of all runs")]
 Images = Annotated[int | None, typer.Option("--images", help="budget: pictures seen")]
@@ -77,3 +84,23 @@ def _seed(value: int) -> int:
 Seed = Annotated[
     int, typer.Option("--seed", help="random seed (default 0); picture i has seed + i", callback=_seed)
 ]
+
+
+def check_encoder(encoder: Path | None, models: Sequence[str]) -> None:
+    """Before the work, that --encoder is a folder, and of use to one of the models, by their names. Raises ModelError and ConfigError."""
+    if encoder is None:
+        return
+    from mezzotint.disk.model_file import read_header
+    from mezzotint.disk.names import find
+    from mezzotint.errors import ConfigError, ModelError
+
+    if not encoder.expanduser().is_dir():
+        raise ModelError(f"--encoder {encoder}: there is no such folder; name the one where the encoder lies")
+    readings = set()
+    for name in models:
+        with suppress(ModelError):  # which is told of where it is opened
+            readings.add(read_header(find(name)).facts.reading)
+    if readings and "encoder" not in readings:
+        raise ConfigError(
+            "--encoder is for models that read texts by one, and none of these does; leave it out"
+        )

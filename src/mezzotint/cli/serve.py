@@ -87,6 +87,7 @@ def serve(
         str, typer.Option("--weights", help="weights: ema (averaged) or raw (the last)")
     ] = "ema",
     device: options.Device = None,
+    encoder: options.Encoder = None,
 ) -> int:
     """Serves models over HTTP, and the Studio at /studio.
 
@@ -99,19 +100,22 @@ def serve(
       MEZZOTINT_TOKEN=$(openssl rand -hex 16) mezzotint serve digits --host 0.0.0.0
     """
     check_extra()
+    from mezzotint.disk.names import check_runs
     from mezzotint.serve.http.server import serve as run
     from mezzotint.serve.http.settings import Settings, make_limits
 
+    options.check_encoder(encoder, runs if runs and show_runs is None else ())
     limits = {"max_queue": max_queue, "max_per_client": max_per_client, "max_rows": max_rows}
     limits |= {"max_n": max_n, "max_steps": max_steps, "max_seconds": max_seconds}
     settings = Settings(
         models=tuple(runs or ()),
         token=token,
         hosts=tuple(allow_host or ()),
-        runs=show_runs,
+        runs=None if show_runs is None else check_runs(show_runs),
         log=log,
         device=device or "auto",
         weights=weights,
+        encoder=encoder,
         limits=make_limits(**{name: value for name, value in limits.items() if value is not None}),
     )
     warn_of_token(token)

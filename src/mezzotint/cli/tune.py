@@ -43,6 +43,7 @@ def tune(
     quick: Annotated[bool, typer.Option("--quick", help="smaller search, fewer trials")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="search alone; nothing is written")] = False,
     device: options.Device = None,
+    encoder: options.Encoder = None,
 ) -> int:
     """Finds the best sampler, steps, guidance, EMA for a given cost.
 
@@ -61,6 +62,7 @@ def tune(
     from mezzotint.studies.tune.search import Outcome, Target, TrialDone
     from mezzotint.studies.tune.search import tune as search
 
+    options.check_encoder(encoder, [run])
     best: TrialDone | None = None
     with _Progress() as progress:
         try:
@@ -72,6 +74,7 @@ def tune(
                 quick=quick,
                 dry_run=dry_run,
                 device=device or "auto",
+                encoder=encoder,
                 progress=progress,
             )
             for event in events:

@@ -40,8 +40,9 @@ def ui(
         list[str] | None,
         typer.Option("--allow-host", help="host name by which browsers may call this machine"),
     ] = None,
-    out: options.Out = Path("runs"),
+    out: options.Out = options.RUNS,
     device: options.Device = None,
+    encoder: options.Encoder = None,
 ) -> int:
     """Opens the Studio, a page to make pictures in the browser.
 
@@ -54,12 +55,14 @@ def ui(
       MEZZOTINT_TOKEN=$(openssl rand -hex 16) mezzotint ui --host 0.0.0.0
     """
     from mezzotint.cli.serve import check_extra
-    from mezzotint.disk.names import MODEL, bundled, find
+    from mezzotint.disk.names import MODEL, bundled, check_runs, find
 
     check_extra()
     from mezzotint.serve.http.server import serve
     from mezzotint.serve.http.settings import Settings, make_limits
 
+    options.check_encoder(encoder, ())  # the runs may be those that have use for it
+    check_runs(out, options.RUNS)
     warn_of_token(token)
     own = {name: file for name, file in bundled().items() if not (out / name / MODEL).is_file()} or bundled()
     usual = [str(own[name]) for name in sorted(own, key=lambda name: "mnist" not in name)]
@@ -70,6 +73,7 @@ def ui(
         hosts=tuple(allow_host or ()),
         log=Path(os.devnull),
         device=device or "auto",
+        encoder=encoder,
         limits=make_limits(max_n=POINTS),
     )
 

@@ -117,7 +117,7 @@ def read(source: str) -> dict[str, Any]:
     path = path if path.is_file() else known[source]
     try:
         text = path.read_text(encoding="utf-8")
-        tree = yaml.safe_load(text) or {}
+        tree = yaml.safe_load(text)
         with suppress(yaml.YAMLError):  # an alias that contains itself is refused by `parse`
             tree = _as_typed(tree, yaml.load(text, yaml.BaseLoader))  # makes nothing but text
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
@@ -125,7 +125,8 @@ def read(source: str) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path} must hold keys such as data, network and train")
+        what = f"{path} is empty; it" if tree is None else str(path)
+        raise ConfigError(f"{what} must hold keys such as data, network and train")
     return {key: value for key, value in tree.items() if value is not None}
 
 

@@ -36,7 +36,7 @@ class Drawn:
     device: torch.device
     codec: Codec
     things: Draw
-    held: int = MAX_HELD_OUT
+    held: int
     content: bytes = b""
     total: int = AN_EPOCH
     count: str = "unlimited"
@@ -90,7 +90,7 @@ def open_scenes(data: Data, device: torch.device) -> Drawn:
         told = words.cond([one.caption for one in drawn])
         return torch.from_numpy(np.stack([one.pixels for one in drawn])), told
 
-    return Drawn("scenes", facts, device, facts.medium.codec, things)
+    return Drawn("scenes", facts, device, facts.medium.codec, things, MAX_HELD_OUT)
 
 
 def open_bouncing(data: Data, device: torch.device) -> Drawn:

@@ -155,12 +155,14 @@ def mask(source: Any, given: Given, *, max_pixels: int = MAX_PIXELS) -> tuple[Te
 def _opened(source: Any, what: str, max_pixels: int) -> tuple[Image.Image, str]:
     """The picture, not decoded yet where it is a file, and its SHA-256."""
     if isinstance(source, (str, Path)):
-        source = _content(source, what)
+        source, what = _content(source, what), f"{what} {Path(source).name}"
     if isinstance(source, (bytes, bytearray)):
         try:
             image: Image.Image = Image.open(io.BytesIO(source), formats=FORMATS)
         except UnidentifiedImageError as error:
-            raise DataError(f"{what} is not a {', '.join(FORMATS)} picture, or a damaged one") from error
+            raise DataError(
+                f"{what} is not a {', '.join(FORMATS)} picture, or a damaged one; give another file"
+            ) from error
         except Exception as error:  # a bomb, or a hostile header
             raise DataError(f"{what} cannot be opened ({error}); save it as PNG and try again") from error
         digest = hashlib.sha256(source)

@@ -77,7 +77,8 @@ def _of_codec(codec: nn.Module | None) -> dict[str, Tensor]:
 def read_header(path: Path, adapter: bool = False) -> Header:
     """The header of a model file, without its weights. adapter: of one that `save_adapter` wrote. Raises ModelError in one line."""
     if not path.is_file():
-        raise ModelError(f"there is no model file {path}")
+        what = "adapter.safetensors" if adapter else "model.safetensors"
+        raise ModelError(f"there is no file {path}; name the {what} of a run")
     try:
         metadata, layout = read_layout(path)
         content = json.loads(metadata["mezzotint"])

@@ -78,6 +78,20 @@ def find_run(name: str | Path, runs: Path = Path("runs")) -> Path:
     raise ModelError(f"no run is called {str(name)!r}; {_what_there_is(runs, CONFIG)}")
 
 
+def check_runs(runs: Path, usual: Path | None = None) -> Path:
+    """The same folder, which may be empty. usual: the one that may be missing still, since it comes with the first run.
+    Raises ModelError where it is none that can be read."""
+    if runs == usual and not runs.exists():
+        return runs
+    try:
+        next(runs.iterdir(), None)
+    except OSError as error:
+        raise ModelError(
+            f"{runs} is no folder of runs ({error.strerror}); name the folder in which runs lie, such as runs"
+        ) from error
+    return runs
+
+
 def _runs(runs: Path, file: str) -> list[Path]:
     """The directories under `runs` that hold a file, the one that was changed last at the end: by that file's time for
     models, by whatever was written last for runs that may still be training."""

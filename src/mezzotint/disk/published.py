@@ -61,7 +61,9 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         return {name: tensor.float() for name, tensor in load_file(path).items()}
     except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f"{path} is damaged, missing or no safetensors file ({error})") from error
+        raise ModelError(
+            f"{path} is damaged, missing or no safetensors file ({error}); name the file of an autoencoder, or its folder"
+        ) from error
 
 
 def _attempt(path: Path, read: Any) -> Any:

@@ -123,6 +123,7 @@ def evaluate(
     data: str | Tensor | None = None,
     metrics: Collection[str] = DEFAULT_METRICS,
     device: str = "auto",
+    encoder: str | Path | None = None,
     progress: Progress = SILENT,
 ) -> list[Evaluation]:
     """Evaluates models, runs, model files, folders and npz files of pictures (or points) on equal terms.
@@ -130,7 +131,7 @@ def evaluate(
     n: pictures of each; conditional models make all classes in turn. seed: of the first picture.
     extractor: see `open_judge`. data: the real ones: a known set's name, a path that is read in place of what the runs
     learned from, or pictures uint8 (M, C, H, W), of which it is not known whether any were kept out of training: copies are
-    not looked for. metrics: of METRICS. progress: called with (what, done, of so many) as work goes on.
+    not looked for. metrics: of METRICS. encoder: as of `load`. progress: called with (what, done, of so many) as work goes on.
 
     Raises ConfigError, ModelError or DataError in one line.
     """
@@ -139,7 +140,7 @@ def evaluate(
     if n < 10:
         raise ConfigError(f"-n {n} is too few to say anything; the usual is 2000")
     place = find_device(device)
-    opened = [_Source(source) for source in dict.fromkeys(sources)]
+    opened = [_Source(source, encoder) for source in dict.fromkeys(sources)]
     students = [one for one in opened if one.header and one.header.config.teacher is not None]
     if students and {"vlb", "ode"} & set(metrics):
         raise ConfigError(
@@ -177,7 +178,8 @@ def evaluate(
 class _Source:
     """What is to be evaluated. header: of a model, or None where it is pictures alone."""
 
-    def __init__(self, source: str | Model) -> None:
+    def __init__(self, source: str | Model, encoder: str | Path | None = None) -> None:
+        self.encoder = encoder
         self.given = source if isinstance(source, Model) else None
         self.name = source.source if isinstance(source, Model) else source
         self.path = None if isinstance(source, Model) else _model_file(source)
@@ -189,11 +191,13 @@ class _Source:
         """precision: "fp32", or None as in training."""
         if self.given is None:
             assert self.path is not None
-            return load(self.path, device=device, precision=precision)
+            return load(self.path, device=device, precision=precision, encoder=self.encoder)
         if precision is None:
             return self.given
         plain = build.denoiser(self.given.config, self.given.net)
-        return Model(self.given.header, plain, self.given.device, self.given.source, codec=self.given.codec)
+        model = Model(self.given.header, plain, self.given.device, self.given.source, codec=self.given.codec)
+        model.language = self.given.language  # which knows where its encoder lies
+        return model
 
 
 def judge_samples(
@@ -287,7 +291,7 @@ def _data(sources: Sequence[_Source], data: str | None) -> Data:
         return configuration.parse({"data": {"name": "folder", "path": data}}).data
     if first is None:
         raise ConfigError(
-            f"{sources[0].name} holds pictures alone: give the real ones to compare with, --data NAME or --data PATH"
+            f"{sources[0].name} is no model; to measure pictures in it, give real ones to compare with: --data NAME or --data PATH"
         )
     if first.name == UNNAMED:
         raise ConfigError(

@@ -126,7 +126,7 @@ def read_samples(source: str, shape: tuple[int, ...] | None = None, classes: Seq
                 labels = by_name(labels, file["classes"].tolist(), classes)
     except FileNotFoundError as error:
         raise DataError(f"there is no file {path}; check its name") from error
-    except (OSError, ValueError, KeyError, BadZipFile, TypeError) as error:
+    except (OSError, ValueError, KeyError, BadZipFile, TypeError, EOFError) as error:
         raise DataError(
             f"{path} is no npz file of pictures ({error}); it should hold images, uint8 (N, H, W, C)"
         ) from error

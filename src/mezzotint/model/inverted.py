@@ -52,9 +52,9 @@ class Inverted:
                 settings, residual = json.loads(str(file["settings"])), float(file["residual"])
         except FileNotFoundError:
             raise ModelError(f"{path} does not exist; `mezzotint invert` makes such a file") from None
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise ModelError(
-                f"{path} is no noise that `mezzotint invert` wrote, or is damaged ({error})"
+                f"{path} is no noise that `mezzotint invert` wrote, or is damaged; name such a file, or write it anew"
             ) from error
         if not isinstance(settings, dict) or not noise.isfinite().all():
             raise ModelError(f"{path} is damaged: its settings are none, or its noise is not finite")

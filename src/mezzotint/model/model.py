@@ -472,8 +472,9 @@ def load(
     """
     path = find(name)
     header = read_header(path)
+    encoder = None if encoder is None else Path(encoder).expanduser()
     if adapter is not None:
-        return _adapted(path, Path(adapter), find_device(device), weights, precision)
+        return _adapted(path, Path(adapter), find_device(device), weights, precision, encoder)
     where = find_device(device)
     if header.config.objective == "autoencode":
         raise ConfigError(
@@ -507,12 +508,19 @@ def load(
         build.denoiser(header.config, net, dtype=dtype),
         where,
         spoken(path),
-        None if encoder is None else Path(encoder).expanduser(),
+        encoder,
         codec,
     )
 
 
-def _adapted(path: Path, adapter: Path, where: torch.device, weights: str, precision: str | None) -> Model:
+def _adapted(
+    path: Path,
+    adapter: Path,
+    where: torch.device,
+    weights: str,
+    precision: str | None,
+    encoder: Path | None,
+) -> Model:
     """The model of an adapter over its base."""
     header, small = read_adapter(adapter, path)
     if weights not in ("ema", header.weights):
@@ -531,7 +539,7 @@ def _adapted(path: Path, adapter: Path, where: torch.device, weights: str, preci
     wanted = precision or header.config.train.precision
     dtype = find_precision(wanted, where) if header.facts.medium.half else torch.float32
     source = adapter.absolute().parent.name if adapter.name == ADAPTER else adapter.stem
-    return Model(header, build.denoiser(header.config, net, dtype=dtype), where, source, codec=codec)
+    return Model(header, build.denoiser(header.config, net, dtype=dtype), where, source, encoder, codec)
 
 
 def _length(weights: str, header: Header) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from mezzotint.errors import ConfigError
+from mezzotint.errors import ConfigError, ModelError
 from mezzotint.model.model import Model
 from mezzotint.serve.http.api import create_app
 from mezzotint.serve.http.guard import OPEN, Guard
@@ -105,13 +105,18 @@ def test_settings_from_the_environment(tmp_path: Path) -> None:
         "LOG": str(tmp_path / "x"),
         "MAX_QUEUE": "3",
         "HOSTS": "a.b",
+        "RUNS": str(tmp_path),
+        "ENCODER": "clip",
     }
     settings = Settings.from_environment({f"MEZZOTINT_{name}": value for name, value in names.items()})
     assert settings.models == ("digits", "moons") and settings.secret == TOKEN and settings.hosts == ("a.b",)
+    assert settings.runs == tmp_path and settings.encoder == Path("clip")
     assert settings.log == tmp_path / "x" and settings.limits == make_limits(max_queue=3)
     for name, value in (("MAX_N", "many"), ("MAX_N", "0"), ("KEEP_JOBS", "-1"), ("TOKEN", "short")):
         with pytest.raises(ConfigError):
             Settings.from_environment({f"MEZZOTINT_{name}": value})
+    with pytest.raises(ModelError, match="name the folder in which runs lie"):
+        Settings.from_environment({"MEZZOTINT_RUNS": str(tmp_path / "nowhere")})
 
 
 def test_loopback() -> None:

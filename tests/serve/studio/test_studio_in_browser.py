@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 from helpers_browser import needs_chromium
 from helpers_rest import settings_of
+from helpers_small import FLOW, UNET, write_run
 from helpers_studio import Studio, job_in, served
 from PIL import Image
 
+from mezzotint.media.facts import Facts
 from mezzotint.model.model import Model
 
 pytestmark = needs_chromium
@@ -219,6 +222,86 @@ def test_pictures_of_the_history_are_compared_starred_and_deleted(studio: Studio
     studio.page.wait("document.querySelectorAll('#gallery .tile').length === 1")
     script = "import('/studio/history.js').then(async ({ all }) => (await all()).map(({ star }) => star))"
     assert studio.page.run(script) == [True]
+
+
+def test_letters_that_are_no_keys_do_nothing(studio: Studio) -> None:
+    """WCAG 2.1.4: single characters can be switched off, for good, on the page and in a picture; other keys stay."""
+    studio.forget()
+    studio.set("n", 1)
+    studio.make()
+    assert studio.page.run("document.getElementById('keys').checked")
+    studio.press("keys")
+    studio.page.say("Page.reload")
+    studio.page.wait("!document.body?.dataset.ready || true")
+    studio.ready()
+    assert not studio.page.run("document.getElementById('keys').checked")
+    seed = studio.page.run("document.getElementById('seed').value")
+    studio.page.press("r")
+    studio.page.run("location.hash = '#history'")
+    studio.page.wait("document.querySelectorAll('#gallery .tile').length === 1")
+    studio.page.run("document.querySelector('#gallery .tile').click()")
+    for key in ("s", "e", "u"):
+        studio.page.press(key)
+    dialog = "document.querySelector('#picture')"
+    assert studio.page.run(f"[{dialog}.open, {dialog}.innerText.includes('Starred'), location.hash]") == [
+        True,
+        False,
+        "#history",
+    ]
+    studio.page.press("Delete")
+    studio.page.wait("document.querySelectorAll('#gallery .tile').length === 0")
+    assert studio.page.run("document.getElementById('seed').value") == seed
+
+    studio.open("edit")
+    studio.drop(png(np.zeros((8, 8))))
+    studio.page.wait("!document.getElementById('easel').hidden")
+    before = studio.page.run("document.getElementById('size').value")
+    studio.page.press("]")
+    studio.page.press("x")
+    assert studio.page.run("document.getElementById('size').value") == before
+    assert studio.page.run("document.getElementById('erase').ariaPressed") == "false"
+    studio.press("keys")
+    studio.page.press("]")
+    studio.page.press("x")
+    assert studio.page.run("document.getElementById('size').value") == str(int(before) + 1)
+    assert studio.page.run("document.getElementById('erase').ariaPressed") == "true"
+
+
+def test_on_a_wide_screen_all_grows_together(studio: Studio) -> None:
+    """Letters, fields and the page."""
+    shares = """['#go', 'label', '#settings', 'body'].map((each) => { const one = document.querySelector(each);
+      return [parseFloat(getComputedStyle(one).fontSize), one.getBoundingClientRect().width]; }).flat()"""
+    studio.page.width(1920, 1080)
+    usual = studio.page.run(shares)
+    studio.page.width(3840, 2160)
+    wide = studio.page.run(shares)
+    assert all(abs(a / b - 1.5) < 0.02 for a, b in zip(wide, usual)), (usual, wide)
+
+
+def test_a_model_that_enlarges_is_given_pictures_alone(studio: Studio, runs: Path) -> None:
+    """It has one task, whatever was chosen before, and says so where it is asked for pictures out of noise."""
+    write_run(runs / "larger", Facts((1, 8, 8)), network=UNET, diffusion=FLOW, data={"enlarge": 2})
+    (runs / "larger" / "config.yaml").write_text("{}")
+    studio.open("edit")
+    studio.set("model", "larger")
+    studio.page.wait("document.getElementById('about').textContent.includes('step 9,')")
+    tasks = "[...document.getElementById('task').options].map((one) => [one.disabled, one.selected])"
+    assert studio.page.run(tasks) == [[True, False], [False, True], [True, False], [True, False]]
+    studio.set("n", 1)
+    for view in ("make", "grid"):
+        studio.page.run(f"location.hash = '#{view}'")
+        studio.press("go")
+        studio.page.wait("document.getElementById('notice').textContent.includes('give it one under Edit')")
+        studio.page.run("document.getElementById('notice').textContent = ''")
+    studio.page.run("location.hash = '#edit'")
+    studio.drop(png(np.full((4, 4), 90)))
+    studio.page.wait("!document.getElementById('easel').hidden")
+    assert "Done" in studio.make("edit")
+    assert settings_of(studio.files()[0])["task"] == "enlarge"
+    studio.set("model", "digits")
+    studio.page.wait("document.getElementById('about').textContent.includes('10 classes')")
+    assert [one for one, _ in studio.page.run(tasks)] == [False, False, True, False]
+    shutil.rmtree(runs / "larger")
 
 
 def test_runs_are_watched_and_asked(studio: Studio, runs: Path) -> None:

@@ -206,6 +206,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
         reason = next(iter(str(error).splitlines()), "it is empty")
+        if isinstance(error, UnpicklingError):  # whose own words advise to trust the file
+            reason = "it is no file of weights, or a damaged one"
         raise DataError(f"cannot read the weights {path} ({reason}); download the file again") from error
     if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise DataError(f"{path} holds no state dict of tensors; take pt_inception-2015-12-05-6726825d.pth")

@@ -27,7 +27,7 @@ class Fields:
                 raise ValueError(f"{path.stat().st_size:,} bytes")
             content = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise ModelError(f"there is no file {path}") from None
+            raise ModelError(f"there is no file {path}; name a folder that diffusers has saved") from None
         except (OSError, ValueError, RecursionError) as error:
             raise ModelError(f"{path} is damaged or no JSON ({error}); copy it again") from error
         if not isinstance(content, dict):

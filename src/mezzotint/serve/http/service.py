@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from starlette.concurrency import run_in_threadpool
 
+from mezzotint.conditions.frozen import Frozen
 from mezzotint.conditions.labels import NONE, Label, name_of
 from mezzotint.config import Sample
 from mezzotint.diffusion.table import SAMPLERS
@@ -52,7 +53,9 @@ class Service:
             )
             for device in {model.device for model in self.models.values()}
         }
-        self.shelf = None if settings.runs is None else Shelf(settings.runs, settings.device)
+        self.shelf = (
+            None if settings.runs is None else Shelf(settings.runs, settings.device, settings.encoder)
+        )
         self._decoding = asyncio.Semaphore(DECODING)
         self._closing = threading.Lock()
         self._closed: tuple[int, int] | None = None
@@ -255,9 +258,11 @@ def load_models(settings: Settings) -> dict[str, Model]:
     """The models of the settings by their names, warm: each has made a picture. Raises ModelError and ConfigError."""
     models: dict[str, Model] = {}
     for name in settings.models or (usual(),):
-        model = load(name, device=settings.device, weights=settings.weights)
+        model = load(name, device=settings.device, weights=settings.weights, encoder=settings.encoder)
         if model.source in models:
             raise ConfigError(f"two models are called {model.source!r}; rename the folder of one")
         model.sample(1, steps=1, image=model.blank)  # now, not when somebody waits for it
+        if settings.encoder is not None and isinstance(model.language, Frozen):
+            model.language.encoder  # noqa: B018 - so is it, and that it is the right one is known
         models[model.source] = model
     return models

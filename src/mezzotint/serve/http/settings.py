@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from mezzotint.disk.names import check_runs
 from mezzotint.errors import ConfigError
 
 Positive = Annotated[int, Field(ge=1, le=2**40)]
@@ -45,7 +46,8 @@ class Settings:
     """models: names as `disk.names.find` knows them; the first is the default; none: the newest run, or where
     nothing was trained yet a bundled model. token: None where none is set,
     "none" where requests need none. hosts: names, besides localhost and plain addresses, by which browsers may call this
-    server. runs: a folder of runs that may be looked at, and whose models may be asked; None: none may."""
+    server. runs: a folder of runs that may be looked at, and whose models may be asked; None: none may. encoder: where the
+    encoder lies by which models read texts, if no longer where training found it."""
 
     models: tuple[str, ...] = ()
     token: str | None = None
@@ -54,6 +56,7 @@ class Settings:
     log: Path | None = None  # of inferences, JSON lines; None: stderr
     device: str = "auto"
     weights: str = "ema"
+    encoder: Path | None = None
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -69,7 +72,7 @@ class Settings:
 
     @staticmethod
     def from_environment(environment: Mapping[str, str] = os.environ) -> "Settings":
-        """MEZZOTINT_MODELS, _HOSTS (both separated by commas), _RUNS, _TOKEN, _LOG, _DEVICE, _WEIGHTS, and _MAX_N and so on."""
+        """MEZZOTINT_MODELS, _HOSTS (both separated by commas), _RUNS, _TOKEN, _LOG, _DEVICE, _WEIGHTS, _ENCODER, and _MAX_N and so on."""
 
         def read(name: str) -> str | None:
             return environment.get(f"MEZZOTINT_{name}") or None
@@ -78,15 +81,16 @@ class Settings:
             return tuple(word.strip() for word in (read(name) or "").split(",") if word.strip())
 
         given = {name: read(name.upper()) for name in Limits.model_fields}
-        log, runs = read("LOG"), read("RUNS")
+        log, runs, encoder = read("LOG"), read("RUNS"), read("ENCODER")
         return Settings(
             models=listed("MODELS"),
             token=read("TOKEN"),
             hosts=listed("HOSTS"),
-            runs=Path(runs) if runs else None,
+            runs=check_runs(Path(runs)) if runs else None,
             log=Path(log) if log else None,
             device=read("DEVICE") or "auto",
             weights=read("WEIGHTS") or "ema",
+            encoder=Path(encoder) if encoder else None,
             limits=make_limits(**{name: value for name, value in given.items() if value is not None}),
         )
 

@@ -8,7 +8,9 @@ Names are looked up among the folders that are there; nothing of a request is pa
 import json
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from mezzotint import build, plots
@@ -32,8 +34,11 @@ STRIP_ROWS = 6  # pictures of the way into noise
 class Shelf:
     """loaded: the models of runs that were asked for last, by name."""
 
-    def __init__(self, folder: Path, device: str = "auto", keep: int = KEPT) -> None:
-        self.folder, self.device, self.keep = folder, device, keep
+    def __init__(
+        self, folder: Path, device: str = "auto", encoder: Path | None = None, keep: int = KEPT
+    ) -> None:
+        self.folder, self.keep = folder, keep
+        self._open = partial(load, device=device, encoder=encoder)
         self.loaded: OrderedDict[str, Model] = OrderedDict()
         self._read: dict[str, tuple[Path, int]] = {}  # from which file, and when that was written
         self._reading = threading.Lock()
@@ -66,7 +71,7 @@ class Shelf:
             try:
                 version = (folder, (folder / MODEL).stat().st_mtime_ns)
                 if name not in self.loaded or self._read[name] != version:
-                    self.loaded[name] = _model(folder, step, weights, self.device)
+                    self.loaded[name] = _model(folder, step, weights, self._open)
                     self._read[name] = version
             except OSError:
                 raise Problem(422, "this run has no model yet; wait for its first checkpoint") from None
@@ -99,19 +104,19 @@ def progress(folder: Path) -> tuple[int, int | None]:
         return 0, None
 
 
-def _model(folder: Path, step: str, weights: str, device: str) -> Model:
+def _model(folder: Path, step: str, weights: str, opened: Callable[..., Model]) -> Model:
     file = folder.absolute() / MODEL
     if step and not step.isdecimal():
         raise ConfigError("after @ stands a step, or a colon and weights: RUN@2000, RUN@:raw, RUN@2000:0.07")
     if not step:
-        return load(file, device=device, weights=weights or "ema")
+        return opened(file, weights=weights or "ema")
     if weights not in ("", "ema", "raw"):
-        return _average(folder, int(step), weights, device)
+        return _average(folder, int(step), weights, opened)
     there = {int(path.name.removeprefix("step-")): path for path in checkpoints(folder)[0]}
     if int(step) not in there:
         kept = ", ".join(map(str, sorted(there))) or "none"
         raise ModelError(f"the run keeps no checkpoint of that step; there are: {kept}")
-    path, model = there[int(step)], load(file, device=device)
+    path, model = there[int(step)], opened(file)
     if weights == "raw":
         load_raw(path, model.net)
         return _told(model, int(step), "raw")
@@ -123,12 +128,12 @@ def _model(folder: Path, step: str, weights: str, device: str) -> Model:
     return _told(model, int(step), model.header.weights)
 
 
-def _average(folder: Path, step: int, weights: str, device: str) -> Model:
+def _average(folder: Path, step: int, weights: str, opened: Callable[..., Model]) -> Model:
     try:
         length = float(weights)
     except ValueError:
         raise ConfigError("weights are raw, or the length of an average such as 0.07") from None
-    model = load(folder.absolute() / MODEL, device=device)
+    model = opened(folder.absolute() / MODEL)
     fill(model.net, average_of(folder, length, step), folder / "ema")
     return _told(model, step, f"ema {length} of snapshots")
 

@@ -8,7 +8,6 @@ export const AGAIN = 1000; // ms between tries to reach the server
 
 /** An error of the server. status: 0 where it does not answer at all; wait: seconds after which it may. */
 const refusal = (status, words, wait) => Object.assign(new Error(words), { status, wait });
-const SILENT = "The server does not answer. Is mezzotint serve still running?";
 
 let asking = null; // the dialog for the token, while it is open
 
@@ -40,7 +39,7 @@ export async function ask(path, { body, signal, method } = {}) {
       answer = await fetch(new URL(path, BASE), { method: method ?? (body ? "POST" : "GET"), headers, body: body && write(body), signal });
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      throw refusal(0, SILENT);
+      throw refusal(0, "The server does not answer. Is mezzotint serve still running?");
     }
     if (answer.ok) return answer;
     if (answer.status === 401) {

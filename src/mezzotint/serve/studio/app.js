@@ -2,7 +2,7 @@
 
 import { AGAIN, ask } from "./api.js";
 import { Board } from "./board.js";
-import { $, h, pause, typing } from "./dom.js";
+import { $, h, off, pause, typing } from "./dom.js";
 import * as edit from "./edit.js";
 import * as form from "./form.js";
 import * as gallery from "./gallery.js";
@@ -38,9 +38,9 @@ async function go() {
   form.say("");
   if ($("fresh").checked) form.roll();
   form.remember();
-  if (current() === "grid") await grid.make();
-  else if (current() === "edit") await edit.make();
+  if (current() === "edit") await edit.make();
   else if (form.desk.model.enlarges) throw new Error("This model makes pictures larger: give it one under Edit.");
+  else if (current() === "grid") await grid.make();
   else compare(await boards.make.make([{ path: "v1/jobs", body: form.wish() }]));
 }
 
@@ -58,7 +58,7 @@ async function take(file) {
     if (!file.type.startsWith("image/")) throw new Error("This is no picture.");
     location.hash = "#edit";
     await edit.open(file);
-  } else if (!settings.sampler) throw new Error("This picture says how it was made, but not by settings that make it again.");
+  } else if (!settings.sampler) throw new Error("This picture has settings, but none that make it again.");
   else {
     await use({ settings });
     opened = settings.n === 1 ? bytes : null;
@@ -75,7 +75,7 @@ async function use({ settings }) {
 function keys(event) {
   const key = event.key.toLowerCase(), { target } = event;
   if (key === "enter" && event.ctrlKey && target.id === "prompt") caught(go());
-  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  if (off(event) || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (key === "escape" && boards[current()]?.control) boards[current()].stop(true);
   else if (typing(target)) return;
   else if (key === "r" && MAKING.includes(current())) {
@@ -116,6 +116,8 @@ function listen() {
   $("settings").onsubmit = (event) => (event.preventDefault(), caught(go()));
   $("stop").onclick = () => boards[current()].stop(true);
   $("noising").ontoggle = () => caught(noising());
+  $("keys").checked = localStorage.keys !== "false";
+  $("keys").onchange = () => (localStorage.keys = $("keys").checked);
 }
 
 for (const part of [gallery, grid, edit, watch, view]) part.build();

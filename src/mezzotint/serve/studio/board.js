@@ -5,10 +5,9 @@ import { fromBase64, h, plural, save, tell, urlOf } from "./dom.js";
 import { desk } from "./form.js";
 import { entryOf, keep } from "./history.js";
 import { look } from "./view.js";
-import { line } from "./words.js";
+import { named } from "./words.js";
 
 const WAVE = 24; // jobs under way at once, fewer than a client may have
-const LOST = "The connection is lost. The server goes on with it; trying to reach it.";
 const FAULTS = { gone: "the server keeps results for a while only; look into the history", cancelled: "cancelled" };
 
 const modelOf = ({ model }) => desk.models.find(({ name }) => name === model) ?? desk.model;
@@ -30,7 +29,7 @@ const data = (png) => `data:image/png;base64,${png}`;
 
 /** A finished picture in its tile. entries: () -> those among which arrows go on. */
 export function finish(button, entries, entry) {
-  const title = entry.settings ? line(entry.settings) : "picture", onclick = () => look(entries(), entries().indexOf(entry));
+  const title = named(entry), onclick = () => look(entries(), entries().indexOf(entry));
   show(button, urlOf(entry));
   Object.assign(button, { disabled: false, title, ariaLabel: title, onclick });
 }
@@ -68,7 +67,7 @@ export class Board {
   async run(count, begin, requests) {
     this.stop();
     const control = (this.control = new AbortController()), { signal } = control;
-    Object.assign(this, { count, requests, ids: [], entries: [], steps: [], tiles: null, over: 0, faults: new Set(), shares: new Array(count).fill(0), chosen: 0, began: Date.now() });
+    Object.assign(this, { count, requests, ids: [], entries: [], steps: [], tiles: null, over: 0, faults: new Set(), shares: Array(count).fill(0), chosen: 0, began: Date.now() });
     this.sheet.hidden = this.ways.hidden = true;
     dispatchEvent(new Event("busy"));
     if (matchMedia("(max-width: 52rem)").matches) this.root.scrollIntoView();
@@ -87,7 +86,7 @@ export class Board {
           }
         }));
         signal.throwIfAborted();
-        const link = document.querySelector(`nav [href^="#${this.view}"]`), lost = (gone) => gone && this.say(LOST);
+        const link = document.querySelector(`nav [href^="#${this.view}"]`), lost = (gone) => gone && this.say("The connection is lost. The server goes on with it; trying to reach it.");
         link.href = `#${this.view}?job=${this.ids.filter(Boolean).join(".")}`;
         if (link.ariaCurrent) history.replaceState(null, "", link.href);
         await follow(wave.map((i) => this.ids[i]).filter(Boolean), (name, state) => signal.aborted || this.event(name, state), { signal, lost });

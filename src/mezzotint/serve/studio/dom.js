@@ -24,15 +24,18 @@ export const pause = (ms) => new Promise((resume) => setTimeout(resume, ms));
 /** Whether keys typed now are text for somebody. */
 export const typing = (target) => target.matches?.("input:not([type=checkbox], [type=range]), select, textarea");
 
-const urls = new Map();
+/** Whether a key means nothing, since letters were switched off. */
+export const off = ({ key }) => !$("keys").checked && /^\S$/.test(key);
+
+const urls = new Map(), address = (bytes) => URL.createObjectURL(new Blob([bytes], { type: "image/png" }));
 /** An address of an entry's picture, the same each time. */
 export function urlOf({ key, bytes }) {
-  if (!urls.has(key)) urls.set(key, URL.createObjectURL(new Blob([bytes], { type: "image/png" })));
+  if (!urls.has(key)) urls.set(key, address(bytes));
   return urls.get(key);
 }
 
 export function save(bytes, name) {
-  const link = h("a", { href: URL.createObjectURL(new Blob([bytes], { type: "image/png" })), download: name });
+  const link = h("a", { href: address(bytes), download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }

@@ -19,7 +19,8 @@ let ends = [null, null], between = []; // entries: where a morph begins and ends
 const task = () => $("task").value;
 export const ready = () => given !== null;
 const pen = (canvas) => canvas.getContext("2d", { willReadFrequently: true });
-const pixels = ({ width, height }, context) => context.getImageData(0, 0, width, height);
+const blank = ({ width, height }) => pen(h("canvas", { width, height }));
+const pixels = (context) => context.getImageData(0, 0, context.canvas.width, context.canvas.height);
 
 export function build() {
   $("edit").append(board.root);
@@ -95,7 +96,7 @@ function resize(to) {
 
 function toggle() {
   erase = !erase;
-  $("erase").setAttribute("aria-pressed", String(erase));
+  $("erase").ariaPressed = erase;
 }
 
 function undo() {
@@ -125,14 +126,15 @@ function taken() {
 /** The source in the model's own pixels: its largest centred box, as the server would take it, resized only where it must be. */
 async function refit() {
   const { kind } = desk.model;
+  allow();
   const [width, height] = source && kind !== "points" ? taken() : [];
   if (!width) given = mask = null;
   else if (given?.source !== source || given.canvas.width !== width || given.canvas.height !== height || given.kind !== kind) {
-    const { bitmap, bytes } = source, canvas = h("canvas", { width, height }), context = pen(canvas);
+    const { bitmap, bytes } = source, context = blank({ width, height }), { canvas } = context;
     const scale = Math.min(bitmap.width / width, bitmap.height / height), [w, k] = [width * scale, height * scale];
     context.imageSmoothingQuality = "high";
     context.drawImage(bitmap, (bitmap.width - w) / 2, (bitmap.height - k) / 2, w, k, 0, 0, width, height);
-    const holes = pixels(canvas, context).data.some((value, i) => i % 4 === 3 && value === 0);
+    const holes = pixels(context).data.some((value, i) => i % 4 === 3 && value === 0);
     const resized = kind !== "clips" && (bitmap.width !== width || bitmap.height !== height);
     given = { canvas, source, kind, holes, resized, bytes: resized ? await bytesIn(canvas) : bytes };
     mask = new Mask(width, height);
@@ -153,7 +155,7 @@ function draw() {
   const canvas = $("canvas"), context = pen(canvas), { width, height } = given.canvas;
   Object.assign(canvas, { width, height });
   context.drawImage(given.canvas, 0, 0);
-  const image = pixels(canvas, context);
+  const image = pixels(context);
   mask.white.forEach((one, i) => {
     if (!one && image.data[4 * i + 3]) return;
     PAINT.forEach((value, c) => (image.data[4 * i + c] = 0.35 * image.data[4 * i + c] + 0.65 * value));
@@ -168,21 +170,27 @@ function draw() {
 
 const named = () => ($("strength-name").textContent = `Strength ${Number($("strength").value).toFixed(2)}; 0 keeps all, 1 nothing`);
 
+/** The tasks that the model has; one of these is chosen. */
+function allow() {
+  const { kind, shape, enlarges } = desk.model, pictures = kind === "pictures", field = $("task");
+  const there = enlarges ? [false, true, false, false] : [kind !== "points", pictures, pictures && shape[0] === 3, true];
+  [...field.options].forEach((option, i) => (option.disabled = !there[i]));
+  if (kind !== "points" && !there[field.selectedIndex]) field.selectedIndex = there.indexOf(true);
+}
+
 /** What the task needs. */
 export function show() {
   const { model } = desk;
   if (!model) return;
-  const pictures = model.kind === "pictures", there = [model.kind !== "points", pictures, pictures && model.shape[0] === 3, true];
-  [...$("task").options].forEach((option, i) => (option.disabled = !there[i]));
   const morph = task() === "morph", { width, height } = given?.canvas ?? {};
   $("pick").hidden = $("given").hidden = morph;
   $("easel").hidden = morph || !given;
   $("morphs").hidden = !morph;
   $("seed-field").hidden = $("fresh-field").hidden = morph;
-  $("tools").hidden = task() !== "edit" || !pictures || model.enlarges !== null;
+  $("tools").hidden = task() !== "edit" || model.kind !== "pictures";
   $("strength-field").hidden = task() !== "edit" || (given?.holes && mask.empty);
   const what = given?.resized ? `, made ${width}×${height}` : given?.holes ? "; what is transparent is made anew" : "";
-  $("given").textContent = given ? `${source.name ?? "picture"}${what}` : there[0] ? "or drop or paste one" : "This model makes points: there is no picture to change.";
+  $("given").textContent = given ? `${source.name ?? "picture"}${what}` : model.kind !== "points" ? "or drop or paste one" : "This model makes points: there is no picture to change.";
   draw();
   if (morph) choices();
 }
@@ -199,7 +207,7 @@ async function choices() {
       ends = said ? ends.map((one) => (one?.key === entry.key ? null : one)) : ends[0] ? [ends[0], entry] : [entry, ends[1]];
       choices();
     };
-    return h("button", { className: "tile", "aria-pressed": String(said !== ""), "aria-label": `${said} ${name}`, title: name, onclick: press },
+    return h("button", { className: "tile", ariaPressed: said !== "", ariaLabel: `${said} ${name}`, title: name, onclick: press },
       h("img", { src: urlOf(entry), alt: "" }), h("span", { textContent: said }));
   }));
   if (!entries.length) $("ends").textContent = `Make some pictures with ${desk.model.name} first.`;
@@ -218,10 +226,10 @@ export async function request({ strength, ...settings }) {
 }
 
 function maskBytes() {
-  const canvas = h("canvas", { width: mask.width, height: mask.height }), context = pen(canvas), image = pixels(canvas, context);
+  const context = blank(mask), image = pixels(context);
   mask.white.forEach((one, i) => image.data.set([255 * one, 255 * one, 255 * one, 255], 4 * i));
   context.putImageData(image, 0, 0);
-  return bytesIn(canvas);
+  return bytesIn(context.canvas);
 }
 
 export async function make() {
@@ -268,9 +276,9 @@ export async function restore(settings) {
 
 /** A mask's file as it was painted. */
 async function repaint(bytes) {
-  const canvas = h("canvas", { width: mask.width, height: mask.height }), context = pen(canvas);
+  const context = blank(mask);
   context.drawImage(await createImageBitmap(new Blob([bytes])), 0, 0);
-  const { data } = pixels(canvas, context);
+  const { data } = pixels(context);
   mask.white = mask.white.map((_, i) => (data[4 * i] >= 128 ? 1 : 0));
 }
 

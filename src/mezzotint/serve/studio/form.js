@@ -15,8 +15,8 @@ let carried = {}; // settings of a picture that have no field
 let chosen = 0; // models that were chosen so far: answers on older ones are dropped
 
 export const hasWords = () => desk.model.reading !== null;
-export const roll = () => ($("seed").value = crypto.getRandomValues(new Uint32Array(1))[0] % DICE);
-const options = (some) => some.map(({ name }) => new Option(name, name));
+export const roll = () => ($("seed").value = Math.floor(Math.random() * DICE));
+export const options = (some) => some.map(({ name }) => new Option(name, name));
 const info = (name) => read(`v1/models/${encodeURIComponent(name)}`);
 
 export async function load() {

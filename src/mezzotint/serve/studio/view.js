@@ -1,9 +1,9 @@
 // One picture, large: its settings, A against B, and what can be done with it.
 
 import { read } from "./api.js";
-import { $, h, save, urlOf } from "./dom.js";
+import { $, h, off, save, urlOf } from "./dom.js";
 import { remove, star } from "./history.js";
-import { line, table } from "./words.js";
+import { named, table } from "./words.js";
 
 let entries = [], at = 0, a = null; // a: the entry that is marked as A
 
@@ -14,8 +14,6 @@ export function look(list, i) {
   if (!$("picture").open) $("picture").showModal();
   $("picture").focus();
 }
-
-const names = ({ settings }) => (settings ? line(settings) : "picture");
 
 function draw() {
   const dialog = $("picture"), entry = entries[at], { settings } = entry, other = a && a.key !== entry.key;
@@ -42,15 +40,15 @@ function draw() {
         button("→", act.ArrowRight, "→", { ariaLabel: "next picture", disabled: at === entries.length - 1 })),
       button("Close", () => dialog.close(), "Esc")),
     h("div", { className: "look" },
-      h("div", { className: "shown" }, h("img", { id: "b", className: "large", src: urlOf(entry), alt: names(entry) }),
-        other && h("img", { id: "a", className: "large", src: urlOf(a), alt: `A: ${names(a)}`, hidden: true }),
+      h("div", { className: "shown" }, h("img", { id: "b", className: "large", src: urlOf(entry), alt: named(entry) }),
+        other && h("img", { id: "a", className: "large", src: urlOf(a), alt: `A: ${named(a)}`, hidden: true }),
         h("span", { className: "mark", hidden: true })),
       h("div", {},
         h("div", { className: "row" },
           settings && button("Use its settings", act.u, "U", { className: "main" }),
           button(entry.star ? "★ Starred" : "☆ Star", act.s, "S"),
           button("Download", act.d, "D"), button(other || !a ? "Mark as A" : "This is A", act.a, "A"), hold,
-          button("Edit it", act.e, "E"), button("Delete", act.Delete, "Delete")),
+          button("Edit it", act.e, "E"), button("Delete", act.Delete)),
         settings ? h("dl", {}, ...table(settings).flatMap(([name, value]) => [h("dt", { textContent: name }), h("dd", { textContent: value })]))
           : h("p", { textContent: "This picture says nothing of how it was made." }),
         settings && h("div", { className: "row" }, "Copy as", button("Command line", () => put("command")), button("curl", () => put("curl")), button("Python", () => put("python")), said),
@@ -99,7 +97,7 @@ const act = {
 export function build() {
   const dialog = $("picture");
   dialog.onkeydown = (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (off(event) || event.ctrlKey || event.metaKey || event.altKey) return;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     if (key === " " && (event.target === dialog || event.target.id === "hold")) flip(true);
     else if (act[key]) {

@@ -2,7 +2,7 @@
 
 import { ask, read } from "./api.js";
 import { $, plural, tell } from "./dom.js";
-import { choose, desk } from "./form.js";
+import { choose, desk, options } from "./form.js";
 
 const EVERY = 5000; // ms between looks at a run in training
 const WIDTH = 640, HEIGHT = 220, LEFT = 56, LOW = 190, TOP = 24; // of the chart
@@ -21,7 +21,7 @@ export function build() {
 export async function show(open) {
   clearTimeout(timer);
   if (!open || !desk.model) return;
-  let words = "This server shows no runs. Started by mezzotint ui, or with --runs FOLDER, it does.";
+  let words = "This server shows no runs; mezzotint ui does, or serve --runs FOLDER.";
   try {
     if (desk.runs) desk.runs = await read("v1/runs");
     if (desk.runs) words = desk.runs.length ? "" : "There is no run yet. Start one, and it is here: mezzotint train digits";
@@ -35,7 +35,7 @@ export async function show(open) {
     return;
   }
   const before = $("run").value, names = desk.runs.map(({ name }) => name);
-  $("run").replaceChildren(...names.map((name) => new Option(name, name)));
+  $("run").replaceChildren(...options(desk.runs));
   $("run").value = names.includes(before) ? before : names[0];
   await look();
 }

@@ -22,6 +22,8 @@ export function line({ task, mask, strength, label, prompt, sampler, steps, guid
   return parts.filter(Boolean).join(", ");
 }
 
+export const named = ({ settings }) => (settings ? line(settings) : "picture");
+
 /** All of them, for a table: [[name, value], ...]. */
 export const table = (settings) =>
   Object.entries(settings).filter(([, value]) => there(value) && value !== "")

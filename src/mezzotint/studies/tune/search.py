@@ -9,6 +9,7 @@ and a fixed part of the others are the reference, the rest trains it. The test s
 has learned from most of the reference does not matter here: all trials are of this one model.
 """
 
+import copy
 import json
 import math
 import time
@@ -147,11 +148,12 @@ def tune(
     quick: bool = False,
     dry_run: bool = False,
     device: str = "auto",
+    encoder: str | Path | None = None,
     progress: Progress = SILENT,
 ) -> Iterator[TrialDone | Outcome]:
     """Searches, and writes what it found into the model file as its defaults; yields every trial, then the outcome.
 
-    n: pictures (or points) a trial. seed: of the first. quick: fewer trials. dry_run: write nothing. progress: called
+    n: pictures (or points) a trial. seed: of the first. quick: fewer trials. dry_run: write nothing. encoder: as of `load`. progress: called
     with (what, done, of so many) while a judge is trained and while pictures are made. A run keeps its trials in
     tune.json: the same command goes on where it was interrupted. Going on with training writes the model file anew,
     with the defaults of the run's configuration. A model that stands alone has no snapshots to make other averages of.
@@ -164,7 +166,7 @@ def tune(
     in_run = path.name == "model.safetensors" and (path.parent / "config.yaml").is_file()
     folder = path.parent if in_run else None
     with locked(folder) if folder and not dry_run else nullcontext():
-        search = Search(path, folder, target, n, seed, QUICK if quick else FULL, device, progress)
+        search = Search(path, folder, target, n, seed, QUICK if quick else FULL, device, progress, encoder)
         content: dict[str, Any] = {"trials": search.trials}
         for trial in search.run():
             if folder and not dry_run:
@@ -195,10 +197,13 @@ class Search:
         grid: Grid,
         device: str,
         progress: Progress,
+        encoder: str | Path | None = None,
     ) -> None:
         self.path, self.target, self.n, self.seed = path, target, n, seed
         self.progress = progress
-        self.weights = lru_cache(maxsize=2)(lambda weights: load(path, weights=weights, device=device))
+        self.weights = lru_cache(maxsize=2)(
+            lambda weights: load(path, weights=weights, device=device, encoder=encoder)
+        )
         self.trials: dict[str, Any] = _read(folder / "tune.json") if folder else {}
         self.lengths = [f"{length:g}" for length in grid.lengths] if folder and snapshots(folder) else []
         self.present = Choice("ema", read_header(path).config.sample)
@@ -216,15 +221,10 @@ class Search:
 
     def model(self, choice: Choice) -> Model:
         """The model with a choice as its defaults, just as it would be written."""
-        model = self.weights(choice.weights)
-        config = model.config.model_copy(update={"sample": choice.settings})
-        return Model(
-            replace(model.header, config=config),
-            model.denoiser,
-            model.device,
-            model.source,
-            codec=model.codec,
-        )
+        model = copy.copy(self.weights(choice.weights))
+        model.config = model.config.model_copy(update={"sample": choice.settings})
+        model.header = replace(model.header, config=model.config)
+        return model
 
     def allowed_calls(self) -> int:
         """Network calls a picture that the target allows."""
