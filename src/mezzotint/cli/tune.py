@@ -52,6 +52,7 @@ def tune(
       mezzotint tune runs/mnist --calls 20
       mezzotint tune latest --seconds 0.5 --agreement 0.995 -n 2000
       mezzotint tune moons --quick --dry-run
+      torchrun --nproc-per-node=8 -m mezzotint tune latest -n 5000
 
     Guidance has an interval, too. The length of the EMA, the average of the weights, is searched for runs alone. Settings
     are compared with pictures of the training split and written into the model file as its defaults, if they are better
@@ -60,7 +61,9 @@ def tune(
     """
     from mezzotint.studies.tune.search import Outcome, Target, TrialDone
     from mezzotint.studies.tune.search import tune as search
+    from mezzotint.train.distributed import start
 
+    ranks = start()
     best: TrialDone | None = None
     with _Progress() as progress:
         try:
@@ -73,6 +76,7 @@ def tune(
                 dry_run=dry_run,
                 device=device or "auto",
                 progress=progress,
+                ranks=ranks,
             )
             for event in events:
                 match event:
