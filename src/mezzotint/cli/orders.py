@@ -160,9 +160,9 @@ def make_orders(
                     say(f"{done + so_far:,} of {wanted:,}, {left:,.0f} s left")
                     spoken = now
             done += sum(end - begin for _, begin, end in group)
-    made = ranks.sum(torch.tensor(done))  # when all are done
+    every = ranks.spread(range(ranks.count), lambda _: [torch.tensor(done)])  # when all are done
     shared = f" by {ranks.count} processes" if ranks.count > 1 else ""
-    say(f"{folder}: {int(made):,} made in {time.monotonic() - began:.1f} s{shared}")
+    say(f"{folder}: {sum(int(one) for (one,) in every):,} made in {time.monotonic() - began:.1f} s{shared}")
     return 0
 
 

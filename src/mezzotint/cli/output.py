@@ -177,7 +177,7 @@ def stopping(words: str) -> Iterator[list[int]]:
 
 def first_process() -> bool:
     """Whether this is the one that speaks, of several that torchrun started."""
-    return os.environ.get("RANK", "0") == "0"
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
 
 def reserve(path: Path, *, folder: bool = False) -> None:

@@ -173,7 +173,7 @@ def start() -> Ranks:
     Called again, it is the same group."""
     global _meetings
     count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count == 1 or not dist.is_available():
+    if count == 1 or not dist.is_available() or not {"RANK", "MASTER_ADDR"} <= os.environ.keys():
         return Ranks()
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
