@@ -54,7 +54,7 @@ def here(part: str, setting: Setting, keep: Callable[[list[Row]], object] = len)
     def add(row: Row) -> None:
         rows.append(row)
         keep(rows)
-        print(f"{part}: {' '.join(columns(row))}", flush=True)
+        print(f"{part}: {row.what}: {' '.join(filter(None, columns(row)))}", flush=True)
 
     try:
         for row in PARTS[part][0](setting):

@@ -30,7 +30,7 @@ def test_in_quick_every_part_says_something(tmp_path: Path, monkeypatch: pytest.
     assert list(rows) == [*gpu.PARTS] and all(rows.values())
     whats = {row.what for some in rows.values() for row in some if row.value is not None}
     assert {
-        "training, batch 128",
+        "training, batch 16",
         "digits: 1 rows a call",
         "digits: 4 rows a call",
         "width 8, fp32: ours",

@@ -262,10 +262,10 @@ def test_luck_is_not_written(moons: Path, monkeypatch: pytest.MonkeyPatch) -> No
     plain = study.look
     worlds: list[int] = []
 
-    def lucky(model: Model, judge: Judge, n: int, seed: int, progress: Any) -> Look:
+    def lucky(model: Model, judge: Judge, n: int, seed: int, progress: Any, ranks: Ranks) -> Look:
         what = f"{model.config.sample} {model.header.weights} {seed} {len(worlds)}"
         random = torch.Generator().manual_seed(zlib.crc32(what.encode()))
-        rows = plain(model, judge, n, seed, progress).rows
+        rows = plain(model, judge, n, seed, progress, ranks).rows
         return Look(rows + 0.3 * torch.randn(n, 1, generator=random), None)
 
     monkeypatch.setattr(study, "look", lucky)

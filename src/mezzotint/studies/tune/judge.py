@@ -87,7 +87,7 @@ def open_tuning_judge(model: Model, progress: Progress = SILENT) -> Judge:
 
     version = cache.digest(str(extractor), reference.version)
 
-    def ask(model: Model, n: int, seed: int, progress: Progress, ranks: Ranks) -> SampleSet:
+    def ask(model: Model, n: int, seed: int, progress: Progress, ranks: Ranks = ALONE) -> SampleSet:
         return samples_against(model, reference, n, seed, progress, ranks)
 
     def right(images: Tensor) -> Tensor:
