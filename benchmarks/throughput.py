@@ -155,7 +155,6 @@ def smalldiffusion(net: Any, images: Any, precision: str) -> Steps:
 
 def adapted(net: Any, style: str) -> Any:
     """Our network as another loop calls it."""
-    from smalldiffusion import ModelMixin
     from torch import nn
 
     class Diffusers(nn.Module):
@@ -173,11 +172,19 @@ def adapted(net: Any, style: str) -> Any:
         def forward(self, x: Any, t: Any, own: Any = None) -> Any:
             return self.net(x, t.float())
 
-    class Smalldiffusion(Diffusers, ModelMixin):
+    if style == "small":
+        return _for_smalldiffusion(Diffusers)
+    return {"diffusers": Diffusers, "ddpm": DenoisingDiffusionPytorch}[style]()
+
+
+def _for_smalldiffusion(base: Any) -> Any:
+    from smalldiffusion import ModelMixin
+
+    class Smalldiffusion(base, ModelMixin):  # type: ignore[misc]
         def forward(self, x: Any, sigma: Any, cond: Any = None) -> Any:
             return self.net(x, sigma.flatten())
 
-    return {"diffusers": Diffusers, "ddpm": DenoisingDiffusionPytorch, "small": Smalldiffusion}[style]()
+    return Smalldiffusion()
 
 
 def own_network(parameters: int) -> Any:

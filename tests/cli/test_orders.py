@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from helpers_small import CLASSES, FLOW, UNET, write_run
+from helpers_together import together
 from helpers_workshop import Answer, Call, contents
 
 from mezzotint import load
@@ -87,7 +88,7 @@ def dying(write: Callable[..., None], after: int) -> Callable[..., None]:
 def test_killed_and_divided_it_makes_the_same_bytes(
     call: Call, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Five lives that end by SIGKILL in the middle of a write, then two processes as torchrun starts them."""
+    """Five lives that end by SIGKILL in the middle of a write, then two processes at once."""
     assert made(call, place, tmp_path / "whole").code == 0
     killed = tmp_path / "killed"
     sys.stdout.flush()
@@ -104,10 +105,9 @@ def test_killed_and_divided_it_makes_the_same_bytes(
         assert os.WIFSIGNALED(os.waitpid(child, 0)[1]), life
         lives.append(len(contents(killed)))
     assert lives == sorted(set(lives)) and lives[-1] < 247
-    for rank in range(2):
-        monkeypatch.setenv("RANK", str(rank))
-        monkeypatch.setenv("WORLD_SIZE", "2")
-        assert made(call, place, killed).code == 0
+    words = ("sample", place / "tiny", "--batch-file", place / "orders.jsonl", "--out", killed)
+    (answers,) = together(2, tmp_path / "said", words)
+    assert [answer.code for answer in answers] == [0, 0], answers
     assert contents(killed) == contents(tmp_path / "whole")
 
 

@@ -17,7 +17,7 @@ from mezzotint.cli.evaluate import evaluate
 from mezzotint.cli.export import export
 from mezzotint.cli.importing import importing
 from mezzotint.cli.inspect import info, listing
-from mezzotint.cli.output import give_up, keep_numbers, say
+from mezzotint.cli.output import give_up, keep_numbers, say, say_once
 from mezzotint.cli.report import report
 from mezzotint.cli.sample import sample
 from mezzotint.cli.serve import serve
@@ -88,7 +88,7 @@ def main(arguments: list[str] | None = None) -> None:
         if verbose:
             raise
         code, text = explain(error)
-        say(f"mezzotint: {text}", error=True)
+        code = say_once(code, f"mezzotint: {text}")
     if give_up(sys.stdout) and not code:
         say("mezzotint: the output cannot be written; make room, or give it another place", error=True)
         code = 1

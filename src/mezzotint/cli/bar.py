@@ -2,14 +2,14 @@
 
 from typing import TYPE_CHECKING, Self
 
-from mezzotint.cli.output import say
+from mezzotint.cli.output import first_process, say
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 
 def progress(*, error: bool = False) -> "Progress":
-    """Bars that are gone when they are done, on a terminal; elsewhere nothing. error: on stderr."""
+    """Bars that are gone when they are done, on a terminal; elsewhere, and in all processes but the first, nothing. error: on stderr."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -20,7 +20,7 @@ def progress(*, error: bool = False) -> "Progress":
         TaskProgressColumn(),
         TimeRemainingColumn(),
         console=console,
-        disable=not console.is_terminal,
+        disable=not console.is_terminal or not first_process(),
         transient=True,
     )
 

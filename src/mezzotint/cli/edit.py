@@ -170,6 +170,8 @@ def invert(
     from mezzotint.cli.bar import Bar
 
     model = how.load(run, precision="fp32")  # bf16 drowns the differences
+    if not how.ranks.first:  # a single picture: nothing to share
+        return 0
     request = model.edits.invert(
         picture, rounds=rounds, label=how.classes(model), steps=how.steps, spacing=how.spacing
     )

@@ -11,11 +11,12 @@ import typer
 
 from mezzotint.cli import options
 from mezzotint.cli.bar import progress
-from mezzotint.cli.output import lasting, reserve, say, writing
+from mezzotint.cli.output import lasting, reserve, say, say_json, writing
 from mezzotint.errors import printable
 
 if TYPE_CHECKING:
     from mezzotint.evaluate.evaluation import Evaluation
+    from mezzotint.train.distributed import Ranks
 
 USUAL = 2000  # pictures of each source
 
@@ -78,6 +79,7 @@ def evaluate(
       mezzotint evaluate runs/a runs/b real.json -n 5000 --report a-b.html
       mezzotint evaluate my/pictures --data cifar10 --extractor inception=pt_inception-2015-12-05-6726825d.pth
       mezzotint evaluate mnist --metrics vlb,ode --json > mnist-bits.json
+      torchrun --nproc-per-node=8 -m mezzotint evaluate latest -n 50000
 
     Works offline: the first call trains a classifier on the data set, whose features are compared (minutes); it is kept in
     $MEZZOTINT_CACHE or ~/.cache/mezzotint.
@@ -91,7 +93,9 @@ def evaluate(
     from mezzotint.evaluate.page import keep, page
     from mezzotint.evaluate.reconstruction import is_autoencoder
     from mezzotint.evaluate.table import table
+    from mezzotint.train.distributed import start
 
+    ranks = start()
     if n is not None and n < 1:
         raise ConfigError(f"-n {n} is too few to say anything; the usual is {USUAL}, of clips 200")
     options.check_encoder(encoder, sources)
@@ -100,14 +104,16 @@ def evaluate(
             raise ConfigError(
                 "an autoencoder makes no samples: evaluate it alone, on its own data, without --metrics, --data and --report"
             )
-        return _autoencoders(sources, USUAL if n is None else n, extractor, device, as_json)
+        return ranks.once(
+            lambda: _autoencoders(sources, USUAL if n is None else n, extractor, device, as_json)
+        )
     if metrics is None and data is None and report is None and (name := _judged_exactly(sources)):
-        return _exactly(name, sources, n, seed, device, encoder, as_json)
+        return _exactly(name, sources, n, seed, device, encoder, as_json, ranks)
     n = USUAL if n is None else n
     if report is not None:
         if report.suffix.lower() != ".html":
             raise ConfigError(f"--report {report}: give it a name that ends in .html")
-        reserve(report)
+        ranks.once(lambda: reserve(report))
     files = [name for name in sources if name.endswith(".json")]
     sources_to_measure = [name for name in sources if name not in files]
     evaluations = [one for name in files for one in _read(Path(name))]
@@ -124,8 +130,11 @@ def evaluate(
                 device=device or "auto",
                 encoder=encoder,
                 progress=bars,
+                ranks=ranks,
             )
     study.refuse_unequal(evaluations)
+    if not ranks.first:
+        return 0
     for one in evaluations:
         with suppress(OSError):  # somebody else's run
             keep(one)
@@ -136,9 +145,7 @@ def evaluate(
             write(report, printable(page(evaluations)).encode())
         say(f"{report}: {_contents(evaluations)}", error=True)
     if as_json:
-        print(
-            json.dumps([one.as_json() for one in evaluations], indent=1), flush=True
-        )  # lost, it is an error
+        say_json([one.as_json() for one in evaluations])
     else:
         with lasting():
             say("\n".join(table(evaluations)))
@@ -166,6 +173,7 @@ def _exactly(
     device: str | None,
     encoder: Path | None,
     as_json: bool,
+    ranks: "Ranks",
 ) -> int:
     from mezzotint.evaluate import clips, scenes
     from mezzotint.model.model import load
@@ -174,17 +182,18 @@ def _exactly(
         models = [load(source, device=device or "auto", encoder=encoder) for source in sources]
         if name == "scenes":
             scored = [
-                scenes.evaluate_scenes(model, USUAL if n is None else n, seed, bars) for model in models
+                scenes.evaluate_scenes(model, USUAL if n is None else n, seed, bars, ranks=ranks)
+                for model in models
             ]
             lines = scenes.table(scored)
         else:
             judged = [
-                clips.evaluate_clips(model, clips.CLIPS if n is None else n, seed, bars) for model in models
+                clips.evaluate_clips(model, clips.CLIPS if n is None else n, seed, bars, ranks)
+                for model in models
             ]
             lines = clips.table(judged)
     if as_json:
-        found = scored if name == "scenes" else judged
-        print(json.dumps([one.as_json() for one in found], indent=1), flush=True)
+        say_json([one.as_json() for one in (scored if name == "scenes" else judged)])
     else:
         say("\n".join(lines))
     return 0
@@ -199,7 +208,7 @@ def _autoencoders(sources: "Sequence[str]", n: int, extractor: str, device: str 
             for source in sources
         ]
     if as_json:
-        print(json.dumps([one.as_json() for one in found], indent=1), flush=True)
+        say_json([one.as_json() for one in found])
     else:
         say("\n".join(table(found)))
     return 0

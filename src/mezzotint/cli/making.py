@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mezzotint.model.model import Model
     from mezzotint.model.request import Request
     from mezzotint.model.samples import Samples
+    from mezzotint.train.distributed import Ranks
 
 KINDS = ("png", "folder", "npz", "gif", "mp4")
 FILMS = ("gif", "mp4")  # that play
@@ -102,6 +103,13 @@ class Making:
     ] = None
 
     @property
+    def ranks(self) -> "Ranks":
+        """The processes of torchrun, which share the work; joined at the first look, before a device is chosen."""
+        from mezzotint.train.distributed import start
+
+        return start()
+
+    @property
     def settings(self) -> dict[str, Any]:
         """Those of `Model.sample` by their names there."""
         names = ("sampler", "steps", "guidance", "eta", "churn", "spacing", "clip")
@@ -118,6 +126,7 @@ class Making:
         from mezzotint.model.model import load
 
         options.check_encoder(self.encoder, [run])
+        _ = self.ranks
         make = None if self.network is None else functools.partial(_network, self.network)
         where = self.device or "auto"
         model = load(
@@ -190,11 +199,13 @@ def making(
 
 
 def make(model: "Model", request: "Request", how: Making, name: str) -> int:
-    """Answers a request with a bar, and writes what came of it. name: of the file, without ending, where none is given."""
+    """Answers a request with a bar, and writes what came of it. name: of the file, without ending, where none is given. Several
+    processes share the batches, and the first one writes."""
     import time
 
     from mezzotint import plots
 
+    ranks = how.ranks
     kind = _kind(how.format, how.output)
     path = how.output or Path(f"{name}{'' if kind == 'folder' else '.' + kind}")
     if request.note:
@@ -203,21 +214,25 @@ def make(model: "Model", request: "Request", how: Making, name: str) -> int:
         plots.ffmpeg()
     batch = how.batch or model.batch
     total = -(-request.n // batch) * request.steps
-    reserve(path, folder=kind == "folder")
-    names = _names(path, request, model) if kind == "folder" else []
+    ranks.once(lambda: reserve(path, folder=kind == "folder"))
+    names = _names(path, request, model) if kind == "folder" and ranks.first else []
     _tell_kept(path, names)
     began = time.perf_counter()
-    done = 0
-    parts: list[list[Tensor]] = []  # of every batch: the states after every step if wanted, and the result
     with Bar() as bar:
-        for part in request.parts(batch):
+
+        def states_of(part: "Request") -> "Sequence[Tensor]":
+            """The states after every step if wanted, and the result."""
             frames = []
+            before = (part.seed - request.seed) // batch * request.steps
             for preview in model.previews(part):
-                done += 1
-                bar.show("sampling", done, total)
+                bar.show("sampling", before + preview.step, total)
                 if how.trajectory or (kind in FILMS and model.medium.play is None):
                     frames.append(preview.state)
-            parts.append([*frames, preview.belief])
+            return [*frames, preview.belief]
+
+        parts = ranks.spread(list(request.parts(batch)), states_of)
+    if not ranks.first:
+        return 0
     *states, values = (_join(frames) for frames in zip(*parts))
     samples = model.finish(request, values)
     with writing(path):

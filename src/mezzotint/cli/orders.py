@@ -3,21 +3,22 @@
 import difflib
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mezzotint.cli.bar import Bar
-from mezzotint.cli.output import first_process, reserve, say, writing
+from mezzotint.cli.output import reserve, say, writing
 from mezzotint.config import Sample
 from mezzotint.errors import ConfigError
 
 if TYPE_CHECKING:
     from mezzotint.model.model import Model
+    from mezzotint.model.orders import Part
     from mezzotint.model.request import Request
     from mezzotint.model.samples import Samples
+    from mezzotint.train.distributed import Ranks
 
 OWN = (
     "name",
@@ -131,41 +132,38 @@ def _files(name: str, n: int, model: "Model") -> tuple[str, ...]:
     return (f"{name}.png",) if n == 1 else tuple(f"{name}-{i:0{len(str(n - 1))}d}.png" for i in range(n))
 
 
-def make_orders(model: "Model", path: Path, folder: Path, usual: Mapping[str, Any], batch: int | None) -> int:
-    """Makes what is ordered and not there yet. Of several processes that torchrun started each makes its groups. Returns the exit
-    code."""
+def make_orders(
+    model: "Model", path: Path, folder: Path, usual: Mapping[str, Any], batch: int | None, ranks: "Ranks"
+) -> int:
+    """Makes what is ordered and not there yet; of several processes each makes and writes its groups. Returns the exit code."""
     import time
+
+    import torch
 
     orders = read_orders(path, model, usual)
     batch = batch or model.batch
-    _claim(folder, _mark(model, orders, batch))
-    groups = list(_due(model, orders, folder, batch))
+    ranks.once(lambda: _claim(folder, _mark(model, orders, batch)))
+    groups = _due(model, orders, folder, batch, ranks)
     total = sum(order.request.n for order in orders)
     due = sum(end - begin for group in groups for _, begin, end in group)
-    rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    mine = groups[rank::count]
+    mine = ranks.share(groups)
     wanted, done, began = sum(end - begin for group in mine for _, begin, end in group), 0, time.monotonic()
-    _say(f"{path}: {len(orders):,} orders of {total:,} things; {total - due:,} are there, {due:,} to make")
+    say(f"{path}: {len(orders):,} orders of {total:,} things; {total - due:,} are there, {due:,} to make")
     spoken = began
     with Bar() as bar:
         for group in mine:
             for so_far in _make(model, orders, group, folder):
-                if first_process():
-                    bar.show("sampling", done + so_far, wanted)
+                bar.show("sampling", done + so_far, wanted)
                 now = time.monotonic()
                 if not bar.shown and now - spoken > SPOKEN_SECONDS and done + so_far:
                     left = (now - began) / (done + so_far) * (wanted - done - so_far)
-                    _say(f"{done + so_far:,} of {wanted:,}, {left:,.0f} s left")
+                    say(f"{done + so_far:,} of {wanted:,}, {left:,.0f} s left")
                     spoken = now
             done += sum(end - begin for _, begin, end in group)
-    others = f", by each of {count} processes about as many" if count > 1 else ""
-    _say(f"{folder}: {done:,} made in {time.monotonic() - began:.1f} s{others}")
+    every = ranks.spread(range(ranks.count), lambda _: [torch.tensor(done)])  # when all are done
+    shared = f" by {ranks.count} processes" if ranks.count > 1 else ""
+    say(f"{folder}: {sum(int(one) for (one,) in every):,} made in {time.monotonic() - began:.1f} s{shared}")
     return 0
-
-
-def _say(line: str) -> None:
-    if first_process():
-        say(line)
 
 
 def _mark(model: "Model", orders: Sequence[Order], batch: int) -> dict[str, Any]:
@@ -205,15 +203,23 @@ def _claim(folder: Path, mark: dict[str, Any]) -> None:
         )
 
 
-def _due(model: "Model", orders: Sequence[Order], folder: Path, batch: int) -> Iterator[Any]:
-    """The groups of which not all files are there."""
+def _due(
+    model: "Model", orders: Sequence[Order], folder: Path, batch: int, ranks: "Ranks"
+) -> "list[list[Part]]":
+    """The groups of which not all files are there, as the first process saw it: others may look when some are made."""
     from mezzotint.model.orders import grouped
 
-    there = {entry.name for entry in folder.iterdir()}
-    whole = model.medium.table is not None
-    for group in grouped([order.request for order in orders], batch, whole):
-        if any(not there.issuperset(_of_part(orders[part.order], part)) for part in group):
-            yield group
+    groups = grouped([order.request for order in orders], batch, model.medium.table is not None)
+
+    def missing() -> list[int]:
+        there = {entry.name for entry in folder.iterdir()}
+        return [
+            number
+            for number, group in enumerate(groups)
+            if any(not there.issuperset(_of_part(orders[part.order], part)) for part in group)
+        ]
+
+    return [groups[number] for number in ranks.once(missing)]
 
 
 def _of_part(order: Order, part: Any) -> Sequence[str]:

@@ -1,5 +1,6 @@
 """Where a command writes what it made, and how it says what it does: no terminal, pipe or disk that is gone ends work."""
 
+import json
 import os
 import signal
 import sys
@@ -15,8 +16,32 @@ from mezzotint.errors import ConfigError, RunError, printable
 
 
 def say(text: str, *, error: bool = False) -> None:
-    """Prints lines for people, or drops them where they cannot be written. error: to stderr."""
-    stream = sys.stderr if error else sys.stdout
+    """Prints lines for people, or drops them where they cannot be written. Of several processes the first one speaks. error: to
+    stderr."""
+    if first_process():
+        _print(text, sys.stderr if error else sys.stdout)
+
+
+def say_once(code: int, text: str) -> int:
+    """Prints why this process fails with an exit code, to stderr; of several that fail together, by the first of them.
+    Returns the code to end with."""
+    first = True
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        from mezzotint.train.distributed import first_to_fail
+
+        code, first = first_to_fail(code)
+    if first:
+        _print(text, sys.stderr)
+    return code
+
+
+def say_json(content: Any) -> None:
+    """Prints JSON for programs; that it is lost is an error. Of several processes the first one speaks."""
+    if first_process():
+        print(json.dumps(content, indent=1), flush=True)
+
+
+def _print(text: str, stream: Any) -> None:
     if stream is None:
         return
     with suppress(OSError, ValueError):  # ValueError: the stream was closed
@@ -152,7 +177,7 @@ def stopping(words: str) -> Iterator[list[int]]:
 
 def first_process() -> bool:
     """Whether this is the one that speaks, of several that torchrun started."""
-    return os.environ.get("RANK", "0") == "0"
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
 
 def reserve(path: Path, *, folder: bool = False) -> None:

@@ -1,6 +1,5 @@
 """mezzotint sample"""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -53,11 +52,13 @@ def sample(
       mezzotint sample small.safetensors --network small:Small
       mezzotint sample mnist --batch-file orders.jsonl --out pictures
       mezzotint sample flowers32 -n 16 --then upscale
+      torchrun --nproc-per-node=8 -m mezzotint sample latest -n 50000 -o many.npz
     """
     if batch_file is not None:
         return _orders(context, run, batch_file, out, how)
     from mezzotint.errors import ConfigError
     from mezzotint.model.model import load
+    from mezzotint.model.spread import things
 
     if out is not None:
         raise ConfigError("--out is the folder of --batch-file; say -o for what a single command makes")
@@ -73,7 +74,7 @@ def sample(
         raise ConfigError("--grain is of the model that enlarges; name it, --then RUN, or leave it out")
     larger = [load(place, device=how.device or "auto") for place in then or ()]  # before anything is made
     for step in larger:
-        samples = model.answer(request, how.batch)
+        samples = model.finish(request, things(model, request, how.ranks, how.batch))
         model, request = step, step.edits.enlarge(samples, grain=grain)
         name += f"-{step.source}"
     return make(model, request, how, name)
@@ -85,8 +86,6 @@ ALONE = ("noise", "prompts", "then", "grain", "output", "format", "trajectory") 
 
 def _orders(context: typer.Context, run: str, path: Path, out: Path | None, how: Making) -> int:
     """Makes what a file orders; settings on the command line are those of lines that say none."""
-    import torch
-
     from mezzotint.cli.orders import make_orders
     from mezzotint.errors import ConfigError
 
@@ -98,10 +97,8 @@ def _orders(context: typer.Context, run: str, path: Path, out: Path | None, how:
             raise ConfigError(f"{option} says nothing to --batch-file; {remedy}")
     if out is None:
         raise ConfigError("--batch-file needs --out FOLDER, where its pictures go")
-    if (local := os.environ.get("LOCAL_RANK")) and torch.cuda.is_available():
-        torch.cuda.set_device(int(local))  # of several processes each takes its own
     usual = {key: value for key, value in how.settings.items() if value is not None}
-    return make_orders(how.load(run), path, out, usual, how.batch)
+    return make_orders(how.load(run), path, out, usual, how.batch, how.ranks)
 
 
 def _lines(path: Path) -> list[str]:

@@ -34,15 +34,19 @@ def sweep(
       mezzotint sweep digits_schedules
       mezzotint sweep my_sweep.yaml --dry-run
       mezzotint sweep my_sweep.yaml --out sweeps/second
+      torchrun --nproc-per-node=8 -m mezzotint sweep my_sweep.yaml
 
     All are scored by the features of one classifier, against the same real pictures. The folder gets table.csv, table.md,
-    quality.png, loss.png, a sheet and an ordinary run of every trained cell.
+    quality.png, loss.png, a sheet and an ordinary run of every trained cell. Of the processes of torchrun each trains cells of
+    its own; the first one speaks of its own, and of all at the end.
     """
     from mezzotint.cli.bar import Bar
     from mezzotint.studies.sweep import cells as study
     from mezzotint.studies.sweep.plan import read_plan
     from mezzotint.studies.sweep.table import publish, text, verdict
+    from mezzotint.train.distributed import start
 
+    ranks = start()
     plan = read_plan(source)
     trained = sum(cell.config is not None for cell in plan.cells)
     say(
@@ -55,7 +59,7 @@ def sweep(
         say("each sampled by: " + ", ".join(point.name for point in plan.points))
         return 0
     out = Path("sweeps") / Path(source).stem if out is None else out
-    reserve(out, folder=True)
+    ranks.once(lambda: reserve(out, folder=True))
     with stopping("saving after this step or row; once more stops at once") as received:
         with writing(out), Bar() as bar:
             for update in study.sweep(
@@ -65,6 +69,7 @@ def sweep(
                 device=device or "auto",
                 stop=lambda: bool(received),
                 progress=bar.show,
+                ranks=ranks,
             ):
                 left = (
                     ""
@@ -72,6 +77,8 @@ def sweep(
                     else f"  {round(update.left) // 60}:{round(update.left) % 60:02} left"
                 )
                 bar.say(update.text + left)
+        if not ranks.first:
+            return 128 + received[0] if received else 0
         rows = study.read_rows(out)
         with writing(out):
             paths = publish(plan, rows, out)

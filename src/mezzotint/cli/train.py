@@ -139,7 +139,7 @@ def run_of(
     """Trains what a configuration says into out / name, and says on the way how it goes. Returns the exit code."""
     from mezzotint.run.allowance import Allowance
 
-    allowance, patience = Allowance(), Patience(_say)
+    allowance, patience = Allowance(), Patience(say)
     with patience.during("starting PyTorch"):
         from mezzotint.run.fit import fit
         from mezzotint.train.distributed import leave
@@ -166,7 +166,7 @@ def run_of(
             )
             done, source_read = _follow(events, folder, trackers, patience)
         except KeyboardInterrupt:
-            _say("stopped at once; the same command goes on from the last checkpoint")
+            say("stopped at once; the same command goes on from the last checkpoint")
             return 128 + received[-1]
         finally:
             patience.done()
@@ -174,14 +174,14 @@ def run_of(
                 tracker.close()
             leave()
     if not done.finished:
-        _say(f"saved at step {done.step:,} of {done.until:,}; the same command goes on from there")
+        say(f"saved at step {done.step:,} of {done.until:,}; the same command goes on from there")
         return 128 + received[0]
-    _say(f"done: {done.folder}/model.safetensors at step {done.step:,}")
+    say(f"done: {done.folder}/model.safetensors at step {done.step:,}")
     _afterwards(folder, source_read, allowance, patience)
     more = f"sample {_spoken(done.folder)} -n 64"
     if config.objective == "autoencode":
         more = f"evaluate {_spoken(done.folder)};  mezzotint train latent --codec {_spoken(done.folder)}"
-    _say(f"look at {done.folder}/report.html;  more: mezzotint {more}")
+    say(f"look at {done.folder}/report.html;  more: mezzotint {more}")
     return 0
 
 
@@ -191,7 +191,7 @@ def _judge_of(config: "Config") -> "Callable[[Model], dict[str, float]]":
     from mezzotint.evaluate.reference import open_judge, open_reference
     from mezzotint.model.device import find_device
 
-    _say("preparing the classifier that scores the samples; it is kept for the next time")
+    say("preparing the classifier that scores the samples; it is kept for the next time")
     reference = open_reference(config.data)
     judge = open_judge("auto", reference, find_device(config.train.device))
     return lambda model: quality(model, judge, reference, n=500)
@@ -242,7 +242,7 @@ def _look_for_copies(folder: Path, data: "Data | None", allowance: "Allowance", 
         lines.append(f"not checked for copies of the training pictures, to save time; check: {later}")
     for line in lines:
         _log(folder, line)
-        _say(line)
+        say(line)
 
 
 def _spoken(folder: Path) -> str:
@@ -292,7 +292,7 @@ def _follow(
                     data = source
                 case Note(text):
                     _log(folder, text)
-                    _say(text)
+                    say(text)
                 case Tick(step, until, loss, rate):
                     if task is None:
                         task = bar.add_task("", total=until, completed=step, news="")
@@ -306,7 +306,7 @@ def _follow(
                     line = f"step {step:,}/{until:,}  {news}  {_clock(left)} left"
                     _log(folder, line)
                     if not console.is_terminal and (time.monotonic() - shown > 5 or step == until):
-                        _say(line)
+                        say(line)
                         shown = time.monotonic()
                 case Logged(row):
                     for tracker in trackers:
@@ -317,12 +317,6 @@ def _follow(
                 case Done():
                     return event, data
     raise AssertionError("a run ends with Done")
-
-
-def _say(line: str) -> None:
-    """Of several processes the first one speaks."""
-    if first_process():
-        say(line)
 
 
 def _clock(seconds: float) -> str:

@@ -53,6 +53,7 @@ def tune(
       mezzotint tune runs/mnist --calls 20
       mezzotint tune latest --seconds 0.5 --agreement 0.995 -n 2000
       mezzotint tune moons --quick --dry-run
+      torchrun --nproc-per-node=8 -m mezzotint tune latest -n 5000
 
     Guidance has an interval, too. The length of the EMA, the average of the weights, is tuned for runs only. Settings are
     judged on the training split. They become the defaults of the model file if they are better by more than chance. The
@@ -61,8 +62,10 @@ def tune(
     """
     from mezzotint.studies.tune.search import Outcome, Target, TrialDone
     from mezzotint.studies.tune.search import tune as search
+    from mezzotint.train.distributed import start
 
     options.check_encoder(encoder, [run])
+    ranks = start()
     best: TrialDone | None = None
     with _Progress() as progress:
         try:
@@ -76,6 +79,7 @@ def tune(
                 device=device or "auto",
                 encoder=encoder,
                 progress=progress,
+                ranks=ranks,
             )
             for event in events:
                 match event:

@@ -64,15 +64,30 @@ def terms(
     large: bool = False,
 ) -> Iterator[Tensor]:
     """The T terms that need the network, one call and (B,) bits/dim each, from the noisiest entry to the decoder's."""
+    for index in reversed(range(len(table))):
+        yield asked_term(denoise, process, table, index, x0, seeds, cond, large=large)
+
+
+def asked_term(
+    denoise: Denoise,
+    process: Process,
+    table: Table,
+    index: int,
+    x0: Tensor,
+    seeds: Tensor,
+    cond: Cond = NO_COND,
+    *,
+    large: bool = False,
+) -> Tensor:
+    """The term at entry `index`, (B,) bits/dim, of what the network believes there: one call. They do not depend on each other."""
     if len(table) < 2:
         raise ValueError("the bound needs a schedule of at least 2 timesteps")
     if not x0.is_floating_point():
         raise ValueError("pictures must be in the model's range, bytes / 127.5 - 1")
-    for index in reversed(range(len(table))):
-        level = table.logsnr[index].expand(len(x0))
-        eps = noise(seeds, index, 0, x0.shape[1:]).to(x0)
-        belief = denoise(add_noise(process, x0, eps, level), level, cond)
-        yield term(process, table, index, x0, belief, large=large)
+    level = table.logsnr[index].expand(len(x0))
+    eps = noise(seeds, index, 0, x0.shape[1:]).to(x0)
+    belief = denoise(add_noise(process, x0, eps, level), level, cond)
+    return term(process, table, index, x0, belief, large=large)
 
 
 def prior_term(process: Process, table: Table, x0: Tensor) -> Tensor:

@@ -1,13 +1,14 @@
 """How many bits a number of a picture costs under a model: the variational bound, and the probability-flow ODE."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from mezzotint.cond import Cond
 from mezzotint.conditions.labels import nothing
-from mezzotint.diffusion.bound import prior_term, terms
+from mezzotint.diffusion.bound import asked_term, prior_term
 from mezzotint.diffusion.likelihood import bits_per_dim, dequantize, log_likelihood
 from mezzotint.diffusion.schedule import Schedule, Table
 from mezzotint.errors import ConfigError
@@ -16,18 +17,26 @@ from mezzotint.evaluate.metrics.numbers import Number
 from mezzotint.evaluate.reference import SILENT, Progress
 from mezzotint.media.pictures import to_model
 from mezzotint.model.model import Model
+from mezzotint.train.distributed import ALONE, Ranks
 
 MAX_PICTURES = 100
+PICTURES = 10  # on a way through the ODE
 PROBES = 2  # random vectors for each trace of the Jacobian
 STEP_TOLERANCE = 1e-4  # of the ODE: float32 networks repeat to about 1e-6
 OUTER_SHARE = 0.0005  # of the training levels, left out at either end where a schedule has no ends
 NOISIEST_LOGSNR, CLEANEST_LOGSNR = -12.0, 14.0
 
 
-def vlb(model: Model, images: Tensor, labels: Tensor | None, progress: Progress = SILENT) -> Number:
+def vlb(
+    model: Model,
+    images: Tensor,
+    labels: Tensor | None,
+    progress: Progress = SILENT,
+    ranks: Ranks = ALONE,
+) -> Number:
     """The variational bound, bits/dim, of real pictures uint8 (N, C, H, W): mean over at most 100 and its interval.
 
-    One network call a timestep. Raises ConfigError where the model's schedule has no timesteps.
+    One network call a timestep; timesteps are spread over ranks. Raises ConfigError where the model's schedule has no timesteps.
     """
     table = model.schedule
     if not isinstance(table, Table):
@@ -37,38 +46,51 @@ def vlb(model: Model, images: Tensor, labels: Tensor | None, progress: Progress 
     seeds = torch.arange(len(x0), device=model.device)
     total = prior_term(model.process, table, x0)
     progress("bits by the variational bound", 0, len(table))
-    for done, term in enumerate(terms(model.denoiser, model.process, table, x0, seeds, cond), 1):
-        total = total + term
-        progress("bits by the variational bound", done, len(table))
+
+    def term(index: int) -> Sequence[Tensor]:
+        found = asked_term(model.denoiser, model.process, table, index, x0, seeds, cond)
+        progress("bits by the variational bound", len(table) - index, len(table))
+        return (found,)
+
+    for (one,) in ranks.spread(range(len(table) - 1, -1, -1), term):
+        total = total + one
     return _mean("bits/dim, bound", total)
 
 
-def ode(model: Model, images: Tensor, labels: Tensor | None, progress: Progress = SILENT) -> Number:
+def ode(
+    model: Model,
+    images: Tensor,
+    labels: Tensor | None,
+    progress: Progress = SILENT,
+    ranks: Ranks = ALONE,
+) -> Number:
     """Bits/dim by the probability-flow ODE, of real pictures uint8 (N, C, H, W): mean over at most 100, and its interval.
 
     From the cleanest level of training to the noisiest; a few hundred network calls.
     """
     images, cond = _subset(model, images, labels)
     low, high = ends(model.schedule)
-    bits = []
     progress("bits by the ODE", 0, len(images))
-    for start in range(0, len(images), 10):
-        rows = torch.arange(start, min(start + 10, len(images)), device=model.device)
-        part = dequantize(images[start : start + 10].to(model.device), rows)
+
+    def bits_of(start: int) -> Sequence[Tensor]:
+        rows = torch.arange(start, min(start + PICTURES, len(images)), device=model.device)
+        part = dequantize(images[start : start + PICTURES].to(model.device), rows)
         likelihood = log_likelihood(
             model.denoiser,
             model.process,
             part,
-            cond.map(lambda column, rows=rows: column[rows]),  # type: ignore[misc]
+            cond.map(lambda column: column[rows]),
             low=low,
             high=high,
             tolerance=STEP_TOLERANCE,
             probes=PROBES,
             seeds=rows,
         )
-        bits.append(bits_per_dim(likelihood.nats, part.shape[1:].numel()))
         progress("bits by the ODE", start + len(part), len(images))
-    return _mean("bits/dim, ODE", torch.cat(bits))
+        return (bits_per_dim(likelihood.nats, part.shape[1:].numel()).cpu(),)
+
+    bits = ranks.spread(range(0, len(images), PICTURES), bits_of)
+    return _mean("bits/dim, ODE", torch.cat([one for (one,) in bits]))
 
 
 def ends(schedule: Schedule) -> tuple[float, float]:

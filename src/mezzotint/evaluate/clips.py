@@ -6,6 +6,7 @@ digits, each in the middle of the canvas, and has never seen a clip.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from mezzotint.evaluate.metrics.motion import differences, frames, straightness
 from mezzotint.evaluate.metrics.share import Share
 from mezzotint.evaluate.reference import SILENT, Progress
 from mezzotint.model.model import Model
+from mezzotint.model.spread import things
+from mezzotint.train.distributed import ALONE, Ranks
 
 CLIPS = 200  # that are judged, where nobody says how many
 CLOSE = 1.0  # pixels from a straight path
@@ -53,26 +56,28 @@ class ScoredClips:
 
 
 def evaluate_clips(
-    model: Model, n: int = CLIPS, seed: int = 0, progress: Progress = SILENT, **settings: Any
+    model: Model,
+    n: int = CLIPS,
+    seed: int = 0,
+    progress: Progress = SILENT,
+    ranks: Ranks = ALONE,
+    **settings: Any,
 ) -> ScoredClips:
     """Makes n clips, all classes in turn, and judges them; and goes on with as many real ones, from their first frames.
-    settings: as of `Model.sample`. Raises ConfigError for a model that makes no such clips."""
+    ranks: that share the sampling. settings: as of `Model.sample`. Raises ConfigError for a model that makes no such clips."""
     if model.config.data.name != "bouncing":
         raise ConfigError(
             f"{model.source} was not trained on bouncing digits, so its clips cannot be judged as such"
         )
     glyphs = glyphs_of(model.config.data)
-    judge = still_judge(glyphs, progress)
+    judge = ranks.in_turn(lambda: still_judge(glyphs, progress))
     request = model.request(n, label="all" if model.classes else None, seed=seed, **settings)
-    made = []
-    for part in request.parts(model.batch):
-        made.append(model.make(part))
-        progress("sampling", sum(map(len, made)), n)
+    made = things(model, request, ranks, watch=partial(progress, "sampling"))
     real = [real_clips(glyphs, REAL, n), real_clips(glyphs, REAL + 1, n)]
     labels = request.cond.label.cpu() if request.cond.label is not None else None
     best = judge_clips("real", *real[1], judge, real[0][0])
-    found = judge_clips(model.source, torch.cat(made), labels, judge, real[0][0])
-    continued = evaluate_continuation(model, real[0][0], seed, progress, **settings)
+    found = judge_clips(model.source, made, labels, judge, real[0][0])
+    continued = evaluate_continuation(model, real[0][0], seed, progress, ranks, **settings)
     return replace(found, real=best, continued=continued)
 
 

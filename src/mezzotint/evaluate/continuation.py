@@ -4,6 +4,7 @@ A digit that bounces has one way on: its first frames say where it is, how fast,
 the centres of what is made and of what really came next is an error, and not a matter of taste.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from mezzotint.evaluate.metrics.motion import centres
 from mezzotint.evaluate.metrics.share import Share
 from mezzotint.evaluate.reference import SILENT, Progress
 from mezzotint.model.model import Model
+from mezzotint.train.distributed import ALONE, Ranks
 
 KNOWN, NEXT = 4, 4  # frames that are shown, and frames after them that are judged
 CLOSE = 1.5  # pixels
@@ -35,19 +37,25 @@ class Continuation:
 
 
 def evaluate_continuation(
-    model: Model, real: Tensor, seed: int = 0, progress: Progress = SILENT, **settings: Any
+    model: Model,
+    real: Tensor,
+    seed: int = 0,
+    progress: Progress = SILENT,
+    ranks: Ranks = ALONE,
+    **settings: Any,
 ) -> Continuation:
     """Shows the model the first frames of each clip, uint8 (N, C, T, H, W), as `mezzotint edit RUN CLIP` does, nothing else asked; clip i
     from seed + i. settings: as of `Model.edit`."""
     requests = [model.edits.edit(clip[:, :KNOWN], seed=seed + i, **settings) for i, clip in enumerate(real)]
-    made = torch.empty_like(real)
-    for begin in range(0, len(real), model.batch):  # several requests share a call
+
+    def go_on(begin: int) -> Sequence[Tensor]:  # several requests share a call
         part = dict(enumerate(requests[begin : begin + model.batch], begin))
         last = {i: state.x0 for i, state in together(model.guided, {i: model.walk(part[i]) for i in part})}
-        for i, x0 in last.items():
-            made[i] = model.finish(part[i], model.codec.decode(x0).cpu()).values[0]
         progress("going on with clips", begin + len(part), len(real))
-    return judge_continuation(made, real)
+        return [torch.cat([model.finish(part[i], model.codec.decode(last[i]).cpu()).values for i in part])]
+
+    parts = ranks.spread(range(0, len(real), model.batch), go_on)
+    return judge_continuation(torch.cat([made for (made,) in parts]), real)
 
 
 def judge_continuation(made: Tensor, real: Tensor) -> Continuation:

@@ -7,6 +7,7 @@ the real pictures they were compared with. All four are kept beside it, and tabl
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from mezzotint.evaluate.metrics.memorization import Memorization, memorization
 from mezzotint.evaluate.metrics.numbers import FEATURE_METRICS, Number, compare
 from mezzotint.evaluate.points import point_numbers
 from mezzotint.evaluate.reference import (
+    SHARED,
     SILENT,
     Progress,
     Reference,
@@ -34,9 +36,11 @@ from mezzotint.evaluate.reference import (
     open_reference,
 )
 from mezzotint.evaluate.sample_set import SampleSet, by_name, read_samples, sample_set_of, samples_against
+from mezzotint.evaluate.seen import seen
 from mezzotint.evaluate.table import table
 from mezzotint.model.device import find_device
 from mezzotint.model.model import Model, load
+from mezzotint.train.distributed import ALONE, Ranks
 
 METRICS = (*FEATURE_METRICS, "memorization", "vlb", "ode")
 DEFAULT_METRICS = (*FEATURE_METRICS, "memorization")
@@ -125,15 +129,18 @@ def evaluate(
     device: str = "auto",
     encoder: str | Path | None = None,
     progress: Progress = SILENT,
+    ranks: Ranks = ALONE,
 ) -> list[Evaluation]:
     """Evaluates models, runs, model files, folders and npz files of pictures (or points) on equal terms.
 
     n: pictures of each; conditional models make all classes in turn. seed: of the first picture.
     extractor: see `open_judge`. data: the real ones: a known set's name, a path that is read in place of what the runs
     learned from, or pictures uint8 (M, C, H, W), of which it is not known whether any were kept out of training: copies are
-    not looked for. metrics: of METRICS. encoder: as of `load`. progress: called with (what, done, of so many) as work goes on.
+    not looked for. metrics: of METRICS. encoder: as of `load`. progress: called with (what, done, of so many) as work goes
+    on. ranks: processes that all call this; samples and what the judge sees of them are spread over them, the numbers are the same
+    to the bit and in all of them. The check for copies is the first one's alone, and so are the pictures of it.
 
-    Raises ConfigError, ModelError or DataError in one line.
+    Raises ConfigError, ModelError or DataError in one line, RunError where processes have different pictures or judges.
     """
     if wrong := [name for name in metrics if name not in METRICS]:
         raise ConfigError(f"{wrong[0]} is no metric; choose from {', '.join(METRICS)}")
@@ -157,7 +164,8 @@ def evaluate(
         data_config = _data(opened, data)
         if data_config.name in toy.TOYS:
             return [
-                _evaluate_points(source, data_config.name, n, seed, device, progress) for source in opened
+                _evaluate_points(source, data_config.name, n, seed, device, progress, ranks)
+                for source in opened
             ]
         shapes = [source.header.facts.shape for source in opened if source.header]
         shape = next((one for one in shapes if len(one) != 1), None)
@@ -165,13 +173,14 @@ def evaluate(
             shape = next((one for source in opened if (one := _npz_shape(source.name))), None)
         size, channels = ((shape[1], shape[2]), shape[0]) if shape else (None, None)
         reference = open_reference(data_config, size, channels)
-    judge = open_judge(extractor, reference, place, progress)
+    judge = ranks.in_turn(lambda: open_judge(extractor, reference, place, progress))
+    ranks.equal(f"{judge}, {reference.version}", f"the real pictures or the judge; {SHARED}")
     evaluations = []
     for source in opened:
-        samples = _open_samples(source, reference, n, seed, device, progress)
+        samples = _open_samples(source, reference, n, seed, device, progress, ranks)
         wants_bits = source.header and {"vlb", "ode"} & set(metrics)
         model = source.model(device, "fp32") if wants_bits else None
-        evaluations.append(judge_samples(samples, judge, reference, metrics, model, progress))
+        evaluations.append(judge_samples(samples, judge, reference, metrics, model, progress, ranks))
     return evaluations
 
 
@@ -207,26 +216,34 @@ def judge_samples(
     metrics: Collection[str] = DEFAULT_METRICS,
     model: Model | None = None,
     progress: Progress = SILENT,
+    ranks: Ranks = ALONE,
 ) -> Evaluation:
-    """The numbers of pictures that are there. model: in float32, for bits/dim of real pictures under it."""
-    real = reference.features(judge, progress)
+    """The numbers of pictures that are there, in all processes. model: in float32, for bits/dim of real pictures under it. ranks:
+    see `evaluate`."""
+    real = ranks.in_turn(lambda: reference.features(judge, progress))
     began = time.perf_counter()
-    features = extract(judge, samples.values, progress=lambda done, total: progress("features", done, total))
+    features = seen(judge, samples.values, ranks, partial(progress, "features"))
     labels = samples.labels if judge.labels else None
-    numbers = list(compare(features, real, labels, reference.labels, metrics))
     copies = None
-    if "memorization" in metrics and len(reference.unseen) >= 20:
+    if "memorization" in metrics and len(reference.unseen) >= 20 and ranks.first:
         progress("looking for copies", 0, 1)
         copies = _copies(samples.values, features.pool, judge, reference)
-        share = copies.copied
         samples = replace(samples, nearest=reference.train[copies.nearest])
-        numbers.append(Number("copies", *share, copies.chance.value))
-        numbers.append(Number("nearest in training set", *copies.nearer, copies.expected))
         progress("looking for copies", 1, 1)
+
+    def compared() -> tuple[list[dict[str, Any]], bool | None]:
+        numbers = list(compare(features, real, labels, reference.labels, metrics))
+        if copies is not None:
+            numbers.append(Number("copies", *copies.copied, copies.chance.value))
+            numbers.append(Number("nearest in training set", *copies.nearer, copies.expected))
+        return [asdict(number) for number in numbers], None if copies is None else copies.flagged
+
+    found, copying = ranks.once(compared)
+    numbers = [Number(**words) for words in found]
     for name, measure in (("vlb", bits.vlb), ("ode", bits.ode)):
         if model and name in metrics:
             labels = by_name(reference.labels, reference.classes, model.classes)
-            numbers.append(measure(model, reference.images, labels, progress))
+            numbers.append(measure(model, reference.images, labels, progress, ranks))
     seconds = samples.seconds + time.perf_counter() - began
     return Evaluation(
         samples.name,
@@ -237,7 +254,7 @@ def judge_samples(
         tuple(numbers),
         samples.settings,
         seconds,
-        None if copies is None else copies.flagged,
+        copying,
         samples,
         copies,
     )
@@ -328,6 +345,7 @@ def _open_samples(
     seed: int,
     device: str,
     progress: Progress,
+    ranks: Ranks,
 ) -> SampleSet:
     shape, path = tuple(reference.images.shape[1:]), source.path
     if source.header is None:
@@ -339,7 +357,7 @@ def _open_samples(
                 f"{source.name} makes {model.facts.shape} and the reference is {shape}; evaluate models of one size together"
             )
         folder = path.parent if path and (path.parent / "config.yaml").is_file() else None
-        samples = replace(samples_against(model, reference, n, seed, progress), folder=folder)
+        samples = replace(samples_against(model, reference, n, seed, progress, ranks), folder=folder)
     if tuple(samples.values.shape[1:]) != shape:
         raise ConfigError(
             f"the pictures of {source.name} are {tuple(samples.values.shape[1:])} and the real ones {shape}; resize them alike"
@@ -348,16 +366,17 @@ def _open_samples(
 
 
 def _evaluate_points(
-    source: _Source, name: str, n: int, seed: int, device: str, progress: Progress
+    source: _Source, name: str, n: int, seed: int, device: str, progress: Progress, ranks: Ranks
 ) -> Evaluation:
     if source.header is None:
         samples = read_samples(source.name).first(n)
     else:
-        samples = sample_set_of(source.model(device), n, seed, progress)
+        samples = sample_set_of(source.model(device), n, seed, progress, ranks)
     if samples.values.ndim != 2:
         raise ConfigError(f"{source.name} holds pictures, and {name} is a set of points; say another --data")
     began = time.perf_counter()
-    numbers = tuple(point_numbers(samples.values, name))
+    found = ranks.once(lambda: [asdict(number) for number in point_numbers(samples.values, name)])
+    numbers = tuple(Number(**words) for words in found)
     seconds = samples.seconds + time.perf_counter() - began
     words = f"the density of {name}, and {n:,} fresh points"
     return Evaluation(

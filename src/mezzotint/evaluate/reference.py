@@ -25,6 +25,7 @@ from mezzotint.evaluate.judges.features import Extractor, Features, cached_featu
 from mezzotint.model.device import find_precision
 
 Progress = Callable[[str, int, int], None]  # (what, done, of so many)
+SHARED = "give all of them the same files, and one folder as MEZZOTINT_CACHE"  # where processes differ
 SILENT: Progress = lambda what, done, total: None  # noqa: E731
 MIN_REFERENCE_PICTURES = 500  # held-out pictures that make a reference
 MAX_TUNING_PICTURES = (

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -19,6 +20,8 @@ from mezzotint.data.texts import CLASSES, named
 from mezzotint.errors import DataError
 from mezzotint.evaluate.reference import MAX_BYTES, SILENT, Progress, Reference
 from mezzotint.model.model import Model
+from mezzotint.model.spread import things
+from mezzotint.train.distributed import ALONE, Ranks
 
 
 @dataclass(frozen=True)
@@ -49,17 +52,19 @@ class SampleSet:
 
 
 def sample_set_of(
-    model: Model, n: int, seed: int = 0, progress: Progress = SILENT, **settings: Any
+    model: Model,
+    n: int,
+    seed: int = 0,
+    progress: Progress = SILENT,
+    ranks: Ranks = ALONE,
+    **settings: Any,
 ) -> SampleSet:
-    """n samples of a model, of all classes in turn, by its own sampling defaults or other settings."""
+    """n samples of a model, of all classes in turn, by its own sampling defaults or other settings. ranks: that share the work,
+    and all get the samples."""
     began = time.perf_counter()
     request = model.request(n, label=Word.ALL if model.classes else None, seed=seed, **settings)
-    parts = []
-    progress(f"sampling {model.source}", 0, n)
-    for part in request.parts(model.batch):
-        parts.append(model.make(part))
-        progress(f"sampling {model.source}", part.seed + part.n - seed, n)
-    samples = model.finish(request, torch.cat(parts))
+    watch = partial(progress, f"sampling {model.source}")
+    samples = model.finish(request, things(model, request, ranks, watch=watch))
     return SampleSet(
         model.source, samples.values, samples.labels, samples.settings, time.perf_counter() - began
     )
@@ -71,6 +76,7 @@ def samples_against(
     n: int,
     seed: int = 0,
     progress: Progress = SILENT,
+    ranks: Ranks = ALONE,
     **settings: Any,
 ) -> SampleSet:
     """As `sample_set_of`, with labels numbered as in a reference. A model that knows words is asked for the captions of the
@@ -85,7 +91,7 @@ def samples_against(
     elif model.language is not None:
         prompts = [text for text in reference.captions if text and model.language.fits(text)]
     asked = {"prompt": list(prompts)} if prompts else {}
-    samples = sample_set_of(model, n, seed, progress, **asked, **settings)
+    samples = sample_set_of(model, n, seed, progress, ranks, **asked, **settings)
     if by_class:
         samples = replace(samples, labels=torch.arange(n) % len(names))
     if prompts:

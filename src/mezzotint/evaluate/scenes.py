@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
-
-import torch
 
 from mezzotint.data.scenes import Meaning, scene
 from mezzotint.errors import ConfigError
@@ -12,6 +11,8 @@ from mezzotint.evaluate.metrics.scenes import judge, shares
 from mezzotint.evaluate.metrics.share import Share
 from mezzotint.evaluate.reference import SILENT, Progress
 from mezzotint.model.model import Model
+from mezzotint.model.spread import things
+from mezzotint.train.distributed import ALONE, Ranks
 
 CAPTIONS = 2 * 10**9  # the seed of the captions asked for, which no training has
 KINDS = {"one": "one object", "two": "two objects", "count": "two or three alike"}
@@ -57,12 +58,13 @@ def evaluate_scenes(
     seed: int = 0,
     progress: Progress = SILENT,
     captions: Sequence[Asked] | None = None,
+    ranks: Ranks = ALONE,
     **settings: Any,
 ) -> Scored:
     """Asks a model for scenes and judges its pictures. captions: what it is asked for, by default `usual(n)`; those of unseen pairs
     do not count among "all".
 
-    settings: as of `Model.sample`. Raises ConfigError for a model that makes no scenes.
+    ranks: that share the sampling. settings: as of `Model.sample`. Raises ConfigError for a model that makes no scenes.
     """
     if model.config.data.name != "scenes":
         raise ConfigError(
@@ -71,11 +73,8 @@ def evaluate_scenes(
     asked = usual(n) if captions is None else captions
     prompts = [one.prompt for one in asked]
     request = model.request(len(prompts), prompt=prompts, seed=seed, **settings)
-    made = []
-    for part in request.parts(model.batch):
-        made.append(model.make(part))
-        progress("sampling", sum(map(len, made)), len(prompts))
-    verdicts = judge(torch.cat(made), [one.meaning for one in asked])
+    made = things(model, request, ranks, watch=partial(progress, "sampling"))
+    verdicts = judge(made, [one.meaning for one in asked])
     kinds = [one.kind for one in asked]
     rows = {kind: [v for v, k in zip(verdicts, kinds) if k == kind] for kind in dict.fromkeys(kinds)}
     rows = {"all": [v for v, k in zip(verdicts, kinds) if not k.startswith(UNSEEN_PAIRS)], **rows}

@@ -29,6 +29,7 @@ from mezzotint.run.reconstructions import Reconstructions, originals
 from mezzotint.run.sheets import WATCH_AT, Sheets
 from mezzotint.train import distributed
 from mezzotint.train.diagnose import blame, gradient_noise_scale
+from mezzotint.train.distributed import Ranks
 from mezzotint.train.loop import Progress, held_out_loss
 from mezzotint.train.lora import adapter, merged
 from mezzotint.train.meter import Every, Meter, Reading
@@ -50,6 +51,7 @@ def fit(
     stop: Callable[[], bool] = lambda: False,
     judge: Callable[[Model], dict[str, float]] | None = None,
     allowance: Allowance | None = None,
+    ranks: Ranks | None = None,
 ) -> Iterator[Event]:
     """Trains one model into a run directory, and goes on by itself where an earlier call stopped.
 
@@ -57,7 +59,7 @@ def fit(
     samples/watch.png at 1, 2, 5, 10, 20 ... % from the same seeds, and make a GIF of it at the end. stop: asked after
     every step; True saves and ends. judge: at every train.evaluate_every, numbers about the model for metrics.jsonl.
     allowance: of time for sheets and curves, by default a tenth from now on. In processes started by torchrun, all of
-    them call this. Raises ConfigError, DataError, ModelError or RunError; a run that cannot begin leaves the directory as
+    them call this; ranks=ALONE trains alone in one of them. Raises ConfigError, DataError, ModelError or RunError; a run that cannot begin leaves the directory as
     it was.
     """
     began = time.perf_counter()
@@ -66,7 +68,7 @@ def fit(
     more += ", and drawing samples to replay, once" if config.train.replay else ""
     yield Busy(f"reading {config.data.name}{more}")
     config = completed(config)
-    ranks = distributed.start()
+    ranks = distributed.start() if ranks is None else ranks
     if ranks.first:
         check_free(folder, config, overwrite=overwrite, resume=resume)
     run = Parts(config, folder, ranks)

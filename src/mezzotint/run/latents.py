@@ -140,12 +140,7 @@ def _coded(source: PictureSource, codec: Latents, config: Config, ranks: Ranks) 
     assert config.codec is not None
     folder = cache.folder() / "latents" / _key(source, config.codec.digest)
     copies = ["plain", "mirrored"] if source.augmentation.flip else ["plain"]
-    parts: list[tuple[Tensor, Tensor]] = []
-    if ranks.first:
-        parts = [_copy(source, codec, folder, name) for name in copies]
-    ranks.tell(0)  # the others wait until it is there
-    if not ranks.first:
-        parts = [_copy(source, codec, folder, name) for name in copies]
+    parts = ranks.in_turn(lambda: [_copy(source, codec, folder, name) for name in copies])
     codes, used = torch.stack([codes for codes, _ in parts]), parts[0][1]
     kept = source.kept
     some = kept[torch.arange(min(MEASURED, len(kept))) * len(kept) // min(MEASURED, len(kept))]

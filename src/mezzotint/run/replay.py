@@ -34,12 +34,7 @@ def replayed(
     classes = len(model.classes) - len(model.facts.empty)
     n = min(MOST, max(FEWEST, A_CLASS * classes))
     request = model.request(n, label=ALL if classes else None, seed=SEED)
-    things = torch.empty(0)
-    if ranks.first:
-        things = _samples(model, request)
-    ranks.tell(0)  # the others wait until they are there
-    if not ranks.first:
-        things = _samples(model, request)
+    things = ranks.in_turn(lambda: _samples(model, request))
     coded = [codec.encode(part.to(device)) for part in resized(things, facts).split(model.batch)]
     cond = told(model, request, facts).map(lambda column: column.to(device))
     return Replay(torch.cat(coded), cond, share)

@@ -40,6 +40,7 @@ from mezzotint.studies.tune import judge as tuning_judge
 from mezzotint.studies.tune import search as study
 from mezzotint.studies.tune.judge import Judge, Look, training_reference
 from mezzotint.studies.tune.search import QUICK, Choice, Outcome, Target, Trial, TrialDone, tune
+from mezzotint.train.distributed import Ranks
 
 CPU = torch.device("cpu")
 SLOW = {"sampler": "ddim", "steps": 6}  # bad defaults, to be bettered
@@ -97,7 +98,7 @@ def plant(monkeypatch: pytest.MonkeyPatch, loss: Any, right: Any = None) -> list
     was asked for. Returns what was looked at, as it goes on."""
     seen: list[tuple[Sample, str]] = []
 
-    def look(model: Model, judge: Judge, n: int, seed: int, progress: Any) -> Look:
+    def look(model: Model, judge: Judge, n: int, seed: int, progress: Any, ranks: Ranks) -> Look:
         settings, weights = model.config.sample, model.header.weights
         seen.append((settings, weights))
         noise = torch.randn(n, 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -261,10 +262,10 @@ def test_luck_is_not_written(moons: Path, monkeypatch: pytest.MonkeyPatch) -> No
     plain = study.look
     worlds: list[int] = []
 
-    def lucky(model: Model, judge: Judge, n: int, seed: int, progress: Any) -> Look:
+    def lucky(model: Model, judge: Judge, n: int, seed: int, progress: Any, ranks: Ranks) -> Look:
         what = f"{model.config.sample} {model.header.weights} {seed} {len(worlds)}"
         random = torch.Generator().manual_seed(zlib.crc32(what.encode()))
-        rows = plain(model, judge, n, seed, progress).rows
+        rows = plain(model, judge, n, seed, progress, ranks).rows
         return Look(rows + 0.3 * torch.randn(n, 1, generator=random), None)
 
     monkeypatch.setattr(study, "look", lucky)

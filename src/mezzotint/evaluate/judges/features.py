@@ -16,6 +16,9 @@ from mezzotint import cache
 Progress = Callable[[int, int], None]  # (pictures done, of so many), before the first batch and after each
 
 
+BATCH = 250  # pictures in a call
+
+
 class Features(NamedTuple):
     """pool: (B, d) float32 on the CPU. logits: (B, K) float32 on the CPU, or None where the network has no classes."""
 
@@ -46,7 +49,7 @@ class Extractor:
 
 
 def extract(
-    extractor: Extractor, images: Tensor, *, batch: int = 250, progress: Progress | None = None
+    extractor: Extractor, images: Tensor, *, batch: int = BATCH, progress: Progress | None = None
 ) -> Features:
     """Features of all pictures, uint8 (N, C, H, W), so many at a time."""
     if images.dtype != torch.uint8 or images.ndim != 4:

@@ -3,11 +3,14 @@ and judged by one judge against one reference.
 
 A sweep's folder holds cells/NAME (ordinary runs), sheets/NAME.png, and sweep.json: the identity of the sweep, and every row.
 The file is written after every row, so that a sweep that was stopped or killed goes on where it was.
+
+Of several processes each trains cells of its own, alone, so that a cell is the same however many there are. Its rows go to
+sweep-RANK.json, which the first process takes into sweep.json at the end; what a killed one has left there counts as well.
 """
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +22,7 @@ from mezzotint.disk.files import write
 from mezzotint.errors import ConfigError, ModelError, RunError
 from mezzotint.evaluate.judges.features import Extractor, extract
 from mezzotint.evaluate.metrics.numbers import Number, compare
-from mezzotint.evaluate.reference import SILENT, Progress, Reference, open_judge, open_reference
+from mezzotint.evaluate.reference import SHARED, SILENT, Progress, Reference, open_judge, open_reference
 from mezzotint.evaluate.sample_set import samples_against
 from mezzotint.model.cost import network_calls
 from mezzotint.model.device import find_device
@@ -27,6 +30,7 @@ from mezzotint.model.model import Model, load
 from mezzotint.run.events import Done, Tick
 from mezzotint.run.fit import fit
 from mezzotint.studies.sweep.plan import Cell, Plan, Point
+from mezzotint.train.distributed import ALONE, Ranks
 
 FAILURES = (ConfigError, ModelError, RunError, DataError)
 
@@ -66,33 +70,61 @@ def sweep(
     device: str = "auto",
     stop: Callable[[], bool] = lambda: False,
     progress: Progress = SILENT,
+    ranks: Ranks = ALONE,
 ) -> Iterator[Update]:
     """Trains, samples and judges whatever of the plan is not in the folder yet; yields lines and rows.
 
     extractor: see `open_judge`. stop: asked after every step and row; True saves and ends. What fails is a row with its
-    reason, tried again by the next call. Raises ConfigError where the folder holds another sweep, or DataError.
+    reason, tried again by the next call. ranks: processes that all call this, in one folder; each yields what it does itself.
+    Raises ConfigError where the folder holds another sweep, or DataError.
     """
     out = Path(out)
     reference = open_reference(plan.base.data)
-    judge = open_judge(extractor, reference, find_device(device), progress)
+    judge = ranks.in_turn(lambda: open_judge(extractor, reference, find_device(device), progress))
     identity = plan.identity() | {
         "judge": str(judge),
         "reference": reference.words,
         "data": reference.version,
     }
-    rows = {(row.cell, row.point): row for row in _comparable_rows(out, identity) if not row.failed}
-    left = _TimeLeft(sum(not _is_complete(plan, cell, rows) for cell in plan.cells if cell.config))
-    for cell in plan.cells:
+    ranks.equal(json.dumps(identity), f"the pictures or the judge; {SHARED}")
+    found = ranks.once(lambda: [asdict(row) for row in _comparable_rows(out, identity) if not row.failed])
+    rows = {(row.cell, row.point): row for row in (Row(**one) for one in found)}
+    cells = ranks.share([cell for cell in plan.cells if not _is_complete(plan, cell, rows)])
+    file = "sweep.json" if ranks.first else f"sweep-{ranks.rank}.json"
+
+    def row_of(model: Model, point: Point, cell: Cell) -> Row:
+        return _judge(model, judge, reference, plan.n, cell, point, progress)
+
+    for update in _work(plan, cells, rows, out, device, stop, progress, row_of):
+        if update.row is not None:
+            rows[update.row.cell, update.row.point] = update.row
+            _write(out / file, identity, list(rows.values()))
+        yield update
+    ranks.once(lambda: None)
+    ranks.once(lambda: _gather(plan, out, identity))
+
+
+def _work(
+    plan: Plan,
+    cells: Sequence[Cell],
+    rows: Mapping[tuple[str, str], Row],
+    out: Path,
+    device: str,
+    stop: Callable[[], bool],
+    progress: Progress,
+    row_of: Callable[[Model, Point, Cell], Row],
+) -> Iterator[Update]:
+    """Trains cells, and has what is not among the rows judged."""
+    left = _TimeLeft(sum(cell.config is not None for cell in cells))
+    for cell in cells:
         name = cell.point.name
         due = [point for point in plan.points if (name, point.name) not in rows]
-        if not due:
-            continue
         began = time.perf_counter()
         failed, model = cell.failed, None
         if cell.config is not None:
             yield Update(f"training {name}", left=left.seconds())
             try:
-                for event in fit(cell.config, out / "cells" / name, stop=stop):
+                for event in fit(cell.config, out / "cells" / name, stop=stop, ranks=ALONE):
                     match event:
                         case Tick(step, until, _, _):
                             progress(f"training {name}", step, until)
@@ -107,13 +139,10 @@ def sweep(
             if stop():
                 yield Update(f"stopped before {name} {point.name}; the same command goes on")
                 return
-            words = {**cell.point.words, **point.words}
             if model is None:
-                row = Row(name, point.name, words, failed=failed)
+                row = Row(name, point.name, {**cell.point.words, **point.words}, failed=failed)
             else:
-                row = _judge(model, judge, reference, plan.n, name, point, words, progress)
-            rows[name, point.name] = row
-            _write(out, identity, list(rows.values()))
+                row = row_of(model, point, cell)
             yield Update(describe(row), row, left.seconds())
         if cell.config is not None:
             left.done(time.perf_counter() - began)
@@ -124,16 +153,16 @@ def _judge(
     judge: Extractor,
     reference: Reference,
     n: int,
-    cell: str,
+    cell: Cell,
     point: Point,
-    words: Mapping[str, str],
     progress: Progress,
 ) -> Row:
     """Samples and numbers; all points share their seeds, so that they differ in nothing else."""
+    words = {**cell.point.words, **point.words}
     try:
         samples = samples_against(model, reference, n, 0, progress, **point.values)
     except FAILURES as error:
-        return Row(cell, point.name, words, failed=_one_line(error))
+        return Row(cell.point.name, point.name, words, failed=_one_line(error))
     labels = samples.labels if judge.labels else None
     features = extract(judge, samples.values)
     numbers: dict[str, Number] = {
@@ -144,7 +173,7 @@ def _judge(
     share = None if agreement is None else agreement.value
     calls = network_calls(model, model.settings(**point.values))
     return Row(
-        cell,
+        cell.point.name,
         point.name,
         words,
         distance.value,
@@ -210,14 +239,41 @@ def read_rows(out: str | Path) -> list[Row]:
 
 
 def _comparable_rows(out: Path, identity: Mapping[str, Any]) -> list[Row]:
-    """The rows in a sweep's folder. Raises ConfigError where they would not compare with what is asked now."""
+    """The rows in a sweep's folder, those of other processes included. Raises ConfigError where they would not compare with what
+    is asked now."""
+    return [row for path in (out / "sweep.json", *_others(out)) for row in _rows_of(path, identity)]
+
+
+def _others(out: Path) -> list[Path]:
+    """Files of rows that were not taken into sweep.json yet."""
+    return sorted(path for path in out.glob("sweep-*.json") if path.stem[6:].isdigit())
+
+
+def _gather(plan: Plan, out: Path, identity: Mapping[str, Any]) -> None:
+    """Takes the rows of other processes into sweep.json, in the order of the plan."""
+    others = _others(out)
+    if not others:
+        return
+    there: dict[tuple[str, str], Row] = {}
+    for row in sorted(_comparable_rows(out, identity), key=lambda row: not row.failed):  # the last one counts
+        there[row.cell, row.point] = row
+    planned = [(cell.point.name, point.name) for cell in plan.cells for point in plan.points]
+    order = {key: place for place, key in enumerate(planned)}
+    keys = sorted(there, key=lambda key: order.get(key, len(order)))
+    _write(out / "sweep.json", identity, [there[key] for key in keys])
+    for path in others:
+        path.unlink(missing_ok=True)
+
+
+def _rows_of(path: Path, identity: Mapping[str, Any]) -> list[Row]:
+    out = path.parent
     try:
-        content = json.loads((out / "sweep.json").read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
         rows, old = [Row(**row) for row in content["rows"]], content["asked"]
     except FileNotFoundError:
         return []
     except (ValueError, KeyError, TypeError, OSError) as error:
-        raise ConfigError(f"{out}/sweep.json is damaged; choose another --out, or remove it") from error
+        raise ConfigError(f"{path} is damaged; choose another --out, or remove it") from error
     new = json.loads(json.dumps(identity))
     for key, words in (("n", "n"), ("judge", "the classifier"), ("data", "the reference's hash")):
         if old[key] != new[key]:
@@ -231,7 +287,7 @@ def _comparable_rows(out: Path, identity: Mapping[str, Any]) -> list[Row]:
     return rows
 
 
-def _write(out: Path, identity: Mapping[str, Any], rows: list[Row]) -> None:
-    out.mkdir(parents=True, exist_ok=True)
+def _write(path: Path, identity: Mapping[str, Any], rows: list[Row]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     content = {"asked": identity, "rows": [asdict(row) for row in rows]}
-    write(out / "sweep.json", json.dumps(content, indent=1).encode())
+    write(path, json.dumps(content, indent=1).encode())

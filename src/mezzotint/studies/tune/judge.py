@@ -32,7 +32,9 @@ from mezzotint.evaluate.reference import (
     open_judge,
 )
 from mezzotint.evaluate.sample_set import SampleSet, sample_set_of, samples_against
+from mezzotint.evaluate.seen import seen
 from mezzotint.model.model import Model
+from mezzotint.train.distributed import ALONE, Ranks
 
 REFERENCE_POINTS = 2000
 RESAMPLES = 10  # of a trial's pictures, for its standard error
@@ -49,7 +51,7 @@ class Judge:
     version: str
     see: Callable[[Tensor], Features]
     distance: Callable[[Tensor], float]
-    ask: Callable[[Model, int, int, Progress], SampleSet] = sample_set_of
+    ask: Callable[[Model, int, int, Progress, Ranks], SampleSet] = sample_set_of
     right: Callable[[Tensor], Tensor] | None = None
 
 
@@ -85,8 +87,8 @@ def open_tuning_judge(model: Model, progress: Progress = SILENT) -> Judge:
 
     version = cache.digest(str(extractor), reference.version)
 
-    def ask(model: Model, n: int, seed: int, progress: Progress) -> SampleSet:
-        return samples_against(model, reference, n, seed, progress)
+    def ask(model: Model, n: int, seed: int, progress: Progress, ranks: Ranks = ALONE) -> SampleSet:
+        return samples_against(model, reference, n, seed, progress, ranks)
 
     def right(images: Tensor) -> Tensor:
         asked = [reference.captions[i % len(reference.captions)] for i in range(len(images))]
@@ -148,10 +150,17 @@ def standard_error(statistic: Callable[[Tensor], float], n: int, draws: int = RE
     return float(torch.tensor(values, dtype=torch.float64).std())
 
 
-def look(model: Model, judge: Judge, n: int, seed: int, progress: Progress = SILENT) -> Look:
-    """Makes n pictures of all classes in turn with a model's defaults, and has the judge see them."""
-    samples = judge.ask(model, n, seed, progress)
-    rows, logits = judge.see(samples.values)
+def look(
+    model: Model,
+    judge: Judge,
+    n: int,
+    seed: int,
+    progress: Progress = SILENT,
+    ranks: Ranks = ALONE,
+) -> Look:
+    """Makes n pictures of all classes in turn with a model's defaults, and has the judge see them; ranks share both."""
+    samples = judge.ask(model, n, seed, progress, ranks)
+    rows, logits = seen(judge.see, samples.values, ranks)
     right = None if logits is None or samples.labels is None else logits.argmax(1) == samples.labels
     if judge.right is not None:
         right = judge.right(samples.values)

@@ -32,10 +32,11 @@ from mezzotint.disk.model_file import read_header, save_model
 from mezzotint.disk.names import find
 from mezzotint.disk.snapshots import snapshots
 from mezzotint.errors import ConfigError, RunError
-from mezzotint.evaluate.reference import SILENT, Progress
+from mezzotint.evaluate.reference import SHARED, SILENT, Progress
 from mezzotint.model.cost import TIMED_PICTURES, fit_steps, network_calls, seconds_of
 from mezzotint.model.model import Model, load
 from mezzotint.studies.tune.judge import RESAMPLES, Look, look, open_tuning_judge, standard_error
+from mezzotint.train.distributed import ALONE, Ranks
 
 CONFIRM_FACTOR = 2  # times as many pictures for the last comparison, from fresh seeds
 MIN_GAIN_STANDARD_ERRORS = 2.0  # to believe a gain
@@ -150,6 +151,7 @@ def tune(
     device: str = "auto",
     encoder: str | Path | None = None,
     progress: Progress = SILENT,
+    ranks: Ranks = ALONE,
 ) -> Iterator[TrialDone | Outcome]:
     """Searches, and writes what it found into the model file as its defaults; yields every trial, then the outcome.
 
@@ -157,6 +159,7 @@ def tune(
     with (what, done, of so many) while a judge is trained and while pictures are made. A run keeps its trials in
     tune.json: the same command goes on where it was interrupted. Going on with training writes the model file anew,
     with the defaults of the run's configuration. A model that stands alone has no snapshots to make other averages of.
+    ranks: processes that all call this and share every trial's pictures; the first one keeps the trials and decides.
 
     Raises ConfigError, ModelError, DataError or RunError in one line.
     """
@@ -165,21 +168,24 @@ def tune(
     path = find(name)
     in_run = path.name == "model.safetensors" and (path.parent / "config.yaml").is_file()
     folder = path.parent if in_run else None
-    with locked(folder) if folder and not dry_run else nullcontext():
-        search = Search(path, folder, target, n, seed, QUICK if quick else FULL, device, progress, encoder)
+    kept = folder if ranks.first and not dry_run else None  # where what is found is written
+    with locked(kept) if kept else nullcontext():
+        search = Search(
+            path, folder, target, n, seed, QUICK if quick else FULL, device, progress, encoder, ranks
+        )
         content: dict[str, Any] = {"trials": search.trials}
         for trial in search.run():
-            if folder and not dry_run:
-                write_json(folder / "tune.json", content)
+            if kept:
+                write_json(kept / "tune.json", content)
             yield trial
         outcome = search.outcome()
         pair = {"present": search.record(outcome.present), "found": search.record(outcome.best)}
         if outcome.is_better and not dry_run:
-            search.publish(outcome.best.choice)
+            ranks.once(lambda: search.publish(outcome.best.choice))
             outcome = replace(outcome, written=True)
-        if folder and not dry_run:
+        if kept:
             write_json(
-                folder / "tune.json", content | pair | {"reason": outcome.reason, "written": outcome.written}
+                kept / "tune.json", content | pair | {"reason": outcome.reason, "written": outcome.written}
             )
         yield outcome
 
@@ -198,21 +204,23 @@ class Search:
         device: str,
         progress: Progress,
         encoder: str | Path | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.path, self.target, self.n, self.seed = path, target, n, seed
-        self.progress = progress
+        self.progress, self.ranks = progress, ranks
         self.weights = lru_cache(maxsize=2)(
             lambda weights: load(path, weights=weights, device=device, encoder=encoder)
         )
-        self.trials: dict[str, Any] = _read(folder / "tune.json") if folder else {}
+        self.trials: dict[str, Any] = ranks.once(lambda: _read(folder / "tune.json") if folder else {})
         self.lengths = [f"{length:g}" for length in grid.lengths] if folder and snapshots(folder) else []
         self.present = Choice("ema", read_header(path).config.sample)
         self.plain = self.weights("ema")
         student = self.plain.config.teacher is not None
         self.grid = replace(grid, samplers=STUDENTS) if student else grid
         self.steerable = self.plain.guidable and not student
-        self.budget = self.allowed_calls()
-        self.judge = open_tuning_judge(self.plain, progress)
+        self.budget = ranks.once(self.allowed_calls)  # measured by one clock
+        self.judge = ranks.in_turn(lambda: open_tuning_judge(self.plain, progress))
+        ranks.equal(self.judge.version, f"the judge; {SHARED}")
         guided = 1 + len(grid.scales) * len(grid.intervals) + 3 * len(grid.around)
         self.total = 1 + 2 * len(self.lengths) + len(self.grid.samplers) + len(grid.shares)
         self.total += guided if self.steerable else 0
@@ -314,12 +322,13 @@ class Search:
             *model.net.state_dict().values(),
             f"{model.denoiser.dtype} {choice.settings.model_dump_json()} {self.n} {self.seed} {self.judge.version}",
         )
-        if key not in self.trials:
+        found = self.ranks.once(lambda: self.trials.get(key))
+        if found is None:
             began = time.perf_counter()
-            trial = self.trial(choice, look(model, self.judge, self.n, self.seed, self.progress))
+            view = look(model, self.judge, self.n, self.seed, self.progress, self.ranks)
+            found = self.trials[key] = self.ranks.once(lambda: self.record(self.trial(choice, view)))
             self.measured, self.spent = self.measured + 1, self.spent + time.perf_counter() - began
-            self.trials[key] = self.record(trial)
-        return Trial(choice, **{k: self.trials[key][k] for k in TRIAL_KEYS})
+        return Trial(choice, **{k: found[k] for k in TRIAL_KEYS})
 
     def record(self, trial: Trial) -> dict[str, Any]:
         """A trial as it stands in tune.json."""
@@ -341,22 +350,28 @@ class Search:
         """The present defaults against the best, on seeds that chose nothing."""
         assert self.best is not None
         best = self.best.choice
-        limit = self.target.seconds
-        while limit and best.settings.steps > 1 and seconds_of(self.model(best)) > limit:
-            best = _change(best, steps=best.settings.steps - 1)
-        seconds = (seconds_of(self.model(self.present)), seconds_of(self.model(best)))
+        steps, seconds = self.ranks.once(lambda: self.timed(best))
+        best = _change(best, steps=steps)
         n, seed = CONFIRM_FACTOR * self.n, self.seed + self.n
-        a = look(self.model(self.present), self.judge, n, seed, self.progress)
-        b = a if best == self.present else look(self.model(best), self.judge, n, seed, self.progress)
-        before, after = self.trial(self.present, a), self.trial(best, b)
+        a = look(self.model(self.present), self.judge, n, seed, self.progress, self.ranks)
+        b = a
+        if best != self.present:
+            b = look(self.model(best), self.judge, n, seed, self.progress, self.ranks)
 
         def gain_of(index: Tensor) -> float:
             return self.judge.distance(a.rows[index]) - self.judge.distance(b.rows[index])
 
-        gain, error = before.distance - after.distance, standard_error(gain_of, n, 5 * RESAMPLES)
+        def compared() -> tuple[dict[str, Any], dict[str, Any], float]:
+            pair = (self.trial(self.present, a), self.trial(best, b))
+            before, after = ({key: getattr(trial, key) for key in TRIAL_KEYS} for trial in pair)
+            return before, after, standard_error(gain_of, n, 5 * RESAMPLES)
+
+        *pair, error = self.ranks.once(compared)
+        before, after = (Trial(choice, **found) for choice, found in zip((self.present, best), pair))
+        gain = before.distance - after.distance
         more = torch.zeros(n) if a.right is None or b.right is None else b.right.float() - a.right.float()
         is_better, reason = self.verdict(
-            before, after, gain / max(error, 1e-12), _in_standard_errors(more), seconds
+            before, after, gain / max(error, 1e-12), _in_standard_errors(more), (seconds[0], seconds[1])
         )
         return Outcome(
             self.path,
@@ -364,13 +379,20 @@ class Search:
             self.judge.words,
             before,
             after,
-            seconds,
+            (seconds[0], seconds[1]),
             gain,
             error,
             is_better,
             reason,
             written=False,
         )
+
+    def timed(self, best: Choice) -> tuple[int, tuple[float, float]]:
+        """The steps of a choice, fewer where they take longer than the target; and seconds, of the present defaults and of it."""
+        limit = self.target.seconds
+        while limit and best.settings.steps > 1 and seconds_of(self.model(best)) > limit:
+            best = _change(best, steps=best.settings.steps - 1)
+        return best.settings.steps, (seconds_of(self.model(self.present)), seconds_of(self.model(best)))
 
     def verdict(
         self, present: Trial, best: Trial, gain: float, agreement: float, seconds: tuple[float, float]
