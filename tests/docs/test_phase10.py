@@ -40,7 +40,9 @@ def test_10_1_strength_says_how_much_is_left(strength: float, kept: float) -> No
 
 def test_10_2_naive_inversion_shrinks() -> None:
     """And the formula is what walking does: up by the belief at hand, down again."""
-    assert (solutions.exercise_10_2(20), solutions.exercise_10_2(40)) == pytest.approx((0.237, 0.124), abs=1e-3)
+    assert (solutions.exercise_10_2(20), solutions.exercise_10_2(40)) == pytest.approx(
+        (0.237, 0.124), abs=1e-3
+    )
     zero = torch.zeros(1, dtype=torch.float64)
     exact, hop = Gaussian(vp, zero, zero + 1), Hop(vp, torch.tensor(0.0), lambda draw: zero)
     stops = grid("karras", 20, karras())[:-1]

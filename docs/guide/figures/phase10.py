@@ -27,7 +27,10 @@ def strength(mnist: Model, scenes: Model) -> None:
     edited = torch.cat([scenes.edit(scene, strength=s, prompt=recoloured, seed=5).values for s in STRENGTHS])
     digit = torch.nn.functional.pad(digit, (2, 2, 2, 2)).expand(-1, 3, -1, -1)
     captions = [f"{s:g}" for s in STRENGTHS]
-    save(plots.sheet(torch.cat([digit, edited]), columns=len(STRENGTHS), captions=captions, scale=2), "strength")
+    save(
+        plots.sheet(torch.cat([digit, edited]), columns=len(STRENGTHS), captions=captions, scale=2),
+        "strength",
+    )
 
 
 def halves(model: Model) -> None:

@@ -67,9 +67,7 @@ def sketches(model: Model) -> None:
         mean = F.adaptive_avg_pool2d(scenes.float().mean(0), 4).round().to(torch.uint8)
         tiles += [blocks(sketch), blocks(mean), *model.sample(4, prompt=prompt, seed=0).values]
     captions = ["sketch", "exact mean", *["sample"] * 4]
-    save(
-        plots.sheet(torch.stack(tiles), columns=6, captions=captions, row_labels=prompts, scale=2), "sketch"
-    )
+    save(plots.sheet(torch.stack(tiles), columns=6, captions=captions, row_labels=prompts, scale=2), "sketch")
 
 
 def blocks(cells: Tensor) -> Tensor:
@@ -95,7 +93,11 @@ def look(model: Model) -> None:
             q, k, _ = (
                 module.qkv(module.norm(x)).flatten(2).unflatten(1, (3, -1, module.head_channels)).mT.unbind(1)
             )
-            more = module.words(text.vectors).unflatten(-1, (2, -1, module.head_channels))[:, :, 0].transpose(1, 2)
+            more = (
+                module.words(text.vectors)
+                .unflatten(-1, (2, -1, module.head_channels))[:, :, 0]
+                .transpose(1, 2)
+            )
             scores = q @ torch.cat([k, more], -2).mT * q.shape[-1] ** -0.5
             seen = torch.cat([text.there.new_ones(1, q.shape[-2]), text.there], 1)
             weights = scores.masked_fill(~seen[:, None, None], -torch.inf).softmax(-1)

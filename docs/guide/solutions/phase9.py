@@ -49,7 +49,7 @@ def exercise_9_2(low: float = 0.86, high: float = 0.90, differ: float = 0.12) ->
 
 
 def exercise_9_3(scenes: int = 400) -> tuple[float, float]:
-    """"Left of" excludes "right of", but not "above". So a relation that was not asked for holds by accident, and a model that
+    """ "Left of" excludes "right of", but not "above". So a relation that was not asked for holds by accident, and a model that
     draws the right things anywhere is right in (1 + 0 + 2 p) / 4 of its pictures, if it places things as scenes do: one relation in
     four is the true one, one its opposite, and two hold with the probability p.
 
