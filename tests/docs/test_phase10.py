@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -47,9 +48,9 @@ def test_10_2_naive_inversion_shrinks() -> None:
     exact, hop = Gaussian(vp, zero, zero + 1), Hop(vp, torch.tensor(0.0), lambda draw: zero)
     stops = grid("karras", 20, karras())[:-1]
     x = begun = torch.ones(1, 1, dtype=torch.float64)
-    for t, s in zip(stops.flip(0), stops.flip(0)[1:]):
+    for t, s in pairwise(stops.flip(0)):
         x = hop(x, exact(x, t), t, s)
-    for s, t in zip(stops, stops[1:]):
+    for s, t in pairwise(stops):
         x = hop(x, exact(x, s), s, t)
     assert 1 - float(x / begun) == pytest.approx(solutions.exercise_10_2(20), abs=1e-9)
 

@@ -1,6 +1,7 @@
 """Draws the pictures of phase 8: `python docs/guide/figures/phase8.py`. Every seed is fixed; it trains for a few seconds."""
 
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def chords() -> None:
     levels = 2 * R.log()
     z = torch.tensor([-1.6, -0.9, -0.35, -0.12, 0.12, 0.35, 0.9, 1.6], dtype=torch.float64)[:, None]
     way = [z / R[0]]  # x of ve, whose sigma is 1 / R
-    for s, t in zip(levels, levels[1:]):
+    for s, t in pairwise(levels):
         way.append(exact_flow(exact, way[-1], s, t, 1e-9))
     paths = torch.stack([x[:, 0] * r for x, r in zip(way, R)])  # (200, 8)
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -40,7 +41,7 @@ def exercise_8_1(steps: int = 8, variance: float = 1.0) -> tuple[float, float]:
     """
     s = (-grid("time", steps, linear_time) / 2).exp().tolist()
     factor = s[1]
-    for begin, end in zip(s[1:-1], s[2:]):
+    for begin, end in pairwise(s[1:]):
         factor *= (variance + begin * end) / (variance + begin**2)
     zero = torch.zeros(1, dtype=torch.float64)
     z = torch.randn(4000, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -64,7 +65,7 @@ def weights(levels: Tensor) -> Tensor:
     """The weight of every hop of a walk over levels (N + 1,) in the belief of the one hop that does the same: (N,) float64,
     by the identity alone: adding a hop leaves `share` of the weight to all before it."""
     found = torch.ones(1, dtype=torch.float64)
-    for m, t in zip(levels[1:-1], levels[2:]):
+    for m, t in pairwise(levels[1:]):
         w = share(levels[0], m, t)
         found = torch.cat([found * w, (1 - w)[None]])
     return found
