@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -25,7 +26,7 @@ solutions = module("solutions")
 def test_12_1_frames_are_readable_at_more_noise() -> None:
     found = [solutions.exercise_12_1(frames) for frames in (1, 4, 16)]
     assert found == pytest.approx([3.68, 7.83, 18.45], rel=0.01)
-    assert all(2 <= later / earlier < 2.5 for earlier, later in zip(found[:-1], found[1:], strict=True))
+    assert all(2 <= later / earlier < 2.5 for earlier, later in pairwise(found))
 
 
 def test_12_2_two_steps_are_cheaper() -> None:

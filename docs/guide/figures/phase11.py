@@ -62,7 +62,7 @@ def codes() -> None:
         rows.append(to_uint8(read_back.unflatten(1, (1, 8, 8))))
     rows.append(to_uint8(((last.x * deviation) @ basis + mean).unflatten(1, (1, 8, 8))))
     labels_of_rows = ["64 numbers", "24 numbers", "8 numbers", "made of 24", "made of 24"]
-    save(plots.sheet(torch.cat(rows), columns=10, row_labels=labels_of_rows, scale=6), "codes")
+    save(plots.sheet(torch.cat(rows), columns=10, row_labels=labels_of_rows, scale=6, gap=6), "codes")
 
 
 def multiplications(net: nn.Module, x: Tensor) -> float:
