@@ -94,14 +94,13 @@ plots.sheet(large, columns=4, scale=3)
 
 # %%
 colours = ["red", "green", "blue", "yellow", "white", "pink"]
-model.sample(
-    6, prompt=[f"a large {colour} square" for colour in colours], seed=0, steps=STEPS, spacing="time"
-).sheet(columns=6)
+pictures = [model.sample(1, prompt=f"a large {colour} square", seed=1, steps=STEPS) for colour in colours]
+plots.sheet(torch.cat([one.values for one in pictures]), columns=6, captions=colours, scale=2)
 
 # %% [markdown]
 # ## Away from something
 #
-# Guidance drives towards the prompt and away from nothing asked, or from a negative prompt.
+# Guidance drives towards the prompt and away from nothing asked, or from a negative prompt. Too much of it spoils counts: "three" becomes more than two.
 
 # %%
 scales = (1.0, 2.0, 5.0)
@@ -110,8 +109,13 @@ rows = [
 ]
 plots.sheet(torch.cat(rows), columns=N, row_labels=[f"guidance {scale:g}" for scale in scales], scale=2)
 
+# %% [markdown]
+# A negative prompt is a prompt: it works where it is said as captions say it. "small" alone does nothing here, since no caption was just that.
+
 # %%
-model.sample(N, prompt="a yellow circle", negative="small", steps=STEPS).sheet(columns=N)
+model.sample(N, prompt="a yellow circle", negative="a small yellow circle", guidance=4, steps=STEPS).sheet(
+    columns=N
+)
 
 # %% [markdown]
 # ## Measure
