@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "data"
 FEWER = {"train": 160, "test": 60}  # pictures
 PICTURES = {"moons": 6, "mnist": 7, "cifar10": 9, "flowers": 10}  # shown at least
+BUNDLED = {"students": 5, "words": 6, "editing": 8}  # those of models that come with the package
 
 
 def module_of(path: Path) -> ModuleType:
@@ -106,7 +107,27 @@ def test_it_runs_and_shows_its_pictures(name: str, quick: Callable[[str], None])
             assert "equal: True" in text and "equal: False" not in text
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", BUNDLED)
+def test_those_of_bundled_models_run(name: str, quick: Callable[[str], None]) -> None:
+    quick("moons")  # no data are needed
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        values = list(shown(cells(ROOT / "notebooks" / f"{name}.ipynb")))
+    pictures = [value for value in values if isinstance(value, Image.Image) or hasattr(value, "_repr_png_")]
+    assert len(pictures) >= BUNDLED[name]
+    assert all(value is None or value in pictures for value in values)
+    text = said.getvalue()
+    match name:
+        case "words":
+            assert "no word 'rad'; did you mean red" in text and "own captions: 100%" in text
+        case "editing":
+            assert "strength 0 changes 0 grey" in text and "known pixels changed by 0 grey" in text
+            assert "off by 0.0 grey" in text
+        case "students":
+            assert "times as fast" in text
+
+
+@pytest.mark.parametrize("name", [*PICTURES, *BUNDLED])
 def test_it_is_a_lesson(name: str) -> None:
     path = ROOT / "notebooks" / f"{name}.ipynb"
     assert 8 <= len(cells(path)) <= 14 and len(cells(path, "markdown")) >= 8
@@ -118,7 +139,7 @@ def test_it_is_a_lesson(name: str) -> None:
 
 def test_they_are_what_their_scripts_say(tool: ModuleType) -> None:
     assert tool.stale() == [], "run: python3 make.py notebooks"
-    assert {path.stem for path in tool.pages()} == set(PICTURES)
+    assert {path.stem for path in tool.pages()} == {*PICTURES, *BUNDLED}
 
 
 def test_make_writes_them(monkeypatch: pytest.MonkeyPatch) -> None:
