@@ -11,7 +11,7 @@ from helpers_workshop import DIGITS, POINTS, Answer, Call, leave, odd_data, odd_
 from mezzotint.studies.report import curves
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def short_reports() -> Iterator[None]:
     """A report has its first curve alone: each takes a tenth of a second, and tests/studies/report looks at them all."""
     draw = curves.draw_curves

@@ -348,8 +348,8 @@ def test_a_flipped_byte_of_a_model_does_not_load(tmp_path: Path) -> None:
 
 def test_files_that_are_no_models_are_refused(tmp_path: Path) -> None:
     path, other = tmp_path / "model.safetensors", tmp_path / "other.safetensors"
-    refused(lambda: read_header(path), "no model file")
-    refused(lambda: read_header(tmp_path), "no model file")
+    refused(lambda: read_header(path), "there is no file", "name the model.safetensors")
+    refused(lambda: read_header(tmp_path), "name the model.safetensors")
     save_model(path, network(CONFIG, FACTS), Header(CONFIG, FACTS, 1, "raw"))
     whole = path.read_bytes()
     for harmed in (b"", b"text", whole[:10], whole[:200], whole[:-1]):

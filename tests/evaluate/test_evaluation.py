@@ -349,7 +349,7 @@ def test_sources_that_cannot_be_evaluated(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=np.zeros((20, 8, 8, 1), np.uint8))
     npz = str(tmp_path / "a.npz")
     for sources, options, words in (
-        ([npz], {}, "give the real ones to compare with, --data NAME"),
+        ([npz], {}, "give real ones to compare with: --data NAME"),
         ([npz], {"metrics": ["fid"]}, "fid is no metric"),
         ([npz], {"n": 3}, "too few"),
         ([npz], {"n": 20, "data": "mixture"}, "holds pictures"),
