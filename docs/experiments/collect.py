@@ -2,8 +2,8 @@
 
     python docs/experiments/collect.py runs/mnist mnist
 
-Writes pictures/NAME-training.png (two rows of the sample sheets along training), NAME-loss.png and NAME-samples.png (64
-fresh samples from seed 1000000 on), and prints the table of facts.
+Writes pictures/NAME-training.png (two rows of the sample sheets along training; not of clips), NAME-loss.png and NAME-samples.png
+(64 fresh samples from seed 1000000 on, 2,000 points, 10 clips), and prints the table of facts.
 """
 
 import json
@@ -66,18 +66,20 @@ def main(folder: Path, name: str) -> None:
     PICTURES.mkdir(exist_ok=True)
     environment = json.loads((folder / "env.json").read_text(encoding="utf-8"))
     model, rows = load(folder), read_metrics(folder)
-    pictures = model.facts.kind == "pictures"
-    if pictures:
+    kind, made = model.facts.kind, 64
+    if kind == "clips":
+        page, made = None, 10
+    elif kind == "pictures":
         rows_of_a_sheet = 4 if max(model.facts.shape[1:]) > 32 else 8  # with prompts below the pictures, too
         page = along_training(folder, rows_of_a_sheet)
     else:
-        page = plots_along_training(folder)
-    plots.save_png(page, PICTURES / f"{name}-training.png")
+        page, made = plots_along_training(folder), 2000
+    if page is not None:
+        plots.save_png(page, PICTURES / f"{name}-training.png")
     with Image.open(folder / "loss.png") as curve:
         plots.save_png(curve.copy(), PICTURES / f"{name}-loss.png")
-    n = 64 if pictures else 2000
     label = "all" if model.classes else None
-    samples = model.sample(n, label=label, seed=1_000_000)
+    samples = model.sample(made, label=label, seed=1_000_000)
     columns = 10 if len(model.classes) == 10 else 8
     image = (
         plots.sheet(
@@ -90,9 +92,7 @@ def main(folder: Path, name: str) -> None:
     held_out = [row["val_loss"] for row in rows if "val_loss" in row]
     facts = {
         "parameters": f"{sum(p.numel() for p in model.denoiser.net.parameters()):,}",
-        "pictures seen"
-        if pictures
-        else "points seen": f"{rows[-1]['images']:,} in {rows[-1]['step']:,} steps",
+        f"{kind} seen": f"{rows[-1]['images']:,} in {rows[-1]['step']:,} steps",
         "time": f"{rows[-1]['seconds'] / 60:.1f} minutes with {environment['threads']} thread(s), torch {environment['torch']}",
         "held-out loss": f"{held_out[-1]:.4f}" if held_out else "none",
         "sampling": f"{model.config.sample.sampler}, {model.config.sample.steps} steps, guidance {model.config.sample.guidance:g}",
