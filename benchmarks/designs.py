@@ -7,8 +7,9 @@ computing (of all threads together: 60 minutes are 30 of two cores), of which sh
 some steps says how many fit. The autoencoder is trained before for a quarter of that time, or is that of --codec; its time is told, and not
 taken from the models of its codes, as it is trained once for all of them.
 
-A design that was trained before in the folder of --runs, with the same words, is not trained again. Judged by the classifier of `mezzotint evaluate`, which has learned from training pictures, and by a second judge, features of clusters that know
-no classes: Fréchet distances with their 95 % intervals beside those of real pictures. Peak memory is of the process that trains.
+A design that was trained before in the folder of --runs, with the same recipe, keys and seconds, is not trained again. Judged by
+the classifier of `mezzotint evaluate`, which has learned from training pictures, and by a second judge, features of clusters that
+know no classes: Fréchet distances with their 95 % intervals beside those of real pictures. Peak memory is of the process that trains.
 """
 
 import json

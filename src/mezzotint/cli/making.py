@@ -126,7 +126,7 @@ class Making:
         from mezzotint.model.model import load
 
         options.check_encoder(self.encoder, [run])
-        _ = self.ranks
+        _ = self.ranks  # joined before a device is chosen
         make = None if self.network is None else functools.partial(_network, self.network)
         where = self.device or "auto"
         model = load(

@@ -2,8 +2,8 @@
 
 Beside x, networks are shown the frames that are known, without noise, and a channel that is 1 where they are ("RaMViD", Höppe et al. 2022;
 "MCVD", Voleti et al. 2022, who train one network for clips with and without a beginning alike). Frames that are not known are 0 in both. Setting known
-frames in what is believed (`tasks.edit`) is not enough by itself: under noise the network cannot tell where in a pixel something stands, and
-sees known frames as noisy as the others.
+frames in what is believed (`tasks.edit`) is not enough by itself: what the network sees of them is then as noisy as the others
+(docs/experiments/bouncing.md has both, measured).
 """
 
 from collections.abc import Callable

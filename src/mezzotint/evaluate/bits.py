@@ -44,13 +44,13 @@ def vlb(
     images, cond = _subset(model, images, labels)
     x0 = to_model(images).to(model.device)
     seeds = torch.arange(len(x0), device=model.device)
-    total = prior_term(model.process, table, x0)
+    total = prior_term(model.process, table, x0).cpu()
     progress("bits by the variational bound", 0, len(table))
 
     def term(index: int) -> Sequence[Tensor]:
         found = asked_term(model.denoiser, model.process, table, index, x0, seeds, cond)
         progress("bits by the variational bound", len(table) - index, len(table))
-        return (found,)
+        return (found.cpu(),)
 
     for (one,) in ranks.spread(range(len(table) - 1, -1, -1), term):
         total = total + one
