@@ -121,7 +121,11 @@ def main() -> None:
     }
     print(
         f"real: {real['above black']:.1%} above black, thickness {real['thickness']:.1f}",
-        *(f"{name}: {one['accuracy'] or 0:.2%} of real pictures" for name, one in judges.items()),
+        *(
+            f"{name} recognises {one['accuracy']:.2%} of them"
+            for name, one in judges.items()
+            if one["accuracy"] is not None
+        ),
         sep="; ",
     )
     head = ["model", "seconds", "calls", "above black, thickness"]
