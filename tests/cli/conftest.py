@@ -1,7 +1,6 @@
 """The command line called in this process, on a desk with small trained runs and odd files lying about."""
 
 import contextlib
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -11,13 +10,11 @@ from helpers_workshop import DIGITS, POINTS, Answer, Call, leave, odd_data, odd_
 from mezzotint.studies.report import curves
 
 
-@pytest.fixture(scope="package", autouse=True)
-def short_reports() -> Iterator[None]:
+@pytest.fixture(autouse=True)
+def short_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     """A report has its first curve alone: each takes a tenth of a second, and tests/studies/report looks at them all."""
     draw = curves.draw_curves
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(curves, "draw_curves", lambda rows, config: islice(draw(rows, config), 1))
-        yield
+    monkeypatch.setattr(curves, "draw_curves", lambda rows, config: islice(draw(rows, config), 1))
 
 
 @pytest.fixture
