@@ -7,7 +7,7 @@ For each seed: `mezzotint train mnist --seed S`, the recipe as it is but for KEY
 file's own sampling settings, with classes in the shares of the training set, and 2,000 with all classes equally often. See judging.py for
 the judges and what is measured. Calls are rows through the network a picture, guidance counted.
 
-Beside it, of what the judges see: how much of the background is not black (pixels above 0, real 19 %), and how much the thickness varies (the
+Above the models stands what pictures of the training split get, the best that one can learn from them. Beside it, of what the judges see: how much of the background is not black (pixels above 0, real 19 %), and how much the thickness varies (the
 standard deviation of a picture's mean level).
 """
 
@@ -53,8 +53,7 @@ def judge_model(source: str, panel: Any) -> tuple[dict[str, Any], Any]:
     model = load(source)
     with counted(model) as calls:
         samples = model.sample(200, label="all", seed=0)
-    verdicts = panel(model)
-    judged = {name: {shares: asdict(one) for shares, one in both.items()} for name, both in verdicts.items()}
+    judged = as_numbers(panel(model))
     settings = model.config.sample.model_dump()
     return {
         "calls": calls.rows / 200,
@@ -62,6 +61,10 @@ def judge_model(source: str, panel: Any) -> tuple[dict[str, Any], Any]:
         "settings": settings,
         **judged,
     }, samples.sheet()
+
+
+def as_numbers(verdicts: Any) -> dict[str, Any]:
+    return {name: {shares: asdict(one) for shares, one in both.items()} for name, both in verdicts.items()}
 
 
 def seen(pictures: Any) -> dict[str, float]:
@@ -100,6 +103,7 @@ def main() -> None:
             rows.append(train_run(folder, seed, options.data, [*more, *options.keys]))
             print(f"seed {seed}: trained in {rows[-1]['seconds']:.0f} s")
         panel = Panel(data, n)
+        training = {"model": "training pictures", **as_numbers(panel.of_training())}
         for row in rows:
             numbers, sheet = judge_model(row.pop("file"), panel)
             row |= numbers
@@ -117,6 +121,7 @@ def main() -> None:
         "goals": GOALS,
         "judges": judges,
         "real": real,
+        "training": training,
         "rows": rows,
     }
     print(
@@ -134,11 +139,11 @@ def main() -> None:
         [
             row["model"],
             f"{row['seconds']:.0f}" if "seconds" in row else "",
-            f"{row['calls']:g}",
-            f"{row['above black']:.1%}, {row['thickness']:.1f}",
+            f"{row['calls']:g}" if "calls" in row else "",
+            f"{row['above black']:.1%}, {row['thickness']:.1f}" if "calls" in row else "",
             *(told(row[name][shares]) for name in panel.extractors for shares in panel.asked),
         ]
-        for row in rows
+        for row in (training, *rows)
     ]
     print(measuring.markdown(head, table))
     measuring.keep(options.out, "digits", result, options.quick)

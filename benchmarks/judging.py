@@ -119,6 +119,9 @@ class Verdict:
     recall_real: float
 
 
+Verdicts = dict[str, dict[str, Verdict]]  # {judge: {shares: verdict}}
+
+
 class Judge:
     """One of them, and the real pictures. asked: what classes the n samples will have, in which shares real ones are drawn, too."""
 
@@ -177,11 +180,33 @@ class Panel:
             for shares, asked in self.asked.items()
         }
 
-    def __call__(self, model: Any, seed: int = 1_000_000, **settings: Any) -> dict[str, dict[str, Verdict]]:
+    def __call__(self, model: Any, seed: int = 1_000_000, **settings: Any) -> Verdicts:
         """The verdicts on a model's samples: {judge: {shares: verdict}}."""
-        found: dict[str, dict[str, Verdict]] = {name: {} for name in self.extractors}
-        for shares, asked in self.asked.items():
+
+        def sampled(asked: list[int]) -> tuple[Tensor, Tensor]:
             samples = model.sample(len(asked), label=asked, seed=seed, **settings)
+            return samples.values, samples.labels
+
+        return self.judged(sampled)
+
+    def of_training(self) -> Verdicts:
+        """The verdicts on pictures of the training split: the best that one can learn from them."""
+        images, labels = self.reference.learn, self.reference.learn_labels
+        assert labels is not None
+
+        def drawn(asked: list[int]) -> tuple[Tensor, Tensor]:
+            order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+            wanted = torch.bincount(torch.tensor(asked), minlength=len(self.reference.classes)).tolist()
+            index = torch.cat([order[labels[order] == k][:count] for k, count in enumerate(wanted)])
+            return images[index], labels[index]
+
+        return self.judged(drawn)
+
+    def judged(self, made: Callable[[list[int]], tuple[Tensor, Tensor]]) -> Verdicts:
+        """made: the classes asked for, to pictures and their classes."""
+        found: Verdicts = {name: {} for name in self.extractors}
+        for shares, asked in self.asked.items():
+            pictures, labels = made(asked)
             for name in found:
-                found[name][shares] = self.judges[name, shares](samples.values, samples.labels)
+                found[name][shares] = self.judges[name, shares](pictures, labels)
         return found
