@@ -10,10 +10,9 @@ from types import ModuleType
 from xml.etree import ElementTree
 
 import pytest
-import yaml
 from pydantic import BaseModel
 
-from mezzotint import __version__, config
+from mezzotint import config
 
 ROOT = Path(__file__).resolve().parents[2]
 pytest.importorskip("sphinx", reason="needs the extra [docs]")
@@ -131,12 +130,6 @@ def test_the_pages(tmp_path: Path) -> None:
         links_to_files_lead_somewhere,
     ):
         check(tmp_path / "html")
-
-
-def test_the_citation_is_of_this_version() -> None:
-    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    assert (citation["version"], citation["license"]) == (__version__, "MIT")
-    assert {"cff-version", "message", "title", "authors"} <= set(citation)
 
 
 # --- the translations -------------------------------------------------------------------------------------
