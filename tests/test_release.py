@@ -44,6 +44,17 @@ def test_the_wheel_takes_the_whole_package() -> None:
 def test_the_source_package_has_what_its_tests_read() -> None:
     included = {"pyproject.toml", *HATCH["build"]["targets"]["sdist"]["include"]}
     assert all((ROOT / name).exists() for name in included)
-    for path in (ROOT / "tests").rglob("*.py"):
+    for path in set((ROOT / "tests").rglob("*.py")) - {Path(__file__)}:
         for name in re.findall(r'ROOT / "([^"/]+)"', path.read_text(encoding="utf-8")):
-            assert name in included or name == ".git", f"{path.name} reads {name}"
+            assert name in included, f"{path.name} reads {name}"
+
+
+def test_the_workflow_runs_commands_of_make(monkeypatch: pytest.MonkeyPatch) -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8"))
+    job = workflow["jobs"]["two-commands"]
+    targets = re.findall(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[0].split()
+    said = [step["run"].removeprefix("${{ matrix.make }} ") for step in job["steps"] if "run" in step]
+    assert said == ["demo", "install", "test"] and set(said) <= set(targets)
+    runners = {row["system"].partition("-")[0]: row["make"] for row in job["strategy"]["matrix"]["include"]}
+    assert runners == {"ubuntu": "make", "macos": "make", "windows": "python make.py"}
+    assert "secrets." not in str(workflow)
