@@ -81,7 +81,9 @@ def read(path: Path) -> Run:
 
 def results(docs: Path) -> dict[str, str]:
     """Name of a page -> its result, in the order of the index of experiments."""
-    rows = re.findall(r"^\| \[\w+\]\((\w+)\.md\) (\|.+\|)$", (docs / "experiments/index.md").read_text("utf-8"), re.M)
+    rows = re.findall(
+        r"^\| \[\w+\]\((\w+)\.md\) (\|.+\|)$", (docs / "experiments/index.md").read_text("utf-8"), re.M
+    )
     return {name: cells(row)[-1] for name, row in rows}
 
 
@@ -104,7 +106,9 @@ def picture(docs: Path, run: Run, write: bool) -> tuple[str, str]:
 
 
 def section(run: Run, place: str, result: str) -> str:
-    rows = {"result": result} | {key: run.facts[key] for key in ("hardware", "time", "parameters") if key in run.facts}
+    rows = {"result": result} | {
+        key: run.facts[key] for key in ("hardware", "time", "parameters") if key in run.facts
+    }
     table = "".join(f"| {key} | {value} |\n" for key, value in rows.items())
     return (
         f"\n## {run.title}\n\n![{run.caption}]({place})\n\n{run.sentence}\n\n{run.block}\n"

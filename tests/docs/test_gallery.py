@@ -37,7 +37,9 @@ def test_what_is_stale_is_named(gallery: ModuleType, tmp_path: Path) -> None:
     assert gallery.page(tmp_path) == gallery.page()
     (docs / "pictures" / "gallery-cifar10.png").unlink()
     shutil.copy(docs / "pictures" / "gallery-scenes.png", docs / "pictures" / "gallery-bouncing.png")
-    shutil.copy(docs / "experiments/pictures/flowers-samples.png", docs / "experiments/pictures/digits-samples.png")
+    shutil.copy(
+        docs / "experiments/pictures/flowers-samples.png", docs / "experiments/pictures/digits-samples.png"
+    )
     changed = docs / "experiments" / "digits.md"
     changed.write_text(changed.read_text("utf-8").replace("395,857", "5"), "utf-8")
     text, wrong = gallery.page(tmp_path)

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "data"
 FEWER = {"train": 160, "test": 60}  # pictures
 PICTURES = {"moons": 6, "mnist": 7, "cifar10": 9, "flowers": 10}  # shown at least
-BUNDLED = {"students": 5, "words": 6, "editing": 8}  # those of models that come with the package
+BUNDLED = {"students": 5, "words": 6, "editing": 8, "clips": 5}  # those of models that come with the package
 
 
 def module_of(path: Path) -> ModuleType:
@@ -125,6 +125,8 @@ def test_those_of_bundled_models_run(name: str, quick: Callable[[str], None]) ->
             assert "off by 0.0 grey" in text
         case "students":
             assert "times as fast" in text
+        case "clips":
+            assert "known frames are equal: True" in text and "16 frames" in text
 
 
 @pytest.mark.parametrize("name", [*PICTURES, *BUNDLED])
