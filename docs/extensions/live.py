@@ -11,7 +11,10 @@ from mezzotint.disk.names import BUNDLED
 from mezzotint.exchange.web.export import export_page
 from mezzotint.model.model import load
 
-MODELS = {"mnist_fast": "handwritten digits", "scenes": "coloured shapes by words"}  # bundled ones
+MODELS = {
+    "mnist_fast": "handwritten digits (1.6 MB)",
+    "scenes": "coloured shapes by words (8 MB)",
+}  # bundled ones
 
 
 def sentence(page: str) -> str:

@@ -116,6 +116,15 @@ def links_to_files_lead_somewhere(built: Path) -> None:
     assert wrong == []
 
 
+def models_are_live(built: Path) -> None:
+    links = re.findall(r'href="(live/\w+/index\.html)"', (built / "index.html").read_text())
+    assert len(links) == 2 and links == re.findall(
+        r'href="(live/[^"]+)"', (built / "gallery.html").read_text()
+    )
+    for link in links:
+        assert "const MODEL = " in (built / link).with_name("model.js").read_text(encoding="utf-8")[:400]
+
+
 def test_the_pages(tmp_path: Path) -> None:
     """One test, since the build takes most of the time."""
     command = ["-m", "sphinx", "-q", "-W", "--keep-going", "-E", "-b", "html", "docs", str(tmp_path / "html")]
@@ -128,6 +137,7 @@ def test_the_pages(tmp_path: Path) -> None:
         the_reference_has_what_the_code_says,
         every_key_of_the_configuration_is_there,
         links_to_files_lead_somewhere,
+        models_are_live,
     ):
         check(tmp_path / "html")
 
