@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from mezzotint.data import drawn
 from mezzotint.evaluate.judges import classifier
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,6 +77,7 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], No
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
         monkeypatch.delenv("MEZZOTINT_DATA", raising=False)
         monkeypatch.setattr(classifier, "budget", lambda count: 256)
+        monkeypatch.setattr(drawn, "MAX_HELD_OUT", 32)  # frames: 2 clips
         if name != "moons":
             if not (SHARED / name).is_dir():
                 pytest.skip(f"needs shared/data/{name} beside the repository")
