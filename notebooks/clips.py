@@ -47,9 +47,8 @@ QUICK = os.environ.get("MEZZOTINT_QUICK") == "1"
 STEPS = 2 if QUICK else 300  # of training, 8 clips each
 N = 2 if QUICK else 10  # clips that are made
 RUN = Path("runs/notebook-clips")
-TINY = (
-    ["train.batch_size=2", "sample.steps=1", "sample.guidance=1", "train.sample_every=100%"] if QUICK else []
-)
+TINY = ["train.batch_size=2", "sample.steps=1", "sample.guidance=1"] if QUICK else []
+TINY += [f"train.{name}_every=100%" for name in ("sample", "validate", "checkpoint")] if QUICK else []
 
 
 def strips(clips, every=2):
