@@ -240,8 +240,8 @@ def check(parts: list[str], pytest_arguments: list[str]) -> int:
     for name, tool in [each for part in parts for each in CHECKS[part]]:
         say(f"make.py: {tool}")
         start = time.monotonic()
-        # One thread a process: torch's own threads would fight those of the other test workers.
-        code = call(tool, pytest_arguments if name == "unit" else [], OMP_NUM_THREADS="1")
+        # One thread a process: torch's own threads would fight those of the other test workers. Files are UTF-8 on Windows, too.
+        code = call(tool, pytest_arguments if name == "unit" else [], OMP_NUM_THREADS="1", PYTHONUTF8="1")
         lines.append(f"{name:8}{'FAILED' if code else 'ok':8}{time.monotonic() - start:.1f} s")
     say("\n" + "\n".join(lines))
     return int(any("FAILED" in line for line in lines))

@@ -20,6 +20,7 @@ extensions = [
     "docstrings",
     "links",
     "generated",
+    "live",
 ]
 exclude_patterns = ["extensions"]
 

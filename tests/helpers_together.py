@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 import torch.distributed as dist
 from helpers_workshop import Answer, leave
 
@@ -18,6 +19,8 @@ def together(
 ) -> list[list[Answer]]:
     """What every process gives for every command, given one after the other in one process group. folder: for what they say. cwd: of
     each process, by default where the caller is. The caller keeps the store, as torchrun's agent does."""
+    if not hasattr(os, "fork"):
+        pytest.skip("needs fork")
     folder.mkdir(parents=True)
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     sys.stdout.flush()

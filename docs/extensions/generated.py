@@ -1,7 +1,7 @@
 """Pages that are made from the code when the documentation is built, so that they are never stale.
 
 A line `<!-- generated: NAME ... -->` of a Markdown page is replaced by Markdown: `commands`, `configuration`, `rest`,
-`modules PACKAGE [MODULE ...]`, `file PATH`, or `contents CAPTION: PAGE PAGE ...`, a list of pages; a page may be a pattern.
+`modules PACKAGE [MODULE ...]`, `file PATH`, `live`, or `contents CAPTION: PAGE PAGE ...`, a list of pages; a page may be a pattern.
 """
 
 import ast
@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import live
 import typer
 from pydantic import BaseModel
 from sphinx.application import Sphinx
@@ -263,6 +264,8 @@ def replace(app: Sphinx, page: str, source: list[str]) -> None:
                 return "\n".join(modules(package, first))
             case "contents":
                 return "\n".join(contents(Path(app.env.doc2path(page)).parent, argument))
+            case "live":
+                return live.sentence(page)
             case "file":
                 return (ROOT / argument).read_text(encoding="utf-8")
             case _:

@@ -8,7 +8,7 @@ model.sample(64, label=7, seed=0).save("sevens.png")
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _WHERE = {
     "load": "model.model",

@@ -85,6 +85,7 @@ def dying(write: Callable[..., None], after: int) -> Callable[..., None]:
     return instead
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_and_divided_it_makes_the_same_bytes(
     call: Call, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

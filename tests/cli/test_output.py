@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import shutil
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from helpers_workshop import POINTS, SECONDS, Call, leave
 from mezzotint.cli.output import Lasting, give_up, lasting, say, stopping, warn_of_token
 from mezzotint.errors import printable
 
+pty = pytest.importorskip("pty", reason="terminals and hangups of POSIX")
 MOONS = ("train", "moons", *POINTS, "train.log_every=10 steps", "--steps", "40")
 
 

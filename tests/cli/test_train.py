@@ -247,6 +247,7 @@ def begin(bench: Path, *words: object) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs signals of POSIX")
 def test_interrupted_it_saves_and_goes_on(mezzotint: Call, bench: Path) -> None:
     words, run = (*MOONS, "--steps", 300), bench / "runs" / "moons"
     process = begin(bench, *words)
@@ -265,6 +266,7 @@ def test_interrupted_it_saves_and_goes_on(mezzotint: Call, bench: Path) -> None:
     assert "already trained to step 300" in mezzotint(*words).out
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs signals of POSIX")
 def test_terminated_it_saves_though_nobody_reads(mezzotint: Call, bench: Path) -> None:
     """Ctrl-C reaches the `| tee` behind it, too, which goes first."""
     process = begin(bench, *MOONS, "--steps", 100_000)

@@ -17,13 +17,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from mezzotint.data import drawn
 from mezzotint.evaluate.judges import classifier
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "data"
 FEWER = {"train": 160, "test": 60}  # pictures
 PICTURES = {"moons": 6, "mnist": 7, "cifar10": 9, "flowers": 10}  # shown at least
-BUNDLED = {"students": 5, "words": 6, "editing": 8}  # those of models that come with the package
+BUNDLED = {"students": 5, "words": 6, "editing": 8, "clips": 5}  # those of models that come with the package
 
 
 def module_of(path: Path) -> ModuleType:
@@ -76,6 +77,7 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], No
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
         monkeypatch.delenv("MEZZOTINT_DATA", raising=False)
         monkeypatch.setattr(classifier, "budget", lambda count: 256)
+        monkeypatch.setattr(drawn, "MAX_HELD_OUT", 32)  # frames: 2 clips
         if name != "moons":
             if not (SHARED / name).is_dir():
                 pytest.skip(f"needs shared/data/{name} beside the repository")
@@ -125,6 +127,8 @@ def test_those_of_bundled_models_run(name: str, quick: Callable[[str], None]) ->
             assert "off by 0.0 grey" in text
         case "students":
             assert "times as fast" in text
+        case "clips":
+            assert "known frames are equal: True" in text and "16 frames" in text
 
 
 @pytest.mark.parametrize("name", [*PICTURES, *BUNDLED])
