@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from mezzotint.cli import options
+from mezzotint.cli.imports import imports
 from mezzotint.cli.output import warn_of_token
 from mezzotint.errors import printable
 
@@ -100,9 +101,10 @@ def serve(
       MEZZOTINT_TOKEN=$(openssl rand -hex 16) mezzotint serve digits --host 0.0.0.0
     """
     check_extra()
-    from mezzotint.disk.names import check_runs
-    from mezzotint.serve.http.server import serve as run
-    from mezzotint.serve.http.settings import Settings, make_limits
+    with imports():
+        from mezzotint.disk.names import check_runs
+        from mezzotint.serve.http.server import serve as run
+        from mezzotint.serve.http.settings import Settings, make_limits
 
     options.check_encoder(encoder, runs if runs and show_runs is None else ())
     limits = {"max_queue": max_queue, "max_per_client": max_per_client, "max_rows": max_rows}
