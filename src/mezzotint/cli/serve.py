@@ -88,6 +88,16 @@ def serve(
         str, typer.Option("--weights", help="weights: ema (averaged) or raw (the last)")
     ] = "ema",
     device: options.Device = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads", help="threads of a network call on a processor (default: its cores)", min=1
+        ),
+    ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option("--measure/--no-measure", help="at the start, a second a model: how large a call pays"),
+    ] = True,
     encoder: options.Encoder = None,
 ) -> int:
     """Serves models over HTTP, and the Studio at /studio.
@@ -118,6 +128,8 @@ def serve(
         device=device or "auto",
         weights=weights,
         encoder=encoder,
+        threads=threads,
+        measure=measure,
         limits=make_limits(**{name: value for name, value in limits.items() if value is not None}),
     )
     warn_of_token(token)

@@ -33,6 +33,8 @@ def serve(
     bound = _bind(host, port)
     models = load_models(settings)
     service = Service(models, settings)
+    for line in service.measure():
+        print(f"mezzotint: {line}", flush=True)
     here, outside = reached_at(host)
     port = bound.getsockname()[1]
     address = f"http://{here}:{port}"
