@@ -35,7 +35,7 @@ def test_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     assert text.endswith("recognised as their class")
     slow = said(config.load("mnist"), replace(COST, computing=0.5, ours=0.12))
     assert (
-        "are 564 steps of 64; after 32,000 pictures most digits could be read; other work leaves it 12 %"
+        "are 564 steps of 64; after 32,000 pictures most digits could be read; other work leaves it 12%"
         in slow
     )
     assert "too few to say" in said(config.load("mnist"), replace(COST, computing=5.0))

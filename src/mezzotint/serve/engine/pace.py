@@ -55,7 +55,8 @@ def _call(model: Model, rows: int, patience: float) -> float:
     walk = model.walk(model.request(rows, image=model.blank))
     for _ in walk.go(None):  # to its first question
         pass
-    times, began = [], time.perf_counter()
+    times: list[float] = []
+    began = time.perf_counter()
     while len(times) < TIMES and (not times or time.perf_counter() - began < patience):
         before = clock()
         float(next(iter(answer(model.guided, [walk]))).sum())  # waits for the device
