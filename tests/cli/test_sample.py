@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -241,3 +243,19 @@ def test_a_path_that_is_not_utf8(mezzotint: Call, desk: Path) -> None:
     )
     refused = mezzotint(*words, "--steps", 2, "--name", os.fsdecode(b"espa\xf1a"))
     assert refused.code == 2 and "not UTF-8" in refused.err
+
+
+def test_a_sample_imports_no_more_than_it_needs(tmp_path: Path) -> None:
+    """Half of a short command is imports: no data sets, charts, servers or compilers among them, and no looking for garbage."""
+    heavy = {"matplotlib", "pyarrow", "datasets", "huggingface_hub", "scipy", "sklearn", "sympy", "onnx"}
+    heavy |= {"fastapi", "transformers", "torch._dynamo", "torch._inductor", "mezzotint.data.open"}
+    code = f"""
+import gc, sys, mezzotint.cli
+try:
+    mezzotint.cli.main(["sample", "mnist_fast", "-n", "2", "-o", "two.png"])
+except SystemExit as left:
+    print(left.code, sorted({heavy} & set(sys.modules)), gc.isenabled(), gc.get_freeze_count() > 10**5)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "0 [] True True", done.stderr
+    assert (tmp_path / "two.png").is_file()

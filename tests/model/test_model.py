@@ -20,7 +20,7 @@ from mezzotint.disk.model_file import Header, save_model
 from mezzotint.disk.names import find
 from mezzotint.errors import ConfigError, ModelError
 from mezzotint.media.facts import Facts
-from mezzotint.model.device import find_device, find_precision
+from mezzotint.model.device import find_device, find_precision, kind_of
 from mezzotint.model.model import Model, Preview, load
 from mezzotint.plots import read_settings
 from mezzotint.randomness import noise
@@ -451,6 +451,9 @@ def test_bfloat16_is_taken_where_torch_may_use_the_hardware(
     for ask in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
         monkeypatch.setattr(torch.cpu, ask, lambda ask=ask: ask in hardware, raising=False)
     assert find_precision("auto", torch.device("cpu")) == expected
+    with_it = "AMX" if "_is_amx_tile_supported" in hardware else "bfloat16"
+    said = "," if expected == torch.float32 else f" and {with_it}"
+    assert kind_of(torch.device("cpu")).startswith(f"cpu with {capability}{said}")
 
 
 def test_a_sheet_of_all_classes_has_a_named_column_for_each(model: Model) -> None:

@@ -97,7 +97,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def explain(error: Exception) -> tuple[int, str]:
     """The exit code and the line for an error."""
-    from mezzotint.errors import ConfigError, ModelError, RunError
+    from mezzotint.errors import ConfigError, DataError, MissingExtra, ModelError, RunError
 
     line = " ".join(str(error).split())
     if hasattr(error, "format_message"):  # typer's own, of which it shows us no common class
@@ -105,11 +105,9 @@ def explain(error: Exception) -> tuple[int, str]:
         where = f"; see {context.command_path} --help" if context else ""
         said = " ".join(error.format_message().split()).rstrip(".")
         return 2, said + where
-    if isinstance(error, ConfigError):  # answered before torch is imported
-        return 2, line
-    from mezzotint.data import DataError, MissingExtra
-
     match error:
+        case ConfigError():
+            return 2, line
         case BrokenPipeError():
             return 1, "nobody reads the output any more"
         case DataError() | ModelError():

@@ -13,6 +13,7 @@ import typer
 
 from mezzotint.cli import options
 from mezzotint.cli.bar import Bar
+from mezzotint.cli.imports import imports
 from mezzotint.cli.output import reserve, say, writing
 
 if TYPE_CHECKING:
@@ -123,7 +124,8 @@ class Making:
         return {"n": self.n, "label": self.classes(model), "seed": self.seed, **self.settings}
 
     def load(self, run: str, precision: str | None = None) -> "Model":
-        from mezzotint.model.model import load
+        with imports():
+            from mezzotint.model.model import load
 
         options.check_encoder(self.encoder, [run])
         _ = self.ranks  # joined before a device is chosen

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from mezzotint.cli import options
+from mezzotint.cli.imports import imports
 from mezzotint.cli.making import Making, make, making
 from mezzotint.cli.output import lasting
 
@@ -57,8 +58,10 @@ def sample(
     if batch_file is not None:
         return _orders(context, run, batch_file, out, how)
     from mezzotint.errors import ConfigError
-    from mezzotint.model.model import load
-    from mezzotint.model.spread import things
+
+    with imports():
+        from mezzotint.model.model import load
+        from mezzotint.model.spread import things
 
     if out is not None:
         raise ConfigError("--out is the folder of --batch-file; say -o for what a single command makes")

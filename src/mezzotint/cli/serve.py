@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from mezzotint.cli import options
+from mezzotint.cli.imports import imports
 from mezzotint.cli.output import warn_of_token
 from mezzotint.errors import printable
 
@@ -87,6 +88,16 @@ def serve(
         str, typer.Option("--weights", help="weights: ema (averaged) or raw (the last)")
     ] = "ema",
     device: options.Device = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads", help="threads of a network call on a processor (default: its cores)", min=1
+        ),
+    ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option("--measure/--no-measure", help="at the start, a second a model: how large a call pays"),
+    ] = True,
     encoder: options.Encoder = None,
 ) -> int:
     """Serves models over HTTP, and the Studio at /studio.
@@ -100,9 +111,10 @@ def serve(
       MEZZOTINT_TOKEN=$(openssl rand -hex 16) mezzotint serve digits --host 0.0.0.0
     """
     check_extra()
-    from mezzotint.disk.names import check_runs
-    from mezzotint.serve.http.server import serve as run
-    from mezzotint.serve.http.settings import Settings, make_limits
+    with imports():
+        from mezzotint.disk.names import check_runs
+        from mezzotint.serve.http.server import serve as run
+        from mezzotint.serve.http.settings import Settings, make_limits
 
     options.check_encoder(encoder, runs if runs and show_runs is None else ())
     limits = {"max_queue": max_queue, "max_per_client": max_per_client, "max_rows": max_rows}
@@ -116,6 +128,8 @@ def serve(
         device=device or "auto",
         weights=weights,
         encoder=encoder,
+        threads=threads,
+        measure=measure,
         limits=make_limits(**{name: value for name, value in limits.items() if value is not None}),
     )
     warn_of_token(token)

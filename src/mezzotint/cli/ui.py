@@ -74,6 +74,7 @@ def ui(
         log=Path(os.devnull),
         device=device or "auto",
         encoder=encoder,
+        measure=False,  # one person asks, and waits for the page
         limits=make_limits(max_n=POINTS),
     )
 

@@ -44,6 +44,19 @@ def find_precision(wanted: str, device: torch.device) -> torch.dtype:
     return torch.float32
 
 
+def kind_of(device: torch.device) -> str:
+    """The device in words, as far as it decides speed: a GPU's name, or the widest instructions of a processor."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type != "cpu":
+        return device.type
+    capability = torch.backends.cpu.get_cpu_capability()
+    if not _has_bf16(device):
+        return f"cpu with {capability}, without bfloat16"
+    amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+    return f"cpu with {capability} and {'AMX' if amx else 'bfloat16'}"
+
+
 def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)

@@ -19,7 +19,7 @@ def fixed_steps(train: Train, total: int) -> int | None:
 
 def in_steps(minutes: float, steps: int) -> str:
     """A line on what a budget in minutes has become on this machine."""
-    line = f"{minutes:g} minutes are {steps:,} steps on this machine"
+    line = f"{minutes:g} minutes are {steps:,} step{'s' * (steps != 1)} on this machine"
     if steps >= FEW_STEPS:
         return line
     return (

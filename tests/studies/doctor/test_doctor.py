@@ -71,7 +71,7 @@ class TestGood:
         began = time.monotonic()
         found = list(diagnose(config.load("digits")))
         assert worries(found) == set() and time.monotonic() - began < 30
-        assert {"range", "pictures", "classes", "budget", "time", "memory", "learning"} <= {
+        assert {"range", "pictures", "classes", "budget", "machine", "time", "memory", "learning"} <= {
             f.title for f in found
         }
         assert all(f.remedy == f.anchor == "" for f in found)

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -45,6 +46,7 @@ class Engine:
             max_per_client,
             watch,
         )
+        self._most: WeakKeyDictionary[Model, int] = WeakKeyDictionary()
         self._changed = threading.Condition()
         self._open: dict[str, deque[Ticket]] = {}  # of each client; the client whose turn it is comes first
         self._waiting: dict[str, deque[Part]] = {}  # the same for parts that are not finished
@@ -55,6 +57,14 @@ class Engine:
 
     # --- for every thread ------------------------------------------------------------------------------------
 
+    def limit(self, model: Model, rows: int) -> None:
+        """Calls of a model have no more rows from now on, where `max_rows` is more: larger ones do not pay."""
+        self._most[model] = rows
+
+    def most(self, model: Model) -> int:
+        """Pictures that a call of a model has at most."""
+        return min(self.max_rows, self._most.get(model, self.max_rows))
+
     def submit(self, ticket: Ticket) -> None:
         """Takes a request in; it joins at the next call. Raises Busy or Closed."""
         with self._changed:
@@ -64,7 +74,9 @@ class Engine:
             if mine >= self.max_per_client or len(self) >= self.max_queue:
                 retry_after = min(max(math.ceil(self._pace), 1), 60)
                 raise Busy(mine=mine >= self.max_per_client, retry_after=retry_after)
-            ticket.parts = [Part(ticket, request) for request in ticket.request.parts(self.max_rows)]
+            ticket.parts = [
+                Part(ticket, request) for request in ticket.request.parts(self.most(ticket.model))
+            ]
             self._open.setdefault(ticket.client, deque()).append(ticket)
             self._waiting.setdefault(ticket.client, deque()).extend(ticket.parts)
             self._changed.notify_all()
@@ -143,19 +155,22 @@ class Engine:
         in turn adds one of that model, while there is room. The lead goes round, and within a client whoever was
         in this call stands behind who was not, so that nobody waits for ever, however large and of whatever model."""
         chosen: list[Part] = []
-        room = self.max_rows
+        room = 0
         model: Model | None = None
         left = {client: list(parts) for client, parts in self._waiting.items()}
         while left:
             for client, parts in list(left.items()):
-                fits = (p for p in parts if p.rows <= room and model in (None, p.ticket.model))
+                fits = (p for p in parts if model is None or (p.rows <= room and p.ticket.model is model))
                 part = next(fits, None)
                 if part is None:
                     del left[client]
                     continue
                 parts.remove(part)
                 chosen.append(part)
-                room, model = room - part.rows, part.ticket.model
+                if model is None:
+                    model = part.ticket.model
+                    room = self.most(model)
+                room -= part.rows
         for part in chosen:
             queue = self._waiting[part.ticket.client]
             queue.remove(part)

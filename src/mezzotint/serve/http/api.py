@@ -6,6 +6,7 @@ serves what the environment says (`Settings.from_environment`); `mezzotint serve
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,6 +22,7 @@ from mezzotint.serve.http.guard import Guard
 from mezzotint.serve.http.service import Service, load_models
 from mezzotint.serve.http.settings import Settings
 
+log = logging.getLogger(__name__)
 ABOUT = "Pictures from diffusion models. Requests of all kinds share each network call, and the same seed is the same picture."
 
 
@@ -39,7 +41,11 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.service = service or Service(load_models(settings), settings)
+        app.state.service = service
+        if service is None:
+            app.state.service = Service(load_models(settings), settings)
+            for line in app.state.service.measure():
+                log.info(line)
         try:
             yield
         finally:

@@ -281,6 +281,10 @@ class ModelInfo(BaseModel):
     weights: str
     device: str
     defaults: Sample
+    rows: int  # pictures that share a call, at most
+    paces: list[
+        tuple[int, float]
+    ]  # milliseconds of a call, by its rows, measured at the start; empty where it was not
 
 
 class RunInfo(BaseModel):

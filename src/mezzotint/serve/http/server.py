@@ -33,6 +33,7 @@ def serve(
     bound = _bind(host, port)
     models = load_models(settings)
     service = Service(models, settings)
+    paces = "".join(f"\nmezzotint: {line}" for line in service.measure())
     here, outside = reached_at(host)
     port = bound.getsockname()[1]
     address = f"http://{here}:{port}"
@@ -42,7 +43,7 @@ def serve(
     hello = f"mezzotint: {', '.join(models)} on {devices} at {address}"
     hello += f"; from other machines: http://{outside}:{port}" if outside else ""
     hello += f"; to make pictures: {address}/studio; how to ask: {address}/docs"
-    tell = (lambda: ready(address)) if ready is not None else (lambda: print(hello, flush=True))
+    tell = (lambda: ready(address)) if ready is not None else (lambda: print(hello + paces, flush=True))
     Server(configured(settings, service, proxies), service, tell).run(sockets=[bound])
 
 

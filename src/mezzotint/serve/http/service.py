@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
@@ -22,6 +22,7 @@ from mezzotint.model.edits import Edits
 from mezzotint.model.model import Model, load
 from mezzotint.model.request import Request, check_seeds
 from mezzotint.serve.engine.engine import Engine
+from mezzotint.serve.engine.pace import Pace, measure
 from mezzotint.serve.engine.tickets import Busy, Closed, Ticket
 from mezzotint.serve.http.jobs import Job, Jobs, Now
 from mezzotint.serve.http.problems import Problem
@@ -56,9 +57,17 @@ class Service:
         self.shelf = (
             None if settings.runs is None else Shelf(settings.runs, settings.device, settings.encoder)
         )
+        self.paces: dict[str, Pace] = {}  # of the models that were given, where measured
         self._decoding = asyncio.Semaphore(DECODING)
         self._closing = threading.Lock()
         self._closed: tuple[int, int] | None = None
+
+    def measure(self) -> Iterator[str]:
+        """How large a call of each model pays, which its engine keeps to from now on; a line on each. Takes a second a model."""
+        for name, model in self.models.items() if self.settings.measure else ():
+            self.paces[name] = pace = measure(model, self.limits.max_rows)
+            self.engines[model.device].limit(model, rows := pace.rows(self.limits.max_rows))
+            yield f"{name}: up to {rows} pictures a call; each costs {pace}"
 
     @property
     def default(self) -> str:
@@ -214,6 +223,10 @@ class Service:
             weights=model.header.weights,
             device=str(model.device),
             defaults=model.settings(),
+            rows=self.engines[model.device].most(model),
+            paces=[(rows, 1000 * s) for rows, s in pace.seconds.items()]
+            if (pace := self.paces.get(name))
+            else [],
         )
 
     def close(self) -> tuple[int, int]:
@@ -257,6 +270,8 @@ def check_scans(file: bytes, name: str) -> None:
 def load_models(settings: Settings) -> dict[str, Model]:
     """The models of the settings by their names, warm: each has made a picture. Raises ModelError and ConfigError."""
     models: dict[str, Model] = {}
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
     for name in settings.models or (usual(),):
         model = load(name, device=settings.device, weights=settings.weights, encoder=settings.encoder)
         if model.source in models:

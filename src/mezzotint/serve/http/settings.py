@@ -57,9 +57,13 @@ class Settings:
     device: str = "auto"
     weights: str = "ema"
     encoder: Path | None = None
+    threads: int | None = None  # of a network call on a processor; None: as many as it has cores
+    measure: bool = True  # at the start, how large a call of each model pays
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"threads must be a whole number from 1, not {self.threads}")
         if self.token is not None and self.token != "none" and len(self.token) < SHORTEST:
             raise ConfigError(
                 f"a token needs {SHORTEST} characters or more; take one from: openssl rand -hex 16"
@@ -72,7 +76,8 @@ class Settings:
 
     @staticmethod
     def from_environment(environment: Mapping[str, str] = os.environ) -> "Settings":
-        """MEZZOTINT_MODELS, _HOSTS (both separated by commas), _RUNS, _TOKEN, _LOG, _DEVICE, _WEIGHTS, _ENCODER, and _MAX_N and so on."""
+        """MEZZOTINT_MODELS, _HOSTS (both separated by commas), _RUNS, _TOKEN, _LOG, _DEVICE, _WEIGHTS, _ENCODER, _THREADS, _MEASURE (1, or 0
+        for no), and _MAX_N and so on."""
 
         def read(name: str) -> str | None:
             return environment.get(f"MEZZOTINT_{name}") or None
@@ -82,6 +87,11 @@ class Settings:
 
         given = {name: read(name.upper()) for name in Limits.model_fields}
         log, runs, encoder = read("LOG"), read("RUNS"), read("ENCODER")
+        threads, measure = read("THREADS"), read("MEASURE") or "1"
+        if threads is not None and not threads.isdecimal():
+            raise ConfigError(f"MEZZOTINT_THREADS must be a whole number from 1, not {threads!r}")
+        if measure not in ("0", "1"):
+            raise ConfigError(f"MEZZOTINT_MEASURE must be 0 or 1, not {measure!r}")
         return Settings(
             models=listed("MODELS"),
             token=read("TOKEN"),
@@ -91,6 +101,8 @@ class Settings:
             device=read("DEVICE") or "auto",
             weights=read("WEIGHTS") or "ema",
             encoder=Path(encoder) if encoder else None,
+            threads=None if threads is None else int(threads),
+            measure=measure == "1",
             limits=make_limits(**{name: value for name, value in given.items() if value is not None}),
         )
 

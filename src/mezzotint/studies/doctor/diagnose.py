@@ -25,7 +25,9 @@ from mezzotint.media.facts import Facts
 from mezzotint.model.device import find_device
 from mezzotint.run.budget import FEW_STEPS, fixed_steps
 from mezzotint.run.latents import completed, open_source
+from mezzotint.run.parts import precision_of
 from mezzotint.studies.doctor.pictures import Finding, examine
+from mezzotint.studies.doctor.reach import machine
 from mezzotint.studies.doctor.trial import by_heart, measure, memory, memory_of, precision, speed
 
 
@@ -52,6 +54,7 @@ def diagnose(config: Config, *, quick: bool = False) -> Iterator[Finding]:
     trial = measure(config, source, device)
     steps = planned_steps(config, source.total, trial.a_step)
     yield from budget(config, source, steps)
+    yield from machine(config, trial, device, precision_of(config, source.facts, device), source)
     yield from speed(trial, steps, config)
     yield from memory(trial, memory_of(device), config)
     yield by_heart(config, source, device)
