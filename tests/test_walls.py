@@ -116,7 +116,7 @@ from mezzotint.data.held_out import split_set
 from mezzotint.media.facts import Facts
 
 
-def columns(device: torch.device) -> Source:
+def columns(device: torch.device) -> "Source":
     """A bright column that goes right (class 0) or left (class 1)."""
     labels = torch.arange(40) % 2
     where = torch.arange(3)[None, :] * (1 - 2 * labels[:, None]) + torch.arange(40)[:, None]

@@ -230,9 +230,11 @@ def test_what_the_data_decided_survives_json() -> None:
 @pytest.mark.parametrize("recipe", config.recipes())
 def test_every_recipe_builds(recipe: str) -> None:
     """Without memory or arithmetic: on the meta device."""
-    made = config.load(recipe, codec__network={"kind": "vae"} if recipe.startswith("latent") else None)
-    points = made.network.kind == "mlp"
-    facts = Facts((2,), ("a", "b")) if points else Facts((3, 32, 32), tuple("0123456789"))
+    made = config.load(recipe, codec__network={"kind": "vae"} if "latent" in recipe else None)
+    classes = tuple("0123456789")
+    facts = Facts((2,), ("a", "b")) if made.network.kind == "mlp" else Facts((3, 32, 32), classes)
+    if made.data.known:
+        facts = Facts((1, 4, 32, 32), classes, "clips")
     with torch.device("meta"):
         shape = build.codec(made, facts).shape(facts.shape)
         net = build.network(made, facts)

@@ -38,13 +38,20 @@ def test_the_command(runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
         "mnist",
         "mnist_fast",
         "digits",
+        "flowers",
         "moons",
         "scenes",
     ]
     (runs / "mnist").mkdir()
     (runs / "mnist" / "model.safetensors").touch()  # a run wins over a bundled model of its name
     assert leave() == 0
-    assert [Path(file).stem for file in given[2][0].models] == ["mnist_fast", "digits", "moons", "scenes"]
+    assert [Path(file).stem for file in given[2][0].models] == [
+        "mnist_fast",
+        "digits",
+        "flowers",
+        "moons",
+        "scenes",
+    ]
     (runs / "mnist" / "model.safetensors").unlink()
     (runs / "mnist").rmdir()
     assert leave("--host", "0.0.0.0", "--token", "short") == 2
