@@ -16,7 +16,7 @@ from mezzotint.evaluate.metrics.neighbours import nearest
 from mezzotint.evaluate.metrics.scenes import judge
 from mezzotint.model.model import load
 
-NAMES = ["digits", "mnist", "mnist_fast", "moons", "scenes"]
+NAMES = ["digits", "flowers", "mnist", "mnist_fast", "moons", "scenes"]
 
 
 def test_these_are_there() -> None:
@@ -26,12 +26,12 @@ def test_these_are_there() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_each_is_small_has_a_card_and_no_place_of_a_machine(name: str) -> None:
     path = bundled()[name]
-    assert path.stat().st_size <= 4 * 2**20
+    assert path.stat().st_size <= (12 if name == "flowers" else 4) * 2**20
     card = path.with_suffix(".md").read_text(encoding="utf-8")
     for word in (
         "made by",
         "data",
-        "licence" if name in ("moons", "scenes") else "CC BY",
+        "licence" if name in ("flowers", "moons", "scenes") else "CC BY",
         "training",
         "mezzotint distil mnist" if name == "mnist_fast" else f"mezzotint train {name}",
     ):
@@ -68,6 +68,13 @@ def test_scenes_are_what_they_are_asked_for() -> None:
     captions = [scene(5, i).caption for i in range(24)]
     samples = load("scenes").sample(24, prompt=captions, seed=1)
     assert sum(verdict.all for verdict in judge(samples.values, captions)) >= 18
+
+
+def test_sunflowers_are_yellower_than_daisies() -> None:
+    samples = load("flowers").sample(12, label=["sunflower", "daisy"], steps=8)
+    red, _, blue = samples.values.double().mean((2, 3)).T
+    assert samples.values.shape == (12, 3, 64, 64)
+    assert float((red - blue)[::2].mean()) > float((red - blue)[1::2].mean()) + 30
 
 
 @pytest.mark.parametrize(("name", "steps"), [("mnist", None), *(("mnist_fast", n) for n in (1, 2, 4, 8))])

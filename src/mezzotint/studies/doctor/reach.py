@@ -30,7 +30,8 @@ def machine(
     steps = max(1, int(60 * MINUTES * TRAINING / trial.a_step))
     rows = config.train.batch_size
     things = "points" if isinstance(source, Points) else "pictures"
-    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    count = torch.get_num_threads()
+    threads = f", {count} thread{'s' if count > 1 else ''}" if device.type == "cpu" else ""
     text = (
         f"{kind_of(device)}{threads}, {str(dtype).removeprefix('torch.')}: {rows / trial.a_step:,.0f} {things} a second in training, so "
         f"{MINUTES} minutes are {steps:,} steps of {rows}"
