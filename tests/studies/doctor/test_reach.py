@@ -60,5 +60,5 @@ def test_this_machine() -> None:
     cost = measure(chosen, source, CPU)
     assert 0 < cost.ours <= 1
     (finding,) = machine(chosen, cost, CPU, torch.float32, source)
-    assert finding.text.startswith(f"{kind_of(CPU)}, {torch.get_num_threads()} threads, float32: ")
+    assert finding.text.startswith(f"{kind_of(CPU)}, {torch.get_num_threads()} thread")
     assert f"{chosen.train.batch_size / cost.a_step:,.0f} points a second" in finding.text
