@@ -19,8 +19,8 @@ from mezzotint.disk.names import BUNDLED
 
 @torch.no_grad()
 def shortened(net: nn.Module) -> nn.Module:
-    """Without the last two of the ten bits of every float16's fraction, rounded to even, which packs to a seventh less in a wheel. Pictures of flowers
-    change by 0.15 grey levels, as much as by computing in bfloat16."""
+    """Without the last two of the ten bits of every float16's fraction, rounded to even: a wheel packs them to a tenth less. Pictures
+    of `flowers` change by 0.11 grey levels (at most 2), those of computing in bfloat16 by 0.17 (4)."""
     for weights in net.parameters():
         bits = weights.view(torch.int16).int()
         bits += 1 + (bits >> 2 & 1)

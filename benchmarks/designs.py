@@ -1,6 +1,7 @@
 """Pixels or codes, U-Net or transformer: which makes the best flowers of 64 pixels in equal time?
 
     python benchmarks/designs.py --data FLOWERS [--minutes 60] [--codec RUN]
+    python benchmarks/designs.py --data FLOWERS --models flowers -n 400            # of models that there are
 
 Four trainings one after the other, each a process of its own, with the recipes' networks and settings, for the same seconds of
 computing (of all threads together: 60 minutes are 30 of two cores), of which sheets and held-out losses take none here. A trial of
@@ -9,11 +10,13 @@ taken from the models of its codes, as it is trained once for all of them.
 
 A design that was trained before in the folder of --runs, with the same recipe, keys and seconds, is not trained again. Judged by
 the classifier of `mezzotint evaluate`, which has learned from training pictures, and by a second judge, features of clusters that
-know no classes: Fréchet distances with their 95 % intervals beside those of real pictures. Peak memory is of the process that trains.
+know no classes: Fréchet distances to the test split with their 95 % intervals. Beside them as many training pictures, classes in equal
+shares as those of the samples (mean of five draws). Peak memory is of the process that trains.
 """
 
 import json
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -21,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import measuring
+from sampling import counted
 
 FLOWERS = ["data.name=flowers", "data.size=64"]
 LATENT_DIT = ["network.kind=dit", "network.width=192", "network.depth=6", "network.patch=2"]
@@ -30,6 +34,7 @@ DESIGNS: dict[str, tuple[str, list[str]]] = {  # recipe, and keys
     "codes, U-Net": ("latent", ["data.labels=true", "sample.guidance=2"]),
     "codes, transformer": ("latent", ["data.labels=true", "sample.guidance=2", *LATENT_DIT]),
 }
+JUDGES = ("classifier", "clusters")
 TRIAL = 6  # steps that tell what one costs, after two that do not count
 
 
@@ -98,7 +103,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60, help="of computing, for each design")
     parser.add_argument("--codec", type=Path, help="a run of an autoencoder; default: it is trained")
     parser.add_argument("--runs", type=Path, default=Path("runs/designs"), help="the folder of the trainings")
-    parser.add_argument("--n", type=int, default=1000, help="samples of each")
+    parser.add_argument("-n", "--n", type=int, default=1000, help="samples of each")
+    parser.add_argument("--models", nargs="+", help="judge these models, and train none")
     parser.add_argument("--one", help="of the process that trains: recipe, keys, seconds and folder as JSON")
     options = parser.parse_args()
     measuring.use_threads(options.threads)
@@ -110,6 +116,24 @@ def main() -> None:
     seconds, n = (4, 16) if options.quick else (60 * options.minutes, options.n)
     data = [f"data.path={options.data.resolve()}"]
     result: dict[str, Any] = {"machine": machine, "n": n, "rows": {}}
+    place = str(options.data.resolve())
+    real = of_training(place, n)
+    if options.models:
+        rows: dict[str, dict[str, Any]] = {name: {} for name in options.models}
+        judge(rows, options.models, place, n)
+        table = [
+            [
+                name,
+                told(row["classifier"]),
+                told(row["clusters"]),
+                row["calls"],
+                f"{row['seconds a picture']:.3f}",
+            ]
+            for name, row in rows.items()
+        ]
+        table.append(["training pictures", *(f"{distance:.3g}" for distance in real.values()), "", ""])
+        print(measuring.markdown(["model", "Fréchet distance", "clusters", "calls", "s a picture"], table))
+        return
     codec = options.codec
     if codec is None:
         codec = options.runs / "codec"
@@ -123,7 +147,9 @@ def main() -> None:
             recipe, [*data, *keys, *coding], seconds, folder, options.threads
         )
         print(json.dumps({name: result["rows"][name]}), flush=True)
-    judge(result["rows"], options.runs, n)
+    files = [str(options.runs / folder_of(name) / "model.safetensors") for name in result["rows"]]
+    judge(result["rows"], files, place, n)
+    result["training pictures"] = real
     head = [
         "design",
         "parameters",
@@ -139,7 +165,7 @@ def main() -> None:
             name,
             f"{row['parameters'] / 1e6:.1f}M",
             f"{row['pictures']:,}",
-            told(row["frechet"]),
+            told(row["classifier"]),
             told(row["clusters"]),
             row["calls"],
             f"{row['seconds a picture']:.3f}",
@@ -151,26 +177,54 @@ def main() -> None:
     measuring.keep(options.out, "designs", result, options.quick)
 
 
-def judge(rows: dict[str, Any], runs: Path, n: int) -> None:
+def judge(rows: dict[str, dict[str, Any]], files: list[str], data: str, n: int) -> None:
     """Adds to each row what its model's samples get."""
     from mezzotint import load
     from mezzotint.evaluate import evaluate
 
-    files = [str(runs / folder_of(name) / "model.safetensors") for name in rows]
-    for key, extractor in (("frechet", "classifier"), ("clusters", "clusters")):
-        for row, found in zip(rows.values(), evaluate(files, n=n, extractor=extractor, metrics=["frechet"])):
-            row[key] = {one.name: [one.value, one.low, one.high, one.real] for one in found.numbers}
+    for judged_by in JUDGES:
+        for row, found in zip(
+            rows.values(), evaluate(files, n=n, extractor=judged_by, data=data, metrics=["frechet"])
+        ):
+            distance = found.numbers[0]
+            row[judged_by] = [distance.value, distance.low, distance.high]
     for row, file in zip(rows.values(), files):
         model = load(file)
-        model.sample(4)
+        with counted(model) as calls:
+            model.sample(4)
         began = time.perf_counter()
-        calls = model.sample(16).calls
-        row["calls"], row["seconds a picture"] = calls, (time.perf_counter() - began) / 16
+        model.sample(16)
+        row["calls"], row["seconds a picture"] = calls.rows // 4, (time.perf_counter() - began) / 16
 
 
-def told(numbers: dict[str, list[float | None]]) -> str:
-    value, low, high, real = next(iter(numbers.values()))
-    return f"{value:.3g} ({low:.3g} to {high:.3g}), real {real:.3g}"
+def of_training(data: str, n: int) -> dict[str, float]:
+    """Fréchet distance of n training pictures to the test split, classes equally often, by each judge: mean of five draws."""
+    import torch
+
+    from mezzotint import config
+    from mezzotint.evaluate.judges.features import extract
+    from mezzotint.evaluate.metrics.frechet import Moments, frechet_distance
+    from mezzotint.evaluate.reference import open_judge, open_reference
+
+    reference = open_reference(config.load("flowers_latent", [f"data.path={data}"]).data)
+    labels, found, random = reference.learn_labels, {}, torch.Generator().manual_seed(0)
+    assert labels is not None
+    for name in JUDGES:
+        judge = open_judge(name, reference, torch.device("cpu"))
+        real, learned = extract(judge, reference.images).pool, extract(judge, reference.learn).pool
+        distances = []
+        for _ in range(5):
+            order = torch.randperm(len(labels), generator=random)
+            share = n // len(reference.classes)
+            some = torch.cat([order[labels[order] == k][:share] for k in range(len(reference.classes))])
+            distances.append(frechet_distance(Moments.of(learned[some]), Moments.of(real)))
+        found[name] = statistics.mean(distances)
+    return found
+
+
+def told(numbers: list[float]) -> str:
+    value, low, high = numbers
+    return f"{value:.3g} ({low:.3g} to {high:.3g})"
 
 
 if __name__ == "__main__":

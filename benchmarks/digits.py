@@ -2,12 +2,16 @@
 
     python benchmarks/digits.py [--data FOLDER_OF_MNIST_PARQUET] [--seeds 0 1 2] [KEY=VALUE ...]
     python benchmarks/digits.py --data FOLDER --models mnist mnist_fast          # of models that there are
+    python benchmarks/digits.py --data FOLDER --training --models mnist sample.guidance=1.5     # while choosing
 
 For each seed: `mezzotint train mnist --seed S`, the recipe as it is but for KEY=VALUE, from random weights; then 2,000 pictures with the model
 file's own sampling settings, with classes in the shares of the training set, and 2,000 with all classes equally often. See judging.py for
 the judges and what is measured. Calls are rows through the network a picture, guidance counted.
 
-Above the models stands what pictures of the training split get, the best that one can learn from them. Beside it, of what the judges see: how much of the background is not black (pixels above 0, real 19 %), and how much the thickness varies (the
+With --models, KEY=VALUE are of the group sample; --training compares with training pictures, so that the test split is left for the end. Above
+the models stands what pictures of the training split get, the best that one can learn from them.
+
+Beside it, of what the judges see: how much of the background is not black (pixels above 0, real 19 %), and how much the thickness varies (the
 standard deviation of a picture's mean level).
 """
 
@@ -19,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import measuring
+import yaml
 from sampling import counted
 
 GOALS = {
@@ -46,15 +51,15 @@ def train_run(folder: Path, seed: int, data: Path | None, more: list[str]) -> di
     }
 
 
-def judge_model(source: str, panel: Any) -> tuple[dict[str, Any], Any]:
-    """The numbers of one model, and a sheet of its pictures, a column for each class."""
+def judge_model(source: str, panel: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    """The numbers of one model, and a sheet of its pictures, a column for each class. settings: in place of its own."""
     from mezzotint.model.model import load
 
     model = load(source)
     with counted(model) as calls:
-        samples = model.sample(200, label="all", seed=0)
-    judged = as_numbers(panel(model))
-    settings = model.config.sample.model_dump()
+        samples = model.sample(200, label="all", seed=0, **settings)
+    judged = as_numbers(panel(model, **settings))
+    settings = model.config.sample.model_dump() | settings
     return {
         "calls": calls.rows / 200,
         **seen(samples.values),
@@ -85,6 +90,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, help="keep the runs in this folder")
     parser.add_argument("--models", nargs="+", help="judge these models, and train none")
+    parser.add_argument("--training", action="store_true", help="compare with training pictures")
     parser.add_argument("keys", nargs="*", help="keys of the recipe, such as train.lr=2e-3")
     options = parser.parse_args()
     measuring.use_threads(options.threads)
@@ -93,6 +99,16 @@ def main() -> None:
 
     from mezzotint import config as configuration
 
+    settings = {}
+    if options.models:  # words after them that say KEY=VALUE are none of them
+        words, options.models = options.models, [one for one in options.models if "=" not in one]
+        keys = [*options.keys, *(one for one in words if "=" in one)]
+        if wrong := [key for key in keys if not key.startswith("sample.")]:
+            parser.error(f"with --models, keys are of the group sample: not {', '.join(wrong)}")
+        settings = {
+            name.removeprefix("sample."): yaml.safe_load(value)
+            for name, _, value in (key.partition("=") for key in keys)
+        }
     n, more = (200, ["--images", "2560"]) if options.quick else (2000, [])
     data = configuration.load("mnist", [] if options.data is None else [f"data.path={options.data}"]).data
     rows: list[dict[str, Any]] = [{"model": Path(one).name, "file": one} for one in options.models or []]
@@ -102,10 +118,10 @@ def main() -> None:
         for seed in () if options.models else options.seeds:
             rows.append(train_run(folder, seed, options.data, [*more, *options.keys]))
             print(f"seed {seed}: trained in {rows[-1]['seconds']:.0f} s")
-        panel = Panel(data, n)
+        panel = Panel(data, n, training=options.training)
         training = {"model": "training pictures", **as_numbers(panel.of_training())}
         for row in rows:
-            numbers, sheet = judge_model(row.pop("file"), panel)
+            numbers, sheet = judge_model(row.pop("file"), panel, settings)
             row |= numbers
             row["met"] = met(row)
             name = measuring.file_name("digits", options.quick)
@@ -119,6 +135,7 @@ def main() -> None:
         "machine": machine,
         "n": n,
         "goals": GOALS,
+        "compared with": "training pictures" if options.training else "the test split",
         "judges": judges,
         "real": real,
         "training": training,

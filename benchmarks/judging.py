@@ -11,7 +11,7 @@ draws, to the pictures not drawn); how often the class asked for is recognised; 
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -30,6 +30,7 @@ JUDGES = ("own", "outside", "untrained")
 WIDTH = 256
 SEEN, BATCH, LR = 300_000, 128, 1e-3  # pictures in training, repeats counted
 DRAWS = 10  # of real pictures
+CHOOSING = 10_000  # training pictures that samples are compared with while something is chosen
 
 
 class Plain(nn.Module):
@@ -107,6 +108,18 @@ def in_equal_shares(classes: int, n: int) -> list[int]:
     return [k * classes // n for k in range(n)]
 
 
+def counts(asked: Sequence[int], classes: int) -> list[int]:
+    return torch.bincount(torch.tensor(asked), minlength=classes).tolist()
+
+
+def first(labels: Tensor, wanted: Sequence[int]) -> Tensor:
+    """Marks the first of each class, as many as wanted: (N,) bool."""
+    marked = torch.zeros(len(labels), dtype=torch.bool)
+    for k, count in enumerate(wanted):
+        marked[(labels == k).nonzero()[:count, 0]] = True
+    return marked
+
+
 @dataclass(frozen=True)
 class Verdict:
     """distance: Fréchet, and ratio: over that of real pictures. right: share recognised, None of a judge without classes. recall: of `real` in the same
@@ -135,13 +148,11 @@ class Judge:
             if real.logits is None
             else float((real.logits.argmax(1) == reference.labels).double().mean())
         )
-        wanted = torch.bincount(torch.tensor(asked), minlength=len(reference.classes))
+        wanted = counts(asked, len(reference.classes))
         random, distances, recalls = torch.Generator().manual_seed(0), [], []
         for _ in range(DRAWS):
             order = torch.randperm(len(real.pool), generator=random)
-            labels, drawn = reference.labels[order], torch.zeros(len(order), dtype=torch.bool)
-            for k, count in enumerate(wanted.tolist()):
-                drawn[(labels == k).nonzero()[:count, 0]] = True
+            drawn = first(reference.labels[order], wanted)
             some, others = real.pool[order[drawn]], real.pool[order[~drawn]]
             distances.append(frechet_distance(Moments.of(some), Moments.of(others)))
             recalls.append(precision_recall(some, others[:n]).recall)
@@ -158,9 +169,10 @@ class Judge:
 
 
 class Panel:
-    """Some of them or all, in shares as in training ("natural") and equal ones."""
+    """Some of them or all, in shares as in training ("natural") and equal ones. training: samples are compared with pictures of the
+    training split, 10,000 of them, in place of the test split: for choosing."""
 
-    def __init__(self, data: Data, n: int, names: Sequence[str] = JUDGES) -> None:
+    def __init__(self, data: Data, n: int, names: Sequence[str] = JUDGES, *, training: bool = False) -> None:
         self.reference = open_reference(data)
         assert self.reference.learn_labels is not None
         classes = len(self.reference.classes)
@@ -170,6 +182,16 @@ class Panel:
             "untrained": lambda: extractor("untrained", fresh(self.reference), False),
         }
         self.extractors = {name: make[name]() for name in names}
+        if training:
+            order = torch.randperm(len(self.reference.learn), generator=torch.Generator().manual_seed(3))
+            learn, labels = self.reference.learn[order], self.reference.learn_labels[order]
+            self.reference = replace(
+                self.reference,
+                images=learn[:CHOOSING],
+                labels=labels[:CHOOSING],
+                learn=learn[CHOOSING:],
+                learn_labels=labels[CHOOSING:],
+            )
         self.asked = {
             "natural": in_proportion(self.reference.learn_labels, classes, n),
             "equal": in_equal_shares(classes, n),
@@ -196,8 +218,7 @@ class Panel:
 
         def drawn(asked: list[int]) -> tuple[Tensor, Tensor]:
             order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
-            wanted = torch.bincount(torch.tensor(asked), minlength=len(self.reference.classes)).tolist()
-            index = torch.cat([order[labels[order] == k][:count] for k, count in enumerate(wanted)])
+            index = order[first(labels[order], counts(asked, len(self.reference.classes)))]
             return images[index], labels[index]
 
         return self.judged(drawn)

@@ -51,21 +51,27 @@ def wishes(count: int) -> list[dict[str, Any]]:
 # --- servers ---------------------------------------------------------------------------------------------
 
 
-def make_model(folder: Path) -> Path:
-    """An untrained model: what its pictures show does not matter to the clock."""
-    from mezzotint import config
-    from mezzotint.build.networks import network
+def make_model(
+    folder: Path,
+    name: str = "bench",
+    *,
+    shape: tuple[int, int, int] = (1, SIDE, SIDE),
+    network: dict[str, Any] = NETWORK,
+    sample: dict[str, Any] | None = None,
+) -> Path:
+    """An untrained model folder/name/model.safetensors: what its pictures show does not matter to the clock."""
+    from mezzotint import build, config
     from mezzotint.disk.model_file import Header, save_model
     from mezzotint.media.facts import Facts
 
-    parsed = config.parse({"network": NETWORK, "train": {"precision": "fp32"}})
-    facts = Facts((1, SIDE, SIDE), tuple("0123456789"))
+    parsed = config.parse({"network": network, "train": {"precision": "fp32"}, "sample": sample or {}})
+    facts = Facts(shape, tuple("0123456789"))
     torch.manual_seed(0)
-    net = network(parsed, facts)
+    net = build.network(parsed, facts)
     with torch.no_grad():
         for weight in net.parameters():  # networks start silent
             weight.add_(0.02 * torch.randn_like(weight))
-    path = folder / "bench" / "model.safetensors"
+    path = folder / name / "model.safetensors"
     path.parent.mkdir(parents=True)
     save_model(path, net, Header(parsed, facts, 0, "raw"))
     return path

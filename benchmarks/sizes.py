@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import measuring
-import torch
-from serving import CLIENTS, get, started
+from serving import CLIENTS, get, make_model, started
 from sharing import rate
 
 NETWORKS: dict[str, tuple[int, dict[str, Any]]] = {
@@ -31,24 +30,9 @@ UNTRAINED_STEPS = 4
 
 
 def untrained(folder: Path, name: str) -> Path:
-    from mezzotint import config
-    from mezzotint.build.networks import network
-    from mezzotint.disk.model_file import Header, save_model
-    from mezzotint.media.facts import Facts
-
-    side, words = NETWORKS[name]
+    side, network = NETWORKS[name]
     sample = {"sampler": "ddim", "steps": UNTRAINED_STEPS}
-    parsed = config.parse({"network": words, "train": {"precision": "fp32"}, "sample": sample})
-    facts = Facts((3, side, side), tuple("0123456789"))
-    torch.manual_seed(0)
-    net = network(parsed, facts)
-    with torch.no_grad():
-        for weight in net.parameters():  # networks start silent
-            weight.add_(0.02 * torch.randn_like(weight))
-    path = folder / name / "model.safetensors"
-    path.parent.mkdir(parents=True)
-    save_model(path, net, Header(parsed, facts, 0, "raw"))
-    return path.parent
+    return make_model(folder, name, shape=(3, side, side), network=network, sample=sample).parent
 
 
 def calls(model: str, seconds: float) -> dict[int, float]:

@@ -1,22 +1,18 @@
 """The gallery says what the pages of runs and the recipes say."""
 
-import importlib.util
 import shutil
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from helpers_modules import module_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
 def gallery() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("gallery", ROOT / "docs" / "gallery.py")
-    assert specification and specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return module_of(ROOT / "docs" / "gallery.py")
 
 
 def test_it_is_what_the_runs_say(gallery: ModuleType) -> None:

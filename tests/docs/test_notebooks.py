@@ -6,7 +6,6 @@ only on less data, with `MEZZOTINT_QUICK=1`, and with a judge that is trained fo
 
 import ast
 import contextlib
-import importlib.util
 import io
 import json
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from helpers_modules import module_of
 from PIL import Image
 
 from mezzotint.data import drawn
@@ -25,14 +25,6 @@ SHARED = ROOT.parent / "shared" / "data"
 FEWER = {"train": 160, "test": 60}  # pictures
 PICTURES = {"moons": 6, "mnist": 7, "cifar10": 9, "flowers": 10}  # shown at least
 BUNDLED = {"students": 5, "words": 6, "editing": 8, "clips": 5}  # those of models that come with the package
-
-
-def module_of(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,12 @@
 """Code shown on the pages is the code of the package."""
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from helpers_modules import module_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,11 +43,7 @@ class Thing:
 
 
 def load() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("sources", ROOT / "docs" / "sources.py")
-    assert specification and specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return module_of(ROOT / "docs" / "sources.py")
 
 
 sources = load()

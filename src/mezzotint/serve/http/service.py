@@ -224,9 +224,7 @@ class Service:
             device=str(model.device),
             defaults=model.settings(),
             rows=self.engines[model.device].most(model),
-            paces=[(rows, 1000 * s) for rows, s in pace.seconds.items()]
-            if (pace := self.paces.get(name))
-            else [],
+            paces=[(rows, 1000 * s) for rows, s in self.paces.get(name, Pace({})).seconds.items()],
         )
 
     def close(self) -> tuple[int, int]:
