@@ -1,6 +1,6 @@
 """Does the mnist recipe make good digits in five minutes?  Three seeds, judged once on the test split by three judges.
 
-    python benchmarks/digits.py [--data FOLDER_OF_MNIST_PARQUET] [--seeds 0 1 2] [KEY=VALUE ...]
+    python benchmarks/digits.py [KEY=VALUE ...] [--data FOLDER_OF_MNIST_PARQUET] [--seeds 0 1 2]
     python benchmarks/digits.py --data FOLDER --models mnist mnist_fast          # of models that there are
     python benchmarks/digits.py --data FOLDER --training --models mnist sample.guidance=1.5     # while choosing
 

@@ -1,7 +1,7 @@
 """Captioned scenes: is the judge right, and how often do models show what they are asked?
 
     python benchmarks/scenes.py                                        the judge, on 10,000 fresh scenes
-    python benchmarks/scenes.py RUN... [--guidance 1 2 4] [--sampler NAME] [--steps 20] [--seeds 0 1 2] [-n 2000]
+    python benchmarks/scenes.py RUN... [--guidance 1 2 4] [--sampler NAME] [--steps 20] [--seeds 0 1 2] [-n 2000] [--weak 800]
 
 **The judge** looks at scenes as they were drawn; with every number of every pixel moved by up to 8 grey levels; drawn by another
 renderer (Pillow, 16 times as large and averaged down); under the captions of other scenes; and with the two nouns of a relation in
@@ -27,6 +27,7 @@ sys.path.append(str(measuring.ROOT / "tests"))  # where the second renderer lies
 
 from helpers_scenes import painted
 
+from mezzotint.cli.options import weak_of
 from mezzotint.data.scenes import NUMBERS, Meaning, Scene, scene
 from mezzotint.evaluate.metrics.scenes import Verdict, judge, shares, verdict_of
 from mezzotint.evaluate.metrics.share import Share
@@ -100,12 +101,19 @@ def kind_of(meaning: Meaning) -> str:
 
 
 def models(
-    names: Sequence[str], n: int, seeds: Sequence[int], ways: Sequence[dict[str, Any]]
+    names: Sequence[str],
+    n: int,
+    seeds: Sequence[int],
+    ways: Sequence[dict[str, Any]],
+    weak: str | None = None,
 ) -> Iterator[dict]:
     """A row a model and way of sampling: shares of every kind of caption, and the order in which kinds are shown."""
     asked = every_kind(n)
     for name, way in product(names, ways):
         model, hits = load(name), dict[str, dict[str, list[int]]]()
+        if weak is not None:
+            other, weights = weak_of(name, weak)
+            model = model.by_weak(load(other, weights=weights))
         for seed in seeds:
             found = evaluate_scenes(model, n, seed * 10**6, captions=asked, **way)
             for kind, points in found.shares.items():
@@ -122,6 +130,7 @@ def models(
             "model": name,
             "step": model.header.step,
             "settings": settings,
+            "weak": model.weak,
             "seeds": list(seeds),
             **merged.as_json(),
         }
@@ -141,6 +150,7 @@ def main() -> None:
     parser.add_argument("--sampler", nargs="+", help="by default the model's own")
     parser.add_argument("--steps", type=int, nargs="+", help="by default the model's own")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the pictures")
+    parser.add_argument("--weak", help="what guidance drives away from: a step of the run, or another model")
     options = parser.parse_args()
     measuring.use_threads(options.threads)
     machine = measuring.machine(options.threads)
@@ -165,7 +175,7 @@ def main() -> None:
         for way in grid
     ]
     n = options.n or (8 if options.quick else 2000)
-    rows = list(models(options.runs, n, options.seeds, ways))
+    rows = list(models(options.runs, n, options.seeds, ways, options.weak))
     measuring.keep(options.out, "scenes-models", {"machine": machine, "n": n, "models": rows}, options.quick)
 
 

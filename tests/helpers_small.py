@@ -2,6 +2,7 @@
 know who is on board of which call."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,12 @@ import torch
 
 from mezzotint import config
 from mezzotint.build.networks import network
+from mezzotint.disk.checkpoint import save_checkpoint
 from mezzotint.disk.model_file import Header, save_model
+from mezzotint.disk.snapshots import save_snapshot
 from mezzotint.media.facts import Facts
-from mezzotint.model.model import Model
+from mezzotint.model.model import Model, load
+from mezzotint.train import Ema, State, adamw
 
 CLASSES = ("1", "cat", "0", "all four")  # two are named by numbers, and not their own
 UNET = {"kind": "unet", "width": 8, "multipliers": [1], "blocks": 1}
@@ -27,6 +31,22 @@ def write_run(folder: Path, facts: Facts, **tree: Any) -> None:
             weight.add_(0.1 * torch.randn_like(weight))
     folder.mkdir(parents=True)
     save_model(folder / "model.safetensors", net, Header(parsed, facts, 9, "raw"))
+
+
+def trained(folder: Path) -> None:
+    """A run of grey pictures with two classes, with a checkpoint and snapshots, whose weights, average and averages made afterwards are all others."""
+    write_run(folder, Facts((1, 8, 8), ("a", "b")), network=UNET)
+    model = load(folder)
+    state = State(
+        model.net, adamw(model.net, 1e-3), Ema(model.net, 0.1), tracked_emas=(Ema(model.net, 0.05),)
+    )
+    for state.step in (10, 20):
+        for k, average in enumerate((*state.averages, state)):
+            for weight in average.net.parameters():
+                weight.data.add_(torch.randn_like(weight), alpha=0.05 * (k + 1))
+        save_snapshot(folder, state)
+    save_checkpoint(folder, state, {}, keep=1)
+    save_model(folder / "model.safetensors", state.ema.net, replace(model.header, step=20, weights="ema 0.1"))
 
 
 class Gate:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers_small import UNET, write_run
+from helpers_small import UNET, trained, write_run
 from helpers_workshop import leave
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -25,9 +25,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from mezzotint.conditions.labels import ALL, NONE, Label, Word, name_of
-from mezzotint.disk.checkpoint import save_checkpoint
-from mezzotint.disk.model_file import Header, save_model
-from mezzotint.disk.snapshots import save_snapshot
+from mezzotint.disk.model_file import Header
 from mezzotint.errors import ConfigError, ModelError
 from mezzotint.media.facts import Facts
 from mezzotint.model.model import Model, load
@@ -37,7 +35,6 @@ from mezzotint.run.sheets import Sheets
 from mezzotint.serve.http.api import create_app
 from mezzotint.serve.http.service import Service
 from mezzotint.serve.http.settings import Settings, make_limits
-from mezzotint.train import Ema, State, adamw
 from mezzotint.train.distributed import Ranks
 
 ODD = (
@@ -316,22 +313,6 @@ def test_a_sheet_of_all_classes_stays_one_where_a_class_is_called_all(desk: Path
     assert both.settings["label"] == "(all)" and one.settings["label"] == "all"
     assert both.sheet().height > both.sheet(2).height, "with the names of its columns"
     assert one.sheet().size == one.sheet(3).size, "one class has no columns"
-
-
-def trained(folder: Path) -> None:
-    """A run with a checkpoint and snapshots, whose weights, average and averages made afterwards are all others."""
-    write_run(folder, Facts((1, 8, 8), PLAIN), network=UNET)
-    model = load(folder)
-    state = State(
-        model.net, adamw(model.net, 1e-3), Ema(model.net, 0.1), tracked_emas=(Ema(model.net, 0.05),)
-    )
-    for state.step in (10, 20):
-        for k, average in enumerate((*state.averages, state)):
-            for weight in average.net.parameters():
-                weight.data.add_(torch.randn_like(weight), alpha=0.05 * (k + 1))
-        save_snapshot(folder, state)
-    save_checkpoint(folder, state, {}, keep=1)
-    save_model(folder / "model.safetensors", state.ema.net, replace(model.header, step=20, weights="ema 0.1"))
 
 
 def test_the_weights_of_a_picture_are_named(desk: Path) -> None:

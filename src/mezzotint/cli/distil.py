@@ -28,6 +28,7 @@ def distil(
             "--method", help="method: map (one student for all numbers of calls), progressive or consistency"
         ),
     ] = "map",
+    weak: options.Weak = None,
     data: options.Data = None,
     out: options.Out = Path("runs"),
     name: Annotated[
@@ -53,6 +54,7 @@ def distil(
       mezzotint distil mnist --data pictures/mnist
       mezzotint distil runs/photos --minutes 60 --name photos_fast
       mezzotint distil mnist --method progressive --calls 4 teacher.sample.guidance=1.8
+      mezzotint distil runs/scenes --weak 800 teacher.sample.guidance=3
     """
     from mezzotint.disk.names import find, spoken
     from mezzotint.errors import ConfigError
@@ -67,6 +69,7 @@ def distil(
         METHODS[method],
         calls,
         overrides or [],
+        weak=None if weak is None else options.weak_of(run, weak),
         data__path=None if data is None else str(data),
         train__images=images,
         train__steps=steps,

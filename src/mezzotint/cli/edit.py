@@ -146,7 +146,7 @@ def morph(
     n=1,
     without=(
         *("n", "sampler", "guidance", "interval", "rescale", "clip", "eta", "churn"),
-        *("seed", "format", "trajectory", "batch", "by_clip"),
+        *("seed", "format", "trajectory", "batch", "by_clip", "weak"),
     ),
     label=options.EditClass,
 )

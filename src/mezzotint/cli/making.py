@@ -69,7 +69,7 @@ class Making:
         str,
         typer.Option(
             "--weights",
-            help="weights: ema (averaged), raw (the last), an EMA length such as 0.1, or what info shows",
+            help="weights: ema (averaged), raw (the last), an EMA length such as 0.1, also at a step, 0.1@800, or what info shows",
         ),
     ] = "ema"
     output: options.Output = None
@@ -95,6 +95,7 @@ class Making:
             "--by-clip", help="folder of a CLIP, which drives pictures to --prompt; --guidance is its factor"
         ),
     ] = None
+    weak: options.Weak = None
     network: Annotated[
         str | None,
         typer.Option(
@@ -140,6 +141,18 @@ class Making:
             encoder=self.encoder,
             adapter=self.adapter,
         )
+        if self.weak is not None:
+            name, weights = options.weak_of(run, self.weak)
+            model = model.by_weak(
+                load(
+                    name,
+                    device=where,
+                    weights=weights,
+                    precision=precision,
+                    network=make,
+                    encoder=self.encoder,
+                )
+            )
         return model if self.by_clip is None else model.by_clip(self.by_clip)
 
     def classes(self, model: "Model") -> Any:

@@ -19,6 +19,14 @@ class Origin(Tree):
     digest: str  # of the file's bytes: the first 16 digits of their SHA-256
 
 
+class Weak(Tree):
+    """What guidance drives a teacher away from; `mezzotint distil RUN --weak STEP` fills it in."""
+
+    file: Path
+    digest: str  # of the file's bytes: the first 16 digits of their SHA-256
+    weights: str = "ema"  # or the run's average at a step, 0.1@800
+
+
 class Teacher(Tree):
     """The model that a student learns from; once it has, the file is not needed any more."""
 
@@ -26,3 +34,4 @@ class Teacher(Tree):
     digest: str  # of the file's bytes: the first 16 digits of their SHA-256
     calls: Annotated[int, Field(ge=1, le=1024)] = 1  # for which the student is made
     sample: Sample  # how the teacher is sampled, with its guidance
+    weak: Weak | None = None

@@ -10,6 +10,16 @@ from mezzotint.config import Sample
 from mezzotint.diffusion.table import SAMPLERS
 
 
+class _Weak(BaseModel):
+    """A weak model that guidance drove away from."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    model: str = Field(pattern="^[^-]")
+    step: int
+    weights: str
+
+
 class _Rest(BaseModel):
     """What settings have beside those of sampling."""
 
@@ -23,6 +33,7 @@ class _Rest(BaseModel):
     weights: str
     prompt: str | list[str] | None = None
     negative: str | None = None
+    weak: _Weak | None = None
     step_of_sampling: int | None = None  # of a trajectory
 
 
@@ -67,6 +78,9 @@ def command(settings: Mapping[str, Any], run: str | None = None) -> str | None:
         words += ["--interval", f"{_number(low)},{'inf' if high is None else _number(high)}"]
         words += ["--rescale", _number(sample.guidance_rescale)]
     words += ["--clip" if sample.clip else "--no-clip", "--weights", rest.weights]
+    if rest.weak is not None:
+        itself = rest.weak.model == rest.model and rest.weak.weights.endswith(f"@{rest.weak.step}")
+        words += ["--weak", str(rest.weak.step) if itself else rest.weak.model]
     words += ["--trajectory"] if rest.step_of_sampling is not None else []
     return shlex.join(words)
 

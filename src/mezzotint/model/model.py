@@ -41,6 +41,7 @@ from mezzotint.disk.snapshots import average_of, snapshots
 from mezzotint.errors import ConfigError, ModelError
 from mezzotint.media.codec import Added, Codec
 from mezzotint.model.by_clip import by_clip
+from mezzotint.model.by_weak import by_weak, told
 from mezzotint.model.device import find_device, find_precision, place
 from mezzotint.model.edits import Edits, Picture
 from mezzotint.model.inverted import KEPT, Inverted
@@ -80,6 +81,7 @@ class Model:
         self.process: Process = denoiser.process
         self.language = build.language(header.config, header.facts, device, encoder)
         self.clip: str | None = None  # the digest of what guides it, if it is one of `by_clip`
+        self.weak: dict[str, Any] | None = None  # what it is guided away from, if it is one of `by_weak`
         self.guided: Denoise | Guided = cfg(denoiser, c_skip=denoiser.c_skip) if self.guidable else denoiser
 
     @staticmethod
@@ -112,6 +114,12 @@ class Model:
         then the factor of CLIP's logit (Nichol et al. 2022, "GLIDE", section 2.4). Each step has a way back through both."""
         return by_clip(self, folder)
 
+    def by_weak(self, weak: "Model") -> "Model":
+        """The same model, which guidance drives away from a weaker one that is asked for the same, and not away from "nothing asked"
+        (Karras et al. 2024, autoguidance): errors go, and variety stays. weak: such as `load(RUN, weights="0.1@800")`, what the run was after 800
+        steps. A model that nothing is asked of can be guided so, too."""
+        return by_weak(self, weak)
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the labels; empty for an unconditional model."""
@@ -119,8 +127,8 @@ class Model:
 
     @property
     def guidable(self) -> bool:
-        """Whether there is something to ask for, and so something to be driven to."""
-        return bool(self.classes) or self.language is not None
+        """Whether there is something to ask for, and so something to be driven to, or a weak model to be driven away from."""
+        return bool(self.classes) or self.language is not None or self.weak is not None
 
     @property
     def blank(self) -> Tensor | None:
@@ -237,10 +245,15 @@ class Model:
         if n < 1:
             raise ConfigError(f"n must be at least 1, not {n}")
         check_seeds(seed, n)
-        if self.clip is not None and (negative is not None or settings.get("guidance_rescale")):
-            raise ConfigError(
-                "a CLIP drives to a prompt, and away from none; leave negative and guidance_rescale out"
-            )
+        if negative is not None or settings.get("guidance_rescale"):
+            if self.clip is not None:
+                raise ConfigError(
+                    "a CLIP drives to a prompt, and away from none; leave negative and guidance_rescale out"
+                )
+            if self.weak is not None:
+                raise ConfigError(
+                    "guidance drives away from the weak model alone; leave negative and guidance_rescale out"
+                )
         chosen = self._completed(self.settings(**settings))
         seeds = seeds_from(seed, n, torch.device("cpu"))
         cond, prompts = self.asked(seeds, label, prompt)
@@ -353,6 +366,12 @@ class Model:
             raise ConfigError(
                 f"by_clip: the picture was made {what}; open the model so, or leave by_clip out"
             )
+        mine, its = ({**(one or {}), "model": ""} for one in (self.weak, given.get("weak", self.weak)))
+        if its != mine:
+            raise ConfigError(
+                f"weak: the picture was made {told(given['weak'])}; open the model so, or leave weak out"
+            )
+        given.pop("weak", None)
         given.pop("model", None)
 
     def _completed(self, settings: Sample) -> Sample:
@@ -362,7 +381,7 @@ class Model:
             "spacing": settings.spacing or build.spacing(self.config),
             "clip": self.bounded if settings.clip is None else settings.clip,
         }
-        if self.clip is not None:
+        if self.clip is not None or self.weak is not None:
             changes |= {
                 "guidance_interval": settings.guidance_interval or (0.0, None),
                 "guidance_rescale": 0.0,
@@ -392,19 +411,18 @@ class Model:
         return Walk(
             request.task.steps(way, seeds.to(self.device)),
             cond.map(lambda column: column.to(self.device)),
-            self._guidance(cond, settings, request.away),
+            self._guidance(len(seeds), cond, settings, request.away),
             self._corrections(settings),
         )
 
-    def _guidance(self, cond: Cond, settings: Sample, away: Cond | None = None) -> Guidance | None:
-        """How strongly rows are driven to what they are asked to be, away from nothing asked or from something else; rows that are asked just that are
-        not."""
+    def _guidance(self, n: int, cond: Cond, settings: Sample, away: Cond | None = None) -> Guidance | None:
+        """How strongly n rows are driven to what they are asked to be, away from nothing asked, from something else or from what a weak model
+        would make of it; rows that are asked just that are not."""
         away = nothing(self.classes, self.language) if away is None else away
         asked, others = cond.asked.inputs(), away.inputs()
-        if not asked:
+        if not asked and self.weak is None:
             return None
-        n = len(next(iter(asked.values())))
-        driven = torch.zeros(n, dtype=torch.bool)
+        driven = torch.full((n,), self.weak is not None)
         for name, column in asked.items():
             driven |= (column != others[name]).reshape(n, -1).any(1)
         scale = torch.full((n,), settings.guidance, dtype=torch.float64)
@@ -437,6 +455,8 @@ class Model:
         used = request.written(self.header, self.source)
         if self.clip is not None:
             used["by_clip"] = self.clip
+        if self.weak is not None:
+            used["weak"] = self.weak
         return Samples(
             things,
             request.seeds,
@@ -462,7 +482,8 @@ def load(
     """A model from a run directory, a run's name, "latest", or a model file.
 
     weights: "ema", the average (the model file's own); "raw", the last weights of the run's newest checkpoint; a
-    length such as "0.07": the average of that length, made from the run's snapshots; or what the settings of a picture say.
+    length such as "0.07": the average of that length, made from the run's snapshots, or with "@800" behind it, as it was after 800 steps; or what
+    the settings of a picture say.
     precision: "fp32" or "bf16"; by default as in training.
     network: of files that `Model.save` wrote of a network that is none of ours: what makes it, without arguments, such as its
     class. A file alone never makes code run.
@@ -496,10 +517,15 @@ def load(
         load_raw(newest, net)
         header = replace(header, weights="raw", step=int(newest.name.removeprefix("step-")))
     else:
-        length = _length(weights, header)
-        fill(net, merged_state(average_of(path.parent, length)), path.parent / "ema")
-        step = max(snapshots(path.parent))
-        header = replace(header, weights=f"ema {length}{OF_SNAPSHOTS}", step=step)
+        length, at = _length(weights, header)
+        there = snapshots(path.parent)
+        if at is not None and at not in there:
+            raise ModelError(
+                f"{path.parent} has no snapshot of step {at:,}; it has {', '.join(map(str, there)) or 'none'}"
+            )
+        fill(net, merged_state(average_of(path.parent, length, at)), path.parent / "ema")
+        earlier = "" if at is None else f"@{at}"
+        header = replace(header, weights=f"ema {length}{OF_SNAPSHOTS}{earlier}", step=at or max(there))
     net = place(net, where).eval().requires_grad_(False)
     wanted = precision or header.config.train.precision
     dtype = find_precision(wanted, where) if header.facts.medium.half else torch.float32
@@ -542,10 +568,14 @@ def _adapted(
     return Model(header, build.denoiser(header.config, net, dtype=dtype), where, source, encoder, codec)
 
 
-def _length(weights: str, header: Header) -> float:
-    if weights.startswith("ema ") and not weights.endswith(OF_SNAPSHOTS):
+def _length(weights: str, header: Header) -> tuple[float, int | None]:
+    """The length of an average, and the step, where it is not the last one: "0.1@800", or as headers have it."""
+    if weights.startswith("ema ") and OF_SNAPSHOTS not in weights:
         raise ModelError(f"the model file has other weights by now: {header.weights}, not {weights}")
+    length, _, step = weights.removeprefix("ema ").replace(OF_SNAPSHOTS, "").partition("@")
     try:
-        return float(weights.removeprefix("ema ").removesuffix(OF_SNAPSHOTS))
+        return float(length), int(step) if step else None
     except ValueError:
-        raise ConfigError(f"weights must be ema, raw or a length such as 0.07, not {weights!r}") from None
+        raise ConfigError(
+            f"weights must be ema, raw, a length such as 0.07, or such a length at a step, 0.07@800, not {weights!r}"
+        ) from None

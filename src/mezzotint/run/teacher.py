@@ -1,6 +1,7 @@
 """A student's teacher: its configuration made from the teacher's, and the belief that it learns from."""
 
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from mezzotint.config import Config
 from mezzotint.config.distil import ObjectiveName
 from mezzotint.diffusion.corrections import clip
 from mezzotint.diffusion.denoiser import Denoise
-from mezzotint.diffusion.guidance import Guidance, cfg
+from mezzotint.diffusion.guidance import Guidance, Guided, cfg
 from mezzotint.disk.files import digest
 from mezzotint.disk.model_file import read_header
 from mezzotint.disk.names import find
@@ -24,13 +25,18 @@ FEWEST_STEPS = 8  # of a walk that is distilled
 
 
 def student(
-    name: str | Path, method: ObjectiveName, calls: int, overrides: list[str], **changes: object
+    name: str | Path,
+    method: ObjectiveName,
+    calls: int,
+    overrides: list[str],
+    weak: tuple[str, str] | None = None,
+    **changes: object,
 ) -> Config:
     """The configuration of a student of the model `name` for so many calls, with `key=value` overrides and changes by dotted key
     with __ for the dot. Raises ConfigError or ModelError in one line.
 
-    Data, network and process are the teacher's. teacher.sample, how it walks, is its own way of sampling with 8 steps, or with
-    twice the calls where that is more.
+    weak: a model and its weights, as `load` takes them, which guidance drives the teacher away from. Data, network and process are the
+    teacher's. teacher.sample, how it walks, is its own way of sampling with 8 steps, or with twice the calls where that is more.
     """
     path = find(name)
     teacher = read_header(path).config
@@ -47,7 +53,13 @@ def student(
             {"codec": {"file": str(path.absolute())}} if teacher.codec else {}
         ),  # the teacher has it in its file
         "objective": method,
-        "teacher": {"file": str(path.absolute()), "digest": digest(path), "calls": calls, "sample": walked},
+        "teacher": {
+            "file": str(path.absolute()),
+            "digest": digest(path),
+            "calls": calls,
+            "sample": walked,
+            "weak": _weak(weak),
+        },
         "train": {**TRAIN, "batch_size": teacher.train.batch_size // 2 or 1},
         "sample": {
             "sampler": sampler,
@@ -57,6 +69,13 @@ def student(
         },
     }
     return configuration.change(tree, overrides, **changes)
+
+
+def _weak(weak: tuple[str, str] | None) -> dict[str, str] | None:
+    if weak is None:
+        return None
+    path = find(weak[0])
+    return {"file": str(path.absolute()), "digest": digest(path), "weights": weak[1]}
 
 
 TRAIN = {
@@ -75,8 +94,13 @@ def open_teacher(config: Config, device: torch.device) -> Model | None:
     """The model that a student learns from; None where it has none. Raises ModelError where it is gone or another one."""
     if config.teacher is None:
         return None
-    path, key = config.teacher.file, config.teacher.digest
-    return open_same(path, key, device, "teacher", "this student began with")
+    path, key, weak = config.teacher.file, config.teacher.digest, config.teacher.weak
+    teacher = open_same(path, key, device, "teacher", "this student began with")
+    if weak is None:
+        return teacher
+    return teacher.by_weak(
+        open_same(weak.file, weak.digest, device, "teacher.weak", "this student began with", weak.weights)
+    )
 
 
 def belief(teacher: Model, config: Config) -> Denoise:
@@ -91,7 +115,8 @@ def belief(teacher: Model, config: Config) -> Denoise:
         torch.tensor([settings.guidance_rescale], dtype=torch.float64),
     )
     clips = teacher.codec.bounded if settings.clip is None else settings.clip
-    guided, correct = cfg(teacher.denoiser, teacher.denoiser.c_skip), clip() if clips else None
+    guided = cast(Guided, teacher.guided) if teacher.guidable else cfg(teacher.denoiser)
+    correct = clip() if clips else None
 
     @torch.no_grad()
     def denoise(x: Tensor, logsnr: Tensor, cond: Cond) -> Tensor:

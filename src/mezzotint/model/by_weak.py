@@ -1,0 +1,52 @@
+"""A model guided by a weaker one: away from what that gets wrong, towards more of nothing."""
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from mezzotint.diffusion.denoiser import takes_to
+from mezzotint.diffusion.guidance import autoguidance
+from mezzotint.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mezzotint.model.model import Model
+
+
+def by_weak(model: "Model", weak: "Model") -> "Model":
+    """The same network, which guidance drives away from what `weak` would make of the same request: x0 = weak + g (model - weak)
+    (Karras et al. 2024, "Guiding a diffusion model with a bad version of itself").
+
+    weak: of the same things, asked in the same way, and less trained or smaller, such as `load(RUN, weights="0.1@800")`, what the run was after
+    800 steps. Raises ConfigError where the two cannot go together.
+    """
+    for one in (model, weak):
+        if takes_to(one.denoiser) or one.config.teacher is not None:
+            raise ConfigError(f"{one.source} is a student, whose guidance is baked in; leave weak out")
+    if model.clip is not None or weak.clip is not None:
+        raise ConfigError("a model is guided by a CLIP or by a weak model, not by both")
+    facts, other = model.facts, weak.facts
+    same = {
+        "the shape of things": facts.shape == other.shape,
+        "classes": facts.classes == other.classes,
+        "words": (facts.words, facts.length, facts.reading, facts.digest)
+        == (other.words, other.length, other.reading, other.digest),
+        "the process": model.process == weak.process,
+        "the codec": model.config.codec == weak.config.codec
+        and model.config.data.enlarge == weak.config.data.enlarge,
+    }
+    if wrong := [what for what, equal in same.items() if not equal]:
+        raise ConfigError(
+            f"{weak.source} cannot guide {model.source}: {', '.join(wrong)} differ; take the run itself at an earlier step"
+        )
+    guided = copy.copy(model)
+    guided.guided = autoguidance(model.denoiser, weak.denoiser)
+    guided.weak = {"model": weak.source, "step": weak.header.step, "weights": weak.header.weights}
+    return guided
+
+
+def told(weak: "dict[str, Any] | None") -> str:
+    """A weak model, as errors name it."""
+    return (
+        "without a weak model"
+        if weak is None
+        else f"with the weak model {weak['model']}, {weak['weights']}, step {weak['step']}"
+    )
