@@ -141,13 +141,13 @@ def test_the_benchmark_in_quick(
 
 
 def test_learning_against_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny = ("network.width=8", "network.multipliers=[1, 1]", "network.head_channels=8", "train.batch_size=4")
-    words = ("--steps", 4, "--out", tmp_path, "--name", "s", "sample.steps=2", "train.sample_every=100%")
+    tiny = ("network.width=8", "network.multipliers=[1, 1]", "network.head_channels=8", "train.batch_size=32")
+    words = ("--steps", 2, "--out", tmp_path, "--name", "s", "sample.steps=2", "train.sample_every=100%")
     assert leave("train", "scenes", *words, *tiny, "train.log_every=1 steps") == 0
     monkeypatch.setattr("sys.argv", ["learning.py", "--quick", "--out", str(tmp_path), str(tmp_path / "s")])
     learning.main()
     (path,) = tmp_path.glob("learning*quick.json")
     first, second = json.loads(path.read_text())["rows"]
-    assert first["step"] < second["step"] <= 4 and 0 < first["minutes"] <= second["minutes"]
+    assert first["step"] < second["step"] <= 2 and 0 < first["minutes"] <= second["minutes"]
     assert set(first["shares"]) == {"all", "one object", "two objects", "two or three alike", "unseen pairs"}
     assert path.with_suffix(".png").is_file()
