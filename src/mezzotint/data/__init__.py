@@ -4,11 +4,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mezzotint.data.images import OnDemand, Pictures, load_pictures
-    from mezzotint.data.known import KNOWN, flips_by_default
-    from mezzotint.data.toy import TOYS, class_names, log_prob, points
-    from mezzotint.errors import DataError, MissingExtra
-    from mezzotint.media.pictures import augment, to_model, to_uint8
+    from mezzotint.data.images import OnDemand, Pictures, load_pictures  # noqa: F401
+    from mezzotint.data.known import KNOWN, flips_by_default  # noqa: F401
+    from mezzotint.data.toy import TOYS, class_names, log_prob, points  # noqa: F401
+    from mezzotint.errors import DataError, MissingExtra  # noqa: F401
+    from mezzotint.media.pictures import augment, to_model, to_uint8  # noqa: F401
 
 _WHERE = {
     "KNOWN": "data.known",
@@ -26,22 +26,7 @@ _WHERE = {
     "to_model": "media.pictures",
     "to_uint8": "media.pictures",
 }
-__all__ = [
-    "KNOWN",
-    "TOYS",
-    "DataError",
-    "MissingExtra",
-    "OnDemand",
-    "Pictures",
-    "augment",
-    "class_names",
-    "flips_by_default",
-    "load_pictures",
-    "log_prob",
-    "points",
-    "to_model",
-    "to_uint8",
-]
+__all__ = sorted(_WHERE)
 
 
 def __getattr__(name: str) -> Any:

@@ -22,7 +22,7 @@ from mezzotint.disk.model_file import read_header
 from mezzotint.disk.names import find
 from mezzotint.errors import ConfigError, ModelError
 from mezzotint.evaluate import bits
-from mezzotint.evaluate.judges.features import Extractor, extract
+from mezzotint.evaluate.judges.features import Extractor, extract, seen
 from mezzotint.evaluate.metrics.memorization import Memorization, memorization
 from mezzotint.evaluate.metrics.numbers import FEATURE_METRICS, Number, compare
 from mezzotint.evaluate.points import point_numbers
@@ -36,7 +36,6 @@ from mezzotint.evaluate.reference import (
     open_reference,
 )
 from mezzotint.evaluate.sample_set import SampleSet, by_name, read_samples, sample_set_of, samples_against
-from mezzotint.evaluate.seen import seen
 from mezzotint.evaluate.table import table
 from mezzotint.model.device import find_device
 from mezzotint.model.model import Model, load
@@ -222,7 +221,7 @@ def judge_samples(
     see `evaluate`."""
     real = ranks.in_turn(lambda: reference.features(judge, progress))
     began = time.perf_counter()
-    features = seen(judge, samples.values, ranks, partial(progress, "features"))
+    features = seen(judge, samples.values, ranks.spread, progress=partial(progress, "features"))
     labels = samples.labels if judge.labels else None
     copies = None
     if "memorization" in metrics and len(reference.unseen) >= 20 and ranks.first:

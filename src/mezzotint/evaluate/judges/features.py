@@ -4,7 +4,7 @@ Distances between features of different networks, weights, resizes or numbers of
 extractor says what it is, down to a hash of its weights, and that is written beside every number.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -48,25 +48,49 @@ class Extractor:
         return f"{self.name} {self.version}, {self.width} features, resize {self.resize}"
 
 
+Batch = tuple[int, Tensor]  # its number, and its things
+Spread = Callable[[Sequence[Batch], Callable[[Batch], Sequence[Tensor]]], list[Sequence[Tensor]]]
+
+
+def alone(batches: Sequence[Batch], work: Callable[[Batch], Sequence[Tensor]]) -> list[Sequence[Tensor]]:
+    """One after the other, here."""
+    return [work(one) for one in batches]
+
+
+def seen(
+    see: Callable[[Tensor], Features],
+    things: Tensor,
+    spread: Spread = alone,
+    *,
+    batch: int = BATCH,
+    progress: Progress = lambda done, total: None,
+) -> Features:
+    """Features of all things (N, ...), so many at a time. see: what is made of a batch, such as by an extractor. spread: who looks at which batch, such
+    as `Ranks.spread`; equal to the bit however many processes there are, since batches are dealt out whole."""
+
+    def look(part: Batch) -> Sequence[Tensor]:
+        number, some = part
+        pool, logits = see(some)
+        progress(min((number + 1) * batch, len(things)), len(things))
+        return (pool,) if logits is None else (pool, logits)
+
+    progress(0, len(things))
+    parts = list(enumerate(things.split(batch)))
+    pool, *logits = (torch.cat(column) for column in zip(*spread(parts, look)))
+    return Features(pool, logits[0] if logits else None)
+
+
 def extract(
-    extractor: Extractor, images: Tensor, *, batch: int = BATCH, progress: Progress | None = None
+    extractor: Extractor, images: Tensor, *, batch: int = BATCH, progress: Progress = lambda done, total: None
 ) -> Features:
     """Features of all pictures, uint8 (N, C, H, W), so many at a time."""
     if images.dtype != torch.uint8 or images.ndim != 4:
         raise ValueError(f"extractors take bytes (N, C, H, W), not {images.dtype} {tuple(images.shape)}")
-    parts: list[Features] = []
-    if progress:
-        progress(0, len(images))
-    for part in images.split(batch):
-        parts.append(extractor(part))
-        if progress:
-            progress(sum(len(one.pool) for one in parts), len(images))
-    logits = [part.logits for part in parts if part.logits is not None]
-    return Features(torch.cat([part.pool for part in parts]), torch.cat(logits) if logits else None)
+    return seen(extractor, images, batch=batch, progress=progress)
 
 
 def cached_features(
-    extractor: Extractor, images: Tensor, data: str, *, progress: Progress | None = None
+    extractor: Extractor, images: Tensor, data: str, *, progress: Progress = lambda done, total: None
 ) -> Features:
     """`extract`, once: the features are kept in the cache under a hash of the extractor and of the data.
 

@@ -18,7 +18,7 @@ from mezzotint.data.held_out import held_out_count
 from mezzotint.data.images import load_pictures
 from mezzotint.data.known import flips_by_default
 from mezzotint.data.texts import CLASSES
-from mezzotint.evaluate.judges.features import Features, extract
+from mezzotint.evaluate.judges.features import Features, extract, seen
 from mezzotint.evaluate.metrics.energy import energy_distance
 from mezzotint.evaluate.metrics.frechet import Moments, frechet_distance
 from mezzotint.evaluate.metrics.scenes import judge as judge_scenes
@@ -32,7 +32,6 @@ from mezzotint.evaluate.reference import (
     open_judge,
 )
 from mezzotint.evaluate.sample_set import SampleSet, sample_set_of, samples_against
-from mezzotint.evaluate.seen import seen
 from mezzotint.model.model import Model
 from mezzotint.train.distributed import ALONE, Ranks
 
@@ -160,7 +159,7 @@ def look(
 ) -> Look:
     """Makes n pictures of all classes in turn with a model's defaults, and has the judge see them; ranks share both."""
     samples = judge.ask(model, n, seed, progress, ranks)
-    rows, logits = seen(judge.see, samples.values, ranks)
+    rows, logits = seen(judge.see, samples.values, ranks.spread)
     right = None if logits is None or samples.labels is None else logits.argmax(1) == samples.labels
     if judge.right is not None:
         right = judge.right(samples.values)
