@@ -21,7 +21,7 @@ from torch import Tensor
 
 from mezzotint.cond import Batch, Cond
 from mezzotint.config import Data
-from mezzotint.data import films, undecoded
+from mezzotint.data import cells, films, local
 from mezzotint.data.batches import Augmentation, ahead, begins, check_ranks, positions
 from mezzotint.data.decode import check_background, decode_to
 from mezzotint.data.endings import FORMATS, Listing, count, few, spoken
@@ -181,7 +181,7 @@ def find_clips(data: Data, memory_limit: int) -> tuple[Undecoded, list[str]]:
     if path is not None and path.suffix.lower() == ".npz" and path.is_file():
         return _arrays(path, data.labels, memory_limit), []
     if path is not None and path.is_dir():
-        there = undecoded.listed(path, VIDEOS)
+        there = local.listed(path, VIDEOS)
         if not there.tables:
             return _folder(there, path, data)
     return find(data.name, path, data.split, memory_limit, column=data.column, labels=data.labels), []
@@ -201,7 +201,7 @@ def _folder(there: Listing, path: Path, data: Data) -> tuple[Undecoded, list[str
         )
     files, notes = pictures_of(places, path, data.split)
     as_places = replace(there, pictures=places)
-    found = undecoded.folder(files, undecoded.class_depth(as_places, path, files, data.split))
+    found = local.folder(files, local.class_depth(as_places, path, files, data.split))
     if folders := [place for place in files if len(frames[place]) > 1 or frames[place][0] != place]:
         notes = [
             *notes,
@@ -276,7 +276,7 @@ def _arrays(path: Path, labels: Any, memory_limit: int) -> Undecoded:
         raise
     except Exception as error:  # zip, numpy and the file system have a dozen types for a damaged file
         raise DataError(
-            f"{spoken(path)} cannot be read as npz ({undecoded.line(error)}); write it anew"
+            f"{spoken(path)} cannot be read as npz ({cells.line(error)}); write it anew"
         ) from error
     if (
         stack.dtype != np.uint8

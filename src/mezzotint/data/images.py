@@ -16,7 +16,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from mezzotint.data import undecoded
+from mezzotint.data import hub, local
 from mezzotint.data.decode import WHITE, check_background, decode_to
 from mezzotint.data.endings import FORMATS, one_form
 from mezzotint.data.films import MIDDLE, film, window
@@ -257,12 +257,12 @@ def find(
     if captions and name == "digits":
         raise DataError("digits have no captions; leave data.captions out")
     if name == "digits":
-        return undecoded.digits(split)
+        return local.digits(split)
     if path is not None:
-        return undecoded.local(
+        return local.pictures(
             Path(path).expanduser(), split, memory_limit, column=column, labels=labels, captions=captions
         )
-    return undecoded.hub(
+    return hub.pictures(
         KNOWN[name].hub if name in KNOWN else name, split or "train", column, labels, captions
     )
 

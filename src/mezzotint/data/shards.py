@@ -13,15 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from mezzotint.data import undecoded
+from mezzotint.data import hub, local
 from mezzotint.data.captions import column_of, of_column, one_caption
+from mezzotint.data.cells import encoded_in, extra, frames_in, line, open_cell
 from mezzotint.data.classes import Coding, FileLabels, code_labels, refuse_many
 from mezzotint.data.columns import Columns, Schema, choose_columns, schema_of
 from mezzotint.data.decode import WHITE
 from mezzotint.data.endings import few, spoken
 from mezzotint.data.known import KNOWN, check_name
 from mezzotint.data.ranges import Ranges
-from mezzotint.data.undecoded import Labels, Undecoded, encoded_in, extra, frames_in, line, open_cell, present
+from mezzotint.data.tables import present
+from mezzotint.data.undecoded import Labels, Undecoded
 from mezzotint.errors import DataError
 
 MAX_BLOCK_ROWS = 2**24  # of a row group; more than memory holds the numbers of are a lie
@@ -153,10 +155,10 @@ def find_shards(
         )
     notes: Sequence[str] = ()
     if path is not None:
-        local, notes = undecoded.local_tables(Path(path).expanduser(), split)
-        files = [str(file.absolute()) for file in local]
+        here, notes = local.tables(Path(path).expanduser(), split)
+        files = [str(file.absolute()) for file in here]
     else:
-        files = undecoded.hub_tables(KNOWN[name].hub if name in KNOWN else name, split or "train")
+        files = hub.tables(KNOWN[name].hub if name in KNOWN else name, split or "train")
     shards = open_shards(name, files, column=column, labels=labels)
     if labels and shards.label is None:
         raise DataError(f"{name} has no classes ({shards.why}); train without labels")
