@@ -186,6 +186,8 @@ def _summary(run: RunRecord) -> Iterator[tuple[str, str]]:
         walked = (
             f"{teacher.sample.sampler}, {teacher.sample.steps} steps, guidance {teacher.sample.guidance:g}"
         )
+        if weak := teacher.weak:
+            walked += f" away from {weak.file.parent.name}, weights {weak.weights}"
         yield "teacher", f"{teacher.file.name} of {teacher.file.parent.name} ({teacher.digest}); {walked}"
     if origin := config.origin:
         yield "begins as", f"{origin.file.name} of {origin.file.parent.name} ({origin.digest})"
