@@ -422,7 +422,8 @@ class Model:
         asked, others = cond.asked.inputs(), away.inputs()
         if not asked and self.weak is None:
             return None
-        n = next((len(column) for column in asked.values()), n)  # a morph from class to class asks twice for each thing
+        # A morph from class to class asks twice for each thing.
+        n = next((len(column) for column in asked.values()), n)
         driven = torch.full((n,), self.weak is not None)
         for name, column in asked.items():
             driven |= (column != others[name]).reshape(n, -1).any(1)
