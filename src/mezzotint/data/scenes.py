@@ -2,7 +2,7 @@
 
 Picture i of a seed is a pure function of (seed, i): one shape, two with a relation between them, or two or three alike, on a
 dark canvas of 32 x 32. Four pairs of colour and shape never occur in training, so that putting together what was seen apart can be
-tested. `evaluate.judges.scenes` says, by looking at the pixels alone, whether a picture shows what a caption says.
+tested. `evaluate.metrics.scenes` says, by looking at the pixels alone, whether a picture shows what a caption says.
 """
 
 import re

@@ -416,12 +416,14 @@ class Model:
         )
 
     def _guidance(self, n: int, cond: Cond, settings: Sample, away: Cond | None = None) -> Guidance | None:
-        """How strongly n rows are driven to what they are asked to be, away from nothing asked, from something else or from what a weak model
-        would make of it; rows that are asked just that are not."""
+        """How strongly the rows asked about for n things are driven to what they are asked to be, away from nothing asked, from
+        something else or from what a weak model would make of it; rows that are asked just that are not."""
         away = nothing(self.classes, self.language) if away is None else away
         asked, others = cond.asked.inputs(), away.inputs()
         if not asked and self.weak is None:
             return None
+        # A morph from class to class asks twice for each thing.
+        n = next((len(column) for column in asked.values()), n)
         driven = torch.full((n,), self.weak is not None)
         for name, column in asked.items():
             driven |= (column != others[name]).reshape(n, -1).any(1)
