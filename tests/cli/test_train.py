@@ -5,12 +5,12 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import yaml
+from helpers_forked import popen
 from helpers_workshop import DIGITS, POINTS, SECONDS, Call, contents
 from PIL import Image
 
@@ -232,14 +232,7 @@ def test_a_folder_of_odd_pictures(mezzotint: Call, bench: Path, store: Path) -> 
 
 def begin(bench: Path, *words: object) -> subprocess.Popen[str]:
     """`mezzotint train moons` in a process of its own, once it has done a step."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mezzotint", *map(str, words)],
-        cwd=bench,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    process = popen(*words, cwd=bench, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     latest = time.monotonic() + SECONDS
     while not (bench / "runs" / "moons" / "metrics.jsonl").is_file():
         assert time.monotonic() < latest and process.poll() is None
