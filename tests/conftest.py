@@ -2,10 +2,16 @@
 
 import gc
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
+
+from mezzotint import plots
+from mezzotint.run import fit
 
 torch.set_num_threads(1)
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))  # its programs are tested, too
@@ -19,3 +25,13 @@ def pytest_collection_finish() -> None:
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
     gc.enable()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def curves() -> Iterator[None]:
+    """A run's loss curve is blank: to draw it takes a fifth of a training of ten steps. What may be seen in one, tests/plots looks at, and
+    tests/run/test_fit.py at that of a run."""
+    blank = {**vars(plots), "loss_curve": lambda rows: Image.new("RGB", (8, 8))}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit, "plots", SimpleNamespace(**blank))
+        yield

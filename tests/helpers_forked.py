@@ -5,11 +5,13 @@ Their signals, streams, files and modules are their own. What depends on how Pyt
 what is imported, memory) is not tested this way.
 """
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -63,6 +65,10 @@ def _popen(program: Callable[[], None], **options: Any) -> subprocess.Popen[Any]
     return subprocess.Popen(["forked"], preexec_fn=instead_of_exec, **options)
 
 
+def _show(message: Any, category: Any, name: str, line: int, file: Any = None, text: Any = None) -> None:
+    sys.stderr.write(warnings.formatwarning(message, category, name, line, text))
+
+
 def _live(program: Callable[[], None], environment: dict[str, str] | None) -> NoReturn:
     code = 0
     try:
@@ -77,6 +83,8 @@ def _live(program: Callable[[], None], environment: dict[str, str] | None) -> No
             os.environ.update(environment)
         sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+        logging.getLogger().handlers.clear()  # pytest's; warnings of libraries are said, too
+        warnings.showwarning = _show
         program()
     except SystemExit as left:
         code = left.code if isinstance(left.code, int) else int(left.code is not None)
