@@ -24,8 +24,8 @@ batches = [Batch(torch.randn(1, *build.codec(made, Facts(shape)).shape(shape)), 
 losses = []
 for one in train(objective, state, batches, until=2, lr=lambda share: made.train.lr):
     losses.append(float(one.loss))
-    # The second step has the most memory, its gradients beside the moments of the first; another move of the weights, which takes nine
-    # tenths of a step here, would add nothing to it.
+    # The second step has gradients beside the moments of the first. Another move of the weights takes most of a step here, and
+    # added 3 % to the memory of two.
     state.optimizer.step = lambda: None
 assert all(0 < loss < 10 for loss in losses) and not net.leave.weight.equal(before), losses
 unit = 1 if sys.platform == "darwin" else 1024  # bytes of ru_maxrss
