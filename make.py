@@ -61,7 +61,7 @@ NO_SUCH_BUILD = ("No matching distribution found for torch", "ResolutionImpossib
 CHECKS = {  # part -> its checks: name, module and arguments
     "lint": [("format", "ruff format --check ."), ("lint", "ruff check .")],
     "types": [("types", "mypy")],
-    "unit": [("unit", "pytest -n 2")],
+    "unit": [("unit", "pytest -n 2 --dist worksteal")],  # tests that share what they set up stay together
 }
 
 

@@ -1,6 +1,5 @@
-"""What several processes compute; run by test_distributed.py through torchrun, and alone."""
+"""What several processes compute, and one; started by test_distributed.py."""
 
-import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -73,7 +72,7 @@ def trained(ranks: Ranks, dtype: torch.dtype, accumulate: int) -> dict[str, torc
     }
 
 
-def main(out: Path) -> None:
+def work_of_a_rank(out: Path) -> None:
     torch.set_num_threads(1)
     ranks = start()
     for name, dtype in (("double", torch.float64), ("single", torch.float32)):
@@ -86,7 +85,3 @@ def main(out: Path) -> None:
     for _ in fit.fit(config.parse(RUN), out / "run"):
         pass
     leave()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -1,10 +1,11 @@
-"""The command line in several processes at once, as torchrun starts them, but forked: what PyTorch takes to import is paid once."""
+"""Several processes at once, as torchrun starts them, but forked: what PyTorch takes to import is paid once."""
 
 import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,27 @@ def together(
     count: int, folder: Path, *commands: Sequence[object], cwd: Sequence[Path] = ()
 ) -> list[list[Answer]]:
     """What every process gives for every command, given one after the other in one process group. folder: for what they say. cwd: of
-    each process, by default where the caller is. The caller keeps the store, as torchrun's agent does."""
+    each process, by default where the caller is."""
+    folder.mkdir(parents=True)
+
+    def work(rank: int) -> None:
+        if cwd:
+            os.chdir(cwd[rank])
+        for number, words in enumerate(commands):
+            _kept(folder / f"{number}-{rank}", *words)
+
+    processes(count, work)
+    return [[_read(folder / f"{number}-{rank}") for rank in range(count)] for number in range(len(commands))]
+
+
+def processes(count: int, work: Callable[[int], None]) -> list[int]:
+    """Calls `work` with the rank in every process of a group; returns their exit codes, 1 after an exception. The caller keeps the
+    store, as torchrun's agent does."""
     if not hasattr(os, "fork"):
         pytest.skip("needs fork")
-    folder.mkdir(parents=True)
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     sys.stdout.flush()
+    sys.stderr.flush()
     children = []
     for rank in range(count):
         child = os.fork()
@@ -36,16 +52,17 @@ def together(
                 "MASTER_PORT": str(store.port),
                 "TORCHELASTIC_USE_AGENT_STORE": "True",
             }
+            code = 1
             try:
-                if cwd:
-                    os.chdir(cwd[rank])
-                for number, words in enumerate(commands):
-                    _kept(folder / f"{number}-{rank}", *words)
+                work(rank)
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+                sys.stderr.flush()
             finally:
-                os._exit(0)
+                os._exit(code)
         children.append(child)
-    _wait(children)
-    return [[_read(folder / f"{number}-{rank}") for rank in range(count)] for number in range(len(commands))]
+    return _wait(children)
 
 
 def _kept(path: Path, *words: object) -> None:
@@ -63,13 +80,18 @@ def _read(path: Path) -> Answer:
     )
 
 
-def _wait(children: list[int]) -> None:
-    until, left = time.monotonic() + SECONDS, set(children)
+def _wait(children: list[int]) -> list[int]:
+    until, left, codes = time.monotonic() + SECONDS, set(children), {}
     while left:
-        left -= {child for child in left if os.waitpid(child, os.WNOHANG)[0]}
+        for child in [*left]:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                codes[child] = os.waitstatus_to_exitcode(status)
+                left.remove(child)
         if time.monotonic() > until:
             for child in left:
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
             raise AssertionError(f"{len(left)} of {len(children)} processes do not come to an end")
         time.sleep(0.02)
+    return [codes[child] for child in children]

@@ -3,6 +3,7 @@
 import json
 import struct
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from PIL import Image
 from safetensors.torch import save
 
 from mezzotint.cli import main
+from mezzotint.studies.report import curves
 
 SECONDS = 300  # that anything may take on a busy machine
 # one sheet, one checkpoint and one held-out loss, at the end: what takes the time of a tiny run
@@ -35,6 +37,12 @@ def leave(*words: object) -> int:
     with pytest.raises(SystemExit) as left:
         main([str(word) for word in words])
     return left.value.code
+
+
+def first_curve_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In reports: each curve takes a tenth of a second, and tests/studies/report looks at them all."""
+    draw = curves.draw_curves
+    monkeypatch.setattr(curves, "draw_curves", lambda rows, config: islice(draw(rows, config), 1))
 
 
 def odd_models(store: Path, model: bytes) -> None:

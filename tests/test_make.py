@@ -140,7 +140,7 @@ def test_checks_go_on_after_a_failure(
     monkeypatch.setattr(make, "call", call)
     monkeypatch.setattr(make, "install", lambda *_: None)
     assert make.main(["test", "--", "-k", "heun"]) == 1
-    assert called == ["ruff format --check .", "ruff check .", "mypy", "pytest -n 2 -k heun"]
+    assert called == ["ruff format --check .", "ruff check .", "mypy", "pytest -n 2 --dist worksteal -k heun"]
     assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()[-4:]] == [
         ["format", "ok"],
         ["lint", "ok"],

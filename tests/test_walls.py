@@ -4,11 +4,10 @@
 A test applies the lines below to a copy of the package, and uses what they add.
 """
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
+
+from helpers_forked import run_code
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 ROOMS = {"media", "build", "config"}
@@ -244,14 +243,7 @@ def test_a_volume_is_a_row_of_the_media_and_a_latent_of_the_codecs(tmp_path: Pat
         text = (package / name).read_text()
         assert text.count(old) == 1, (name, old)
         (package / name).write_text(text.replace(old, new))
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "src"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", USE.replace("{cases}", repr(CASES))],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    done = run_code(USE.replace("{cases}", repr(CASES)), tmp_path / "src", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [line for line in done.stdout.splitlines() if line.startswith("used ")] == [
         "used volumes",

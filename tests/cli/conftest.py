@@ -1,20 +1,15 @@
 """The command line called in this process, on a desk with small trained runs and odd files lying about."""
 
 import contextlib
-from itertools import islice
 from pathlib import Path
 
 import pytest
-from helpers_workshop import DIGITS, POINTS, Answer, Call, leave, odd_data, odd_models
-
-from mezzotint.studies.report import curves
+from helpers_workshop import DIGITS, POINTS, Answer, Call, first_curve_alone, leave, odd_data, odd_models
 
 
 @pytest.fixture(autouse=True)
 def short_reports(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A report has its first curve alone: each takes a tenth of a second, and tests/studies/report looks at them all."""
-    draw = curves.draw_curves
-    monkeypatch.setattr(curves, "draw_curves", lambda rows, config: islice(draw(rows, config), 1))
+    first_curve_alone(monkeypatch)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers_forked import popen
 from helpers_workshop import POINTS, SECONDS, Call, leave
 
 from mezzotint.cli.output import Lasting, give_up, lasting, say, stopping, warn_of_token
@@ -20,9 +21,10 @@ pty = pytest.importorskip("pty", reason="terminals and hangups of POSIX")
 MOONS = ("train", "moons", *POINTS, "train.log_every=10 steps", "--steps", "40")
 
 
-def start(folder: Path, *words: object, **options: Any) -> subprocess.Popen[bytes]:
+def start(*words: object, **options: Any) -> subprocess.Popen[bytes]:
+    """A Python of its own, which has to come to its own end."""
     command = [sys.executable, "-m", "mezzotint", *map(str, words)]
-    return subprocess.Popen(command, cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"}, **options)
+    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, **options)
 
 
 def await_file(path: Path, process: subprocess.Popen[bytes]) -> None:
@@ -44,7 +46,7 @@ def test_a_full_disk_behind_the_output(
 ) -> None:
     """Behind both streams, of a process that has to come to its own end; and behind one, here: nothing is said on the other."""
     with Path("/dev/full").open("wb") as full:
-        process = start(tmp_path, *MOONS, stdout=full, stderr=full)
+        process = start(*MOONS, cwd=tmp_path, stdout=full, stderr=full)
         assert process.wait(SECONDS) == 0
     assert_trained(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -69,7 +71,7 @@ def test_a_terminal_that_closes(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     words = [*MOONS[:-1], "300"]
     environment = {"start_new_session": True, "stdin": theirs, "stdout": theirs, "stderr": theirs}
-    process = start(tmp_path, *words, **environment)
+    process = popen(*words, cwd=tmp_path, **environment)
     os.close(theirs)
     await_file(tmp_path / "runs/moons/metrics.jsonl", process)
     assert os.read(ours, 100)
@@ -80,7 +82,7 @@ def test_a_terminal_that_closes(tmp_path: Path) -> None:
 
 def test_a_hangup_saves(tmp_path: Path) -> None:
     """The first one; the second, from the kernel after the shell's, changes nothing."""
-    process = start(tmp_path, *MOONS[:-1], "100000", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = popen(*MOONS[:-1], "100000", cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     await_file(tmp_path / "runs/moons/metrics.jsonl", process)
     process.send_signal(signal.SIGHUP)
     assert process.stderr is not None
@@ -93,9 +95,9 @@ def test_a_hangup_saves(tmp_path: Path) -> None:
 
 
 def test_nohup_is_believed(tmp_path: Path) -> None:
-    ignore = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)}
+    ignore = {"prepare": lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)}
     words = [*MOONS[:-1], "200"]
-    process = start(tmp_path, *words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **ignore)
+    process = popen(*words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **ignore)
     await_file(tmp_path / "runs/moons/metrics.jsonl", process)
     process.send_signal(signal.SIGHUP)
     out, _ = process.communicate(timeout=SECONDS)
@@ -145,8 +147,9 @@ def test_every_command_that_works_long_goes_on(
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("words", [("list", "samplers"), ("evaluate", "moons", "-n", 500, "--json")])
 def test_an_answer_that_is_lost_is_an_error(tmp_path: Path, words: tuple[object, ...]) -> None:
+    begin = start if words[0] == "list" else popen  # at Python's own end, too
     with Path("/dev/full").open("wb") as full:
-        process = start(tmp_path, *words, stdout=full, stderr=subprocess.PIPE)
+        process = begin(*words, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE)
         _, said = process.communicate(timeout=SECONDS)
     assert process.returncode == 1 and (b"No space left" in said or b"cannot be written" in said)
     assert b"Traceback" not in said and b"Exception" not in said

@@ -5,12 +5,12 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import yaml
+from helpers_forked import popen
 from helpers_workshop import DIGITS, POINTS, SECONDS, Call, contents
 from PIL import Image
 
@@ -232,14 +232,7 @@ def test_a_folder_of_odd_pictures(mezzotint: Call, bench: Path, store: Path) -> 
 
 def begin(bench: Path, *words: object) -> subprocess.Popen[str]:
     """`mezzotint train moons` in a process of its own, once it has done a step."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mezzotint", *map(str, words)],
-        cwd=bench,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    process = popen(*words, cwd=bench, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     latest = time.monotonic() + SECONDS
     while not (bench / "runs" / "moons" / "metrics.jsonl").is_file():
         assert time.monotonic() < latest and process.poll() is None
@@ -249,21 +242,21 @@ def begin(bench: Path, *words: object) -> subprocess.Popen[str]:
 
 @pytest.mark.skipif(os.name == "nt", reason="needs signals of POSIX")
 def test_interrupted_it_saves_and_goes_on(mezzotint: Call, bench: Path) -> None:
-    words, run = (*MOONS, "--steps", 300), bench / "runs" / "moons"
+    words, run = (*MOONS, "--steps", 150), bench / "runs" / "moons"
     process = begin(bench, *words)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=SECONDS)
     assert process.returncode == 130
     assert err == "\nsaving after this step; once more stops at once, at the last checkpoint\n"
     reached = steps(run)[-1]
-    assert f"saved at step {reached} of 300; the same command goes on from there" in out
+    assert f"saved at step {reached} of 150; the same command goes on from there" in out
     assert half_files(bench) == []
     assert mezzotint("sample", "moons", "-n", 4).code == 0, "what was saved can be used"
     answer = mezzotint(*words)
     assert answer.code == 0 and f"going on from step {reached} of runs/moons" in answer.out
-    assert "done: runs/moons/model.safetensors at step 300" in answer.out
-    assert steps(run) == list(range(1, 301))
-    assert "already trained to step 300" in mezzotint(*words).out
+    assert "done: runs/moons/model.safetensors at step 150" in answer.out
+    assert steps(run) == list(range(1, 151))
+    assert "already trained to step 150" in mezzotint(*words).out
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs signals of POSIX")

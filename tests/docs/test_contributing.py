@@ -1,13 +1,11 @@
 """The lines that CONTRIBUTING.md shows are all that it takes: they are applied to a copy of the package, and used."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from helpers_forked import run_code
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -73,10 +71,7 @@ def test_the_lines_shown_are_all_that_it_takes(tmp_path: Path) -> None:
     for path, change in CHANGED:
         at = tmp_path / path
         at.write_text(patched(at.read_text(), change))
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "src"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", USE], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
+    done = run_code(USE, tmp_path / "src", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "used them all" in done.stdout
     measured = re.search(r"right: measured order [\d.]+, declared 2", PAGE)

@@ -15,11 +15,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from mezzotint import config
+from mezzotint import config, plots
 from mezzotint.config import Config
 from mezzotint.disk.checkpoint import last_checkpoint
+from mezzotint.disk.folder import read_metrics
 from mezzotint.disk.model_file import read_header
 from mezzotint.errors import ConfigError, RunError
+from mezzotint.run import fit as fitting
 from mezzotint.run.events import Busy, Done, Event, Logged, Note, Sheet, Tick
 from mezzotint.run.fit import fit
 
@@ -130,6 +132,14 @@ def test_steps_after_the_last_checkpoint_are_done_again(tmp_path: Path) -> None:
     run(config, tmp_path / "killed")
     assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "whole")
     assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
+
+
+def test_the_loss_curve_is_that_of_its_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "plots", plots)  # elsewhere it is blank
+    run(make(POINTS), tmp_path)
+    with Image.open(tmp_path / "loss.png") as drawn:
+        assert drawn.tobytes() == plots.loss_curve(read_metrics(tmp_path)).tobytes()
+        assert drawn.tobytes() != plots.loss_curve(read_metrics(tmp_path)[:-1]).tobytes()
 
 
 def test_dropout_and_seed_matter(tmp_path: Path) -> None:

@@ -1,39 +1,24 @@
 """Two processes are one: the same rows, noise, steps, sheets and files."""
 
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from helpers_ranks import work_of_a_rank
+from helpers_together import processes
 from PIL import Image, ImageChops
 from safetensors.torch import load_file
 
 from mezzotint.disk.folder import read_metrics
 from mezzotint.train.distributed import Ranks
 
-HERE = Path(__file__).resolve().parent
-
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """What one process and what two of them made."""
     alone, two = tmp_path_factory.mktemp("alone"), tmp_path_factory.mktemp("two")
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1] / "src"), "OMP_NUM_THREADS": "1"}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={port}"]
-    for words in (
-        [str(HERE.parent / "helpers_ranks.py"), str(alone)],
-        [*launcher, str(HERE.parent / "helpers_ranks.py"), str(two)],
-    ):
-        done = subprocess.run(
-            [sys.executable, *words], capture_output=True, text=True, env=environment, timeout=240
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
+    assert processes(1, lambda rank: work_of_a_rank(alone)) == [0]
+    assert processes(2, lambda rank: work_of_a_rank(two)) == [0, 0]
     return alone, two
 
 

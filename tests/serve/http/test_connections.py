@@ -216,19 +216,26 @@ def test_a_preview_is_made_once_for_all_who_watch(
         assert sum('"preview": ' in text for text in texts) > 1 and len(encoded) == 1, "after step 2 of 4"
 
 
-def test_half_a_head_is_not_waited_for(live: Live) -> None:
-    with socket.create_connection(("127.0.0.1", live.port), timeout=20) as client:
+def test_half_a_head_is_not_waited_for(
+    models: dict[str, Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert connections.HEAD_SECONDS == 10
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 1.0)
+    with (
+        serving(models, tmp_path) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=20) as client,
+    ):
         client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert b"200" in client.recv(4096)
         began = time.monotonic()
         try:
-            while time.monotonic() - began < 18:  # a byte now and then does not help
+            while time.monotonic() - began < 8:  # a byte now and then does not help
                 client.sendall(b"G")
-                time.sleep(0.5)
+                time.sleep(0.1)
             gone = False
         except OSError:
             gone = True
-        assert gone and 8 < time.monotonic() - began < 16
+        assert gone and 0.8 < time.monotonic() - began < 6
 
 
 def test_heads_have_a_limit(live: Live) -> None:

@@ -10,7 +10,6 @@ import signal
 import socket
 import socketserver
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers_forked import popen
 
 from mezzotint.serve.http.settings import reached_at
 
@@ -34,12 +34,10 @@ class Live:
     """A server in a process of its own."""
 
     def __init__(self, desk: Path, port: int, *words: str) -> None:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MEZZOTINT_TOKEN": ""}
-        command = [sys.executable, "-m", "mezzotint", "serve", "tiny", "--device", "cpu", "--port", str(port)]
-        self.process = subprocess.Popen(
-            [*command, *words],
+        self.process = popen(
+            *("serve", "tiny", "--device", "cpu", "--port", port, *words),
             cwd=desk,
-            env=environment,
+            env={**os.environ, "MEZZOTINT_TOKEN": ""},
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -4,12 +4,12 @@ import json
 import signal
 import socket
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
+from helpers_forked import popen
 
 from mezzotint.cli import main
 from mezzotint.serve.http import server
@@ -75,10 +75,8 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 def test_it_lives_and_ends(runs: Path) -> None:
     """The page and its parts come without a token, what it asks for only with one."""
-    words = [sys.executable, "-m", "mezzotint", "ui", "tiny", "--port", "0", "--device", "cpu"]
-    with subprocess.Popen(
-        [*words, "--token", "0123456789abcdef"], cwd=runs.parent, stdout=subprocess.PIPE, text=True
-    ) as page:
+    words = ("ui", "tiny", "--port", 0, "--device", "cpu", "--token", "0123456789abcdef")
+    with popen(*words, cwd=runs.parent, stdout=subprocess.PIPE, text=True) as page:
         try:
             assert page.stdout is not None
             said = page.stdout.readline()
