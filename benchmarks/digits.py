@@ -53,7 +53,7 @@ def train_run(folder: Path, seed: int, data: Path | None, more: list[str]) -> di
 
 def judge_model(source: str, panel: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     """The numbers of one model, and a sheet of its pictures, a column for each class. settings: in place of its own."""
-    from mezzotint.model.model import load
+    from mezzotint.model.loading import load
 
     model = load(source)
     with counted(model) as calls:

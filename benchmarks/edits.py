@@ -42,7 +42,8 @@ from mezzotint.diffusion.process import per_row
 from mezzotint.diffusion.sampler import AfterStep, Steps, start
 from mezzotint.diffusion.solvers import Ask
 from mezzotint.evaluate.judges.features import extract
-from mezzotint.model.model import Model, load
+from mezzotint.model.loading import load
+from mezzotint.model.model import Model
 from mezzotint.model.request import Request
 from mezzotint.tasks.enlarge import with_means
 from mezzotint.tasks.invert import Invert

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from mezzotint import build, plots
 from mezzotint.conditions.image import consistent, larger, smaller
-from mezzotint.model.model import Model, load
+from mezzotint.model.loading import load
+from mezzotint.model.model import Model
 
 DRAWS = 4
 SHOWN = 8

@@ -29,7 +29,8 @@ from mezzotint.exchange.graph.program import inputs, program
 from mezzotint.exchange.graph.sample import sample, told
 from mezzotint.exchange.sampler import sampler_table
 from mezzotint.media.facts import Facts
-from mezzotint.model.model import Model, load
+from mezzotint.model.loading import load
+from mezzotint.model.model import Model
 
 BATCHES = (1, 3, 64)
 KINDS: list[tuple[str, Facts, dict[str, Any]]] = [

@@ -19,7 +19,7 @@ from mezzotint.disk.names import find
 from mezzotint.disk.snapshots import snapshots
 from mezzotint.evaluate.metrics.share import Share
 from mezzotint.evaluate.scenes import evaluate_scenes
-from mezzotint.model.model import load
+from mezzotint.model.loading import load
 
 
 def minutes_at(run: Path, step: int) -> float:

@@ -44,7 +44,7 @@ def counted(model: Any) -> Iterator[Calls]:
 
 
 def latency(name: str, repetitions: int) -> dict[str, Any]:
-    from mezzotint.model.model import load
+    from mezzotint.model.loading import load
 
     result: dict[str, Any] = {}
     loaded: list[Any] = []
@@ -67,7 +67,7 @@ def latency(name: str, repetitions: int) -> dict[str, Any]:
 def curve(name: str, data: Path | None, n: int, steps: tuple[int, ...]) -> list[dict[str, Any]]:
     from mezzotint.evaluate.evaluation import quality
     from mezzotint.evaluate.reference import open_judge, open_reference
-    from mezzotint.model.model import load
+    from mezzotint.model.loading import load
 
     model = load(name)
     data_config = model.config.data if data is None else model.config.data.model_copy(update={"path": data})

@@ -32,7 +32,7 @@ from mezzotint.data.scenes import NUMBERS, Meaning, Scene, scene
 from mezzotint.evaluate.metrics.scenes import Verdict, judge, shares, verdict_of
 from mezzotint.evaluate.metrics.share import Share
 from mezzotint.evaluate.scenes import CAPTIONS, UNSEEN_PAIRS, Asked, evaluate_scenes, table
-from mezzotint.model.model import load
+from mezzotint.model.loading import load
 
 GOALS = {"fresh": 1.0, "noise of 8 levels": 0.999, "another renderer": 0.99, "relation of swapped nouns": 0.0}
 SEED = 10**9 + 7  # of scenes that neither training nor evaluation has

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mezzotint import build
-from mezzotint.model.model import load
+from mezzotint.model.loading import load
 
 
 def profile(x: Tensor, patch: int) -> Tensor:

@@ -232,7 +232,7 @@ def memory(port: int, count: int) -> list[float]:
 
 def compare(path: Path, requests: list[dict[str, Any]]) -> float:
     """The largest difference between shared and alone, in float32 before quantization, of values in [-1, 1]."""
-    from mezzotint.model.model import load as load_model
+    from mezzotint.model.loading import load as load_model
     from mezzotint.serve.engine.engine import Engine
     from mezzotint.serve.engine.tickets import Ticket
 
@@ -258,7 +258,7 @@ def compare(path: Path, requests: list[dict[str, Any]]) -> float:
 
 def call_ms(path: Path) -> dict[str, dict[str, float]]:
     """Parameters of both networks, and milliseconds of a call with 1 and with 16 rows."""
-    from mezzotint.model.model import load as load_model
+    from mezzotint.model.loading import load as load_model
 
     model, rival = load_model(path, device="cpu"), rival_network()
     result: dict[str, dict[str, float]] = {}

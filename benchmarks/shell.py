@@ -44,11 +44,11 @@ with imports():
     import rich.console
     import rich.progress
 
-    import mezzotint.model.model
+    import mezzotint.model.loading
     from mezzotint.model.samples import Samples
 
 passed("mezzotint")
-load, save = mezzotint.model.model.load, Samples.save
+load, save = mezzotint.model.loading.load, Samples.save
 
 
 def loading(*words, **options):
@@ -63,7 +63,7 @@ def saving(*words, **options):
     passed("file")
 
 
-mezzotint.model.model.load, Samples.save = loading, saving
+mezzotint.model.loading.load, Samples.save = loading, saving
 try:
     mezzotint.cli.main(sys.argv[2:])
 finally:

@@ -14,7 +14,8 @@ from mezzotint.disk.checkpoint import save_checkpoint
 from mezzotint.disk.model_file import Header, save_model
 from mezzotint.disk.snapshots import save_snapshot
 from mezzotint.media.facts import Facts
-from mezzotint.model.model import Model, load
+from mezzotint.model.loading import load
+from mezzotint.model.model import Model
 from mezzotint.train import Ema, State, adamw
 
 CLASSES = ("1", "cat", "0", "all four")  # two are named by numbers, and not their own

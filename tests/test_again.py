@@ -28,7 +28,8 @@ from mezzotint.conditions.labels import ALL, NONE, Label, Word, name_of
 from mezzotint.disk.model_file import Header
 from mezzotint.errors import ConfigError, ModelError
 from mezzotint.media.facts import Facts
-from mezzotint.model.model import Model, load
+from mezzotint.model.loading import load
+from mezzotint.model.model import Model
 from mezzotint.plots import KEY, save_png
 from mezzotint.run.allowance import Allowance
 from mezzotint.run.sheets import Sheets

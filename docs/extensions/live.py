@@ -9,7 +9,7 @@ from sphinx.application import Sphinx
 
 from mezzotint.disk.names import BUNDLED
 from mezzotint.exchange.web.export import export_page
-from mezzotint.model.model import load
+from mezzotint.model.loading import load
 
 MODELS = {
     "mnist_fast": "handwritten digits (1.6 MB)",

@@ -11,7 +11,7 @@ from typing import Any
 __version__ = "0.2.0"
 
 _WHERE = {
-    "load": "model.model",
+    "load": "model.loading",
     "Model": "model.model",
     "DenoisingLoss": "diffusion.loss",
     "Denoiser": "diffusion.denoiser",

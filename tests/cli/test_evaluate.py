@@ -15,7 +15,7 @@ from mezzotint.evaluate.metrics.numbers import Number
 from mezzotint.evaluate.reference import open_judge, open_reference
 from mezzotint.evaluate.table import format_number
 from mezzotint.model.device import find_device
-from mezzotint.model.model import load
+from mezzotint.model.loading import load
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -16,7 +16,7 @@ from mezzotint.diffusion.process import flow
 from mezzotint.errors import ConfigError, DataError
 from mezzotint.media.facts import Facts
 from mezzotint.model.by_clip import log_prob
-from mezzotint.model.model import load
+from mezzotint.model.loading import load
 from mezzotint.plots import read_settings
 
 UNET = {"kind": "unet", "width": 8, "multipliers": [1], "blocks": 1, "patch": 2}

@@ -13,7 +13,8 @@ from mezzotint.cond import NO_COND, Cond
 from mezzotint.conditions.frames import Begun, begun
 from mezzotint.errors import ConfigError
 from mezzotint.media.facts import Facts
-from mezzotint.model.model import Model, load
+from mezzotint.model.loading import load
+from mezzotint.model.model import Model
 from mezzotint.nets.unet import UNet
 from mezzotint.run.fit import fit
 from mezzotint.run.parts import Parts

@@ -11,7 +11,7 @@ import pytest
 from mezzotint.disk import hub
 from mezzotint.disk.names import bundled, find, spoken
 from mezzotint.errors import MissingExtra, ModelError
-from mezzotint.model.model import load
+from mezzotint.model.loading import load
 
 
 class NotFoundError(Exception):

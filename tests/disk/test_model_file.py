@@ -21,7 +21,7 @@ from mezzotint.disk.files import is_broken, read_layout, sealed
 from mezzotint.disk.model_file import Header, save_model
 from mezzotint.disk.names import bundled
 from mezzotint.errors import ModelError
-from mezzotint.model.model import load
+from mezzotint.model.loading import load
 
 HUGE = 10**9
 Change = Callable[[dict[str, Any]], object]

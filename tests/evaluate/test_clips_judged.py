@@ -10,7 +10,7 @@ from mezzotint.evaluate.clips import centred, judge_clips, real_clips, table
 from mezzotint.evaluate.continuation import evaluate_continuation, judge_continuation, lines
 from mezzotint.evaluate.judges.features import Extractor, Features
 from mezzotint.media.facts import Facts
-from mezzotint.model.model import load
+from mezzotint.model.loading import load
 
 
 def by_mass(pictures: torch.Tensor) -> Features:

@@ -20,7 +20,8 @@ from mezzotint.diffusion.table import SAMPLERS
 from mezzotint.errors import ConfigError
 from mezzotint.exchange.sampler import sampler_table
 from mezzotint.media.facts import Facts
-from mezzotint.model.model import Model, load
+from mezzotint.model.loading import load
+from mezzotint.model.model import Model
 from mezzotint.randomness import noise
 
 SETTINGS: list[dict[str, Any]] = [

@@ -14,7 +14,7 @@ from mezzotint.disk.names import bundled, find
 from mezzotint.evaluate.metrics.energy import energy_distance
 from mezzotint.evaluate.metrics.neighbours import nearest
 from mezzotint.evaluate.metrics.scenes import judge
-from mezzotint.model.model import load
+from mezzotint.model.loading import load
 
 NAMES = ["digits", "flowers", "mnist", "mnist_fast", "moons", "scenes"]
 

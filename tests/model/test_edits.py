@@ -13,7 +13,8 @@ from PIL import Image
 from mezzotint.errors import ConfigError, DataError, ModelError
 from mezzotint.media.facts import Facts
 from mezzotint.model.inverted import Inverted
-from mezzotint.model.model import Model, load
+from mezzotint.model.loading import load
+from mezzotint.model.model import Model
 from mezzotint.plots import read_settings
 
 RNG = np.random.default_rng(0)

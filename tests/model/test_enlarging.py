@@ -16,7 +16,8 @@ from mezzotint.diffusion.parameterization import x0
 from mezzotint.errors import ConfigError
 from mezzotint.media.facts import Facts
 from mezzotint.model.again import command
-from mezzotint.model.model import Model, load
+from mezzotint.model.loading import load
+from mezzotint.model.model import Model
 from mezzotint.nets import UNet
 from mezzotint.run.fit import fit
 

@@ -10,7 +10,8 @@ from PIL import Image
 from mezzotint import config, plots
 from mezzotint.data import bouncing, given
 from mezzotint.errors import ConfigError, DataError
-from mezzotint.model.model import Model, load
+from mezzotint.model.loading import load
+from mezzotint.model.model import Model
 from mezzotint.run.fit import fit
 
 TINY = {

@@ -21,7 +21,8 @@ from mezzotint.disk.names import find
 from mezzotint.errors import ConfigError, ModelError
 from mezzotint.media.facts import Facts
 from mezzotint.model.device import find_device, find_precision, kind_of
-from mezzotint.model.model import Model, Preview, load
+from mezzotint.model.loading import load
+from mezzotint.model.model import Model, Preview
 from mezzotint.plots import read_settings
 from mezzotint.randomness import noise
 from mezzotint.train import Ema, State, adamw

@@ -12,7 +12,8 @@ from mezzotint.data.scenes import LENGTH, vocabulary
 from mezzotint.diffusion.engine import together
 from mezzotint.errors import ConfigError
 from mezzotint.media.facts import Facts
-from mezzotint.model.model import Model, load
+from mezzotint.model.loading import load
+from mezzotint.model.model import Model
 from mezzotint.plots import read_settings
 
 UNET = {"kind": "unet", "width": 8, "multipliers": [1, 2], "blocks": 1, "patch": 4, "attention": [4, 8]}

@@ -15,7 +15,7 @@ from mezzotint.diffusion.guidance import Guidance
 from mezzotint.errors import ConfigError, ModelError
 from mezzotint.media.facts import Facts
 from mezzotint.model.again import command
-from mezzotint.model.model import load
+from mezzotint.model.loading import load
 from mezzotint.plots import read_settings
 from mezzotint.run.teacher import belief, open_teacher, student
 

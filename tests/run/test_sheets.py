@@ -8,7 +8,8 @@ from PIL import Image
 
 from mezzotint import plots
 from mezzotint.media.facts import Facts
-from mezzotint.model.model import Model, load
+from mezzotint.model.loading import load
+from mezzotint.model.model import Model
 from mezzotint.run.allowance import Allowance
 from mezzotint.run.sheets import MIN_STEPS, Sheets, plan
 from mezzotint.train.distributed import Ranks

@@ -17,7 +17,7 @@ from mezzotint import config
 from mezzotint.disk.model_file import read_header
 from mezzotint.errors import ModelError
 from mezzotint.evaluate.judges import classifier
-from mezzotint.model.model import load
+from mezzotint.model.loading import load
 from mezzotint.plots import read_settings
 from mezzotint.run.events import Event, Tick
 from mezzotint.run.fit import fit

@@ -8,7 +8,8 @@ from helpers_rest import LOCAL, Connect
 from helpers_small import Gate, write_runs
 from starlette.testclient import TestClient
 
-from mezzotint.model.model import Model, load
+from mezzotint.model.loading import load
+from mezzotint.model.model import Model
 from mezzotint.serve.http.api import create_app
 from mezzotint.serve.http.service import Service
 from mezzotint.serve.http.settings import Settings, make_limits

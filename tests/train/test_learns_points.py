@@ -8,7 +8,7 @@ import torch
 from mezzotint.config import load
 from mezzotint.data.toy import log_prob, points
 from mezzotint.evaluate.metrics.energy import energy_distance
-from mezzotint.model.model import load as load_model
+from mezzotint.model.loading import load as load_model
 from mezzotint.run.events import Done
 from mezzotint.run.fit import fit
 

@@ -176,7 +176,7 @@ def _exactly(
     ranks: "Ranks",
 ) -> int:
     from mezzotint.evaluate import clips, scenes
-    from mezzotint.model.model import load
+    from mezzotint.model.loading import load
 
     with lasting(), _Progress() as bars:
         models = [load(source, device=device or "auto", encoder=encoder) for source in sources]

@@ -36,7 +36,7 @@ def web(
     from mezzotint.disk.model_file import read_header
     from mezzotint.disk.names import find
     from mezzotint.exchange.web.export import check, export_page
-    from mezzotint.model.model import load
+    from mezzotint.model.loading import load
 
     path = find(run)
     header = read_header(path)
@@ -72,7 +72,7 @@ def diffusers(
     from mezzotint.disk.names import find
     from mezzotint.exchange.pipeline.write import check, export_pipeline
     from mezzotint.exchange.whole import check_new
-    from mezzotint.model.model import load
+    from mezzotint.model.loading import load
 
     header = read_header(find(run))
     check(header.config, header.facts)
@@ -118,7 +118,7 @@ def onnx(
     """
     from mezzotint.exchange.graph.export import export_onnx, require
     from mezzotint.exchange.whole import check_new
-    from mezzotint.model.model import load
+    from mezzotint.model.loading import load
 
     model = load(run, device="cpu", precision="fp32")
     folder = output or Path(f"{model.source}-onnx")
@@ -152,7 +152,7 @@ def torch(
     from mezzotint.exchange.graph.program import decoder, program, save_program
     from mezzotint.exchange.sampler import sampler_table
     from mezzotint.exchange.whole import check_new
-    from mezzotint.model.model import load
+    from mezzotint.model.loading import load
 
     model = load(run, device="cpu", precision="fp32")
     path = output or Path(f"{model.source}.pt2")

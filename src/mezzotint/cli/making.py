@@ -126,7 +126,7 @@ class Making:
 
     def load(self, run: str, precision: str | None = None) -> "Model":
         with imports():
-            from mezzotint.model.model import load
+            from mezzotint.model.loading import load
 
         options.check_encoder(self.encoder, [run])
         _ = self.ranks  # joined before a device is chosen

@@ -60,7 +60,7 @@ def sample(
     from mezzotint.errors import ConfigError
 
     with imports():
-        from mezzotint.model.model import load
+        from mezzotint.model.loading import load
         from mezzotint.model.spread import things
 
     if out is not None:

@@ -171,7 +171,7 @@ def reverse(
       mezzotint show reverse mnist --class 3 --steps 50
     """
     from mezzotint.conditions.labels import ALL, split
-    from mezzotint.model.model import load
+    from mezzotint.model.loading import load
     from mezzotint.model.strips import denoising, spread_steps
 
     model = load(run)

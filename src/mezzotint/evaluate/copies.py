@@ -24,7 +24,8 @@ from mezzotint.evaluate.metrics.memorization import (
 from mezzotint.evaluate.metrics.neighbours import nearest
 from mezzotint.model.cost import network_calls, seconds_a_call
 from mezzotint.model.device import find_device
-from mezzotint.model.model import Model, load
+from mezzotint.model.loading import load
+from mezzotint.model.model import Model
 
 MAX_TRAIN_BYTES = 2**29  # of training pictures that are looked through
 MAX_PAIRS = 10

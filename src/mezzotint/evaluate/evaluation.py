@@ -38,7 +38,8 @@ from mezzotint.evaluate.reference import (
 from mezzotint.evaluate.sample_set import SampleSet, by_name, read_samples, sample_set_of, samples_against
 from mezzotint.evaluate.table import table
 from mezzotint.model.device import find_device
-from mezzotint.model.model import Model, load
+from mezzotint.model.loading import load
+from mezzotint.model.model import Model
 from mezzotint.train.distributed import ALONE, Ranks
 
 METRICS = (*FEATURE_METRICS, "memorization", "vlb", "ode")

@@ -25,36 +25,22 @@ from mezzotint.diffusion.process import Process
 from mezzotint.diffusion.schedule import Schedule
 from mezzotint.diffusion.solvers import first_order
 from mezzotint.diffusion.table import SAMPLERS, check_noise
-from mezzotint.disk.checkpoint import last_checkpoint, load_raw
-from mezzotint.disk.files import read_tensors
 from mezzotint.disk.model_file import (
     Header,
-    fill,
-    load_codec,
-    load_weights,
-    read_adapter,
-    read_header,
     save_model,
 )
-from mezzotint.disk.names import ADAPTER, find, spoken
-from mezzotint.disk.snapshots import average_of, snapshots
-from mezzotint.errors import ConfigError, ModelError
+from mezzotint.errors import ConfigError
 from mezzotint.media.codec import Added, Codec
 from mezzotint.model.by_clip import by_clip
 from mezzotint.model.by_weak import by_weak, told
-from mezzotint.model.device import find_device, find_precision, place
 from mezzotint.model.edits import Edits, Picture
 from mezzotint.model.inverted import KEPT, Inverted
-from mezzotint.model.own import described, device_of, network_of
+from mezzotint.model.own import described, device_of
 from mezzotint.model.request import Request, check_seeds
 from mezzotint.model.samples import Preview, Samples
 from mezzotint.tasks.generate import seeds_from
 from mezzotint.tasks.invert import Invert
 from mezzotint.tasks.task import Way
-from mezzotint.train.lora import merged_state, with_adapter
-
-OF_ITS_CODES = "train a model of its codes: mezzotint train latent --codec"
-OF_SNAPSHOTS = " of snapshots"  # of an average that was made afterwards
 
 
 class Model:
@@ -469,115 +455,3 @@ class Model:
             request.rows,
             request.prompts,
         )
-
-
-def load(
-    name: str | Path,
-    *,
-    device: str = "auto",
-    weights: str = "ema",
-    precision: str | None = None,
-    network: Callable[[], nn.Module] | None = None,
-    encoder: str | Path | None = None,
-    adapter: str | Path | None = None,
-) -> Model:
-    """A model from a run directory, a run's name, "latest", or a model file.
-
-    weights: "ema", the average (the model file's own); "raw", the last weights of the run's newest checkpoint; a
-    length such as "0.07": the average of that length, made from the run's snapshots, or with "@800" behind it, as it was after 800 steps; or what
-    the settings of a picture say.
-    precision: "fp32" or "bf16"; by default as in training.
-    network: of files that `Model.save` wrote of a network that is none of ours: what makes it, without arguments, such as its
-    class. A file alone never makes code run.
-    encoder: of models that read texts by an encoder: the folder where it lies now; by default where training found it.
-    adapter: the adapter.safetensors of a run with train.lora, which is laid over this model, the one that run began with: what is loaded is
-    that run's model, to the bit.
-    """
-    path = find(name)
-    header = read_header(path)
-    encoder = None if encoder is None else Path(encoder).expanduser()
-    if adapter is not None:
-        return _adapted(path, Path(adapter), find_device(device), weights, precision, encoder)
-    where = find_device(device)
-    if header.config.objective == "autoencode":
-        raise ConfigError(
-            f"{name} is an autoencoder, which makes no pictures by itself; {OF_ITS_CODES} {name}"
-        )
-    net = network_of(header, path, network)
-    codec = build.codec(header.config, header.facts)
-    if codec.weights is not None:
-        place(codec.weights, where)
-        load_codec(codec.weights, path)
-    if weights in ("ema", header.weights):
-        load_weights(net, path, codec.weights is not None)
-    elif weights == "raw":
-        newest = last_checkpoint(path.parent)
-        if newest is None:
-            raise ModelError(
-                f"{path} stands alone, without checkpoints; raw weights are only in a run directory"
-            )
-        load_raw(newest, net)
-        header = replace(header, weights="raw", step=int(newest.name.removeprefix("step-")))
-    else:
-        length, at = _length(weights, header)
-        there = snapshots(path.parent)
-        if at is not None and at not in there:
-            raise ModelError(
-                f"{path.parent} has no snapshot of step {at:,}; it has {', '.join(map(str, there)) or 'none'}"
-            )
-        fill(net, merged_state(average_of(path.parent, length, at)), path.parent / "ema")
-        earlier = "" if at is None else f"@{at}"
-        header = replace(header, weights=f"ema {length}{OF_SNAPSHOTS}{earlier}", step=at or max(there))
-    net = place(net, where).eval().requires_grad_(False)
-    wanted = precision or header.config.train.precision
-    dtype = find_precision(wanted, where) if header.facts.medium.half else torch.float32
-    return Model(
-        header,
-        build.denoiser(header.config, net, dtype=dtype),
-        where,
-        spoken(path),
-        encoder,
-        codec,
-    )
-
-
-def _adapted(
-    path: Path,
-    adapter: Path,
-    where: torch.device,
-    weights: str,
-    precision: str | None,
-    encoder: Path | None,
-) -> Model:
-    """The model of an adapter over its base."""
-    header, small = read_adapter(adapter, path)
-    if weights not in ("ema", header.weights):
-        raise ConfigError(f"an adapter is of the weights {header.weights} alone; leave weights out")
-    net, codec = build.network(header.config, header.facts), build.codec(header.config, header.facts)
-    if codec.weights is not None:
-        place(codec.weights, where)
-        load_codec(codec.weights, path)
-    names = set(net.state_dict())
-    named = {name: tensor for name, tensor in read_tensors(path).items() if name in names}
-    try:
-        fill(net, with_adapter(named, small), adapter)
-    except KeyError as error:
-        raise ModelError(f"{adapter} is of another network than {path}: there is no {error}") from error
-    net = place(net, where).eval().requires_grad_(False)
-    wanted = precision or header.config.train.precision
-    dtype = find_precision(wanted, where) if header.facts.medium.half else torch.float32
-    source = adapter.absolute().parent.name if adapter.name == ADAPTER else adapter.stem
-    return Model(header, build.denoiser(header.config, net, dtype=dtype), where, source, encoder, codec)
-
-
-def _length(weights: str, header: Header) -> tuple[float, int | None]:
-    """The length of an average, and the step, where it is not the last one: "0.1@800", or as headers have it."""
-    if weights.startswith("ema ") and OF_SNAPSHOTS not in weights:
-        raise ModelError(f"the model file has other weights by now: {header.weights}, not {weights}")
-    length, _, step = weights.removeprefix("ema ").replace(OF_SNAPSHOTS, "").partition("@")
-    try:
-        return float(length), int(step) if step else None
-    except ValueError:
-        raise ConfigError(
-            f"weights must be ema, raw, a length such as 0.07, or such a length at a step, 0.07@800, not {weights!r}"
-        ) from None

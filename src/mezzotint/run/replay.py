@@ -16,7 +16,8 @@ from mezzotint.data.decode import fit
 from mezzotint.errors import ConfigError
 from mezzotint.media.codec import Codec
 from mezzotint.media.facts import Facts
-from mezzotint.model.model import Model, load
+from mezzotint.model.loading import load
+from mezzotint.model.model import Model
 from mezzotint.model.request import Request
 from mezzotint.run.start import Origin
 from mezzotint.train.distributed import Ranks

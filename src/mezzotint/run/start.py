@@ -16,7 +16,8 @@ from mezzotint.disk.model_file import CODEC, Header, read_header
 from mezzotint.disk.names import find, spoken
 from mezzotint.errors import ConfigError, ModelError
 from mezzotint.media.facts import Facts
-from mezzotint.model.model import Model, load
+from mezzotint.model.loading import load
+from mezzotint.model.model import Model
 from mezzotint.run.inherit import LEAST, Inheritance, inherit
 
 GROUPS = ("network", "diffusion", "sample")  # of a configuration, that go with weights

@@ -17,7 +17,8 @@ from mezzotint.exchange.graph.packed import packed, rounded
 from mezzotint.exchange.graph.program import program, save_program
 from mezzotint.exchange.sampler import sampler_table
 from mezzotint.media.facts import Facts
-from mezzotint.model.model import Model, load
+from mezzotint.model.loading import load
+from mezzotint.model.model import Model
 
 ATTENDING = {
     "kind": "unet",

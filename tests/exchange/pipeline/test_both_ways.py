@@ -16,7 +16,8 @@ from mezzotint.exchange.pipeline.lookup import looked_up
 from mezzotint.exchange.pipeline.read import import_pipeline
 from mezzotint.exchange.pipeline.write import export_pipeline
 from mezzotint.media.facts import Facts
-from mezzotint.model.model import Model, load
+from mezzotint.model.loading import load
+from mezzotint.model.model import Model
 from mezzotint.nets.unet2d import TimeEmbedding
 from mezzotint.tasks.task import Task
 

@@ -18,7 +18,7 @@ from mezzotint.diffusion.schedule import lognormal
 from mezzotint.errors import ConfigError
 from mezzotint.exchange.web.export import check, described, three_bytes
 from mezzotint.media.facts import Facts
-from mezzotint.model.model import load
+from mezzotint.model.loading import load
 
 
 def exported(*words: object) -> int:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from mezzotint.diffusion.table import SAMPLERS
 from mezzotint.media.facts import Facts
-from mezzotint.model.model import Model, load
+from mezzotint.model.loading import load
+from mezzotint.model.model import Model
 from mezzotint.serve.engine.engine import Engine
 from mezzotint.serve.engine.tickets import Busy, Closed, Diverged, Ticket, TooLong
 

@@ -14,7 +14,8 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from mezzotint.media.facts import Facts
-from mezzotint.model.model import Model, load
+from mezzotint.model.loading import load
+from mezzotint.model.model import Model
 from mezzotint.serve.http.api import create_app
 from mezzotint.serve.http.service import Service
 from mezzotint.serve.http.settings import Settings

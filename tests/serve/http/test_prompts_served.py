@@ -13,7 +13,8 @@ from starlette.testclient import TestClient
 from mezzotint.conditions.frozen import Frozen
 from mezzotint.data.scenes import LENGTH, vocabulary
 from mezzotint.media.facts import Facts
-from mezzotint.model.model import Model, load
+from mezzotint.model.loading import load
+from mezzotint.model.model import Model
 from mezzotint.plots import read_settings
 from mezzotint.serve.http.api import create_app
 from mezzotint.serve.http.results import encode

@@ -7,7 +7,8 @@ import pytest
 from helpers_browser import CHROMIUM, Browser, browser
 from helpers_studio import Live, Studio, served
 
-from mezzotint.model.model import Model, load
+from mezzotint.model.loading import load
+from mezzotint.model.model import Model
 
 
 @pytest.fixture(scope="package")

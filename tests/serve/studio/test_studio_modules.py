@@ -12,7 +12,7 @@ from PIL import Image
 
 from mezzotint import plots
 from mezzotint.model import again
-from mezzotint.model.model import load
+from mezzotint.model.loading import load
 from mezzotint.serve.http.commands import commands_of
 from mezzotint.serve.http.studio import FILES, FOLDER
 

@@ -34,7 +34,8 @@ from mezzotint.evaluate.metrics.energy import energy_distance
 from mezzotint.evaluate.reference import SILENT, drawn_scenes, open_judge, open_reference
 from mezzotint.media.facts import Facts
 from mezzotint.model.cost import fit_steps, network_calls
-from mezzotint.model.model import Model, load
+from mezzotint.model.loading import load
+from mezzotint.model.model import Model
 from mezzotint.run.fit import fit
 from mezzotint.studies.tune import judge as tuning_judge
 from mezzotint.studies.tune import search as study

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Iterator
 
 from mezzotint import plots
-from mezzotint.model.model import Samples
+from mezzotint.model.samples import Samples
 from mezzotint.serve.http.schemas import Format, Pictures
 
 MEDIA: dict[Format, str] = {"png": "image/png", "json": "application/json", "zip": "application/zip"}

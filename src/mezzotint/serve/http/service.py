@@ -19,7 +19,8 @@ from mezzotint.diffusion.table import SAMPLERS
 from mezzotint.disk.names import usual
 from mezzotint.errors import ConfigError, DataError, MissingExtra, ModelError
 from mezzotint.model.edits import Edits
-from mezzotint.model.model import Model, load
+from mezzotint.model.loading import load
+from mezzotint.model.model import Model
 from mezzotint.model.request import Request, check_seeds
 from mezzotint.serve.engine.engine import Engine
 from mezzotint.serve.engine.pace import Pace, measure

@@ -23,7 +23,8 @@ from mezzotint.disk.names import CONFIG, MODEL
 from mezzotint.disk.snapshots import average_of
 from mezzotint.errors import ConfigError, DataError, MissingExtra, ModelError
 from mezzotint.model.device import find_device
-from mezzotint.model.model import Model, load
+from mezzotint.model.loading import load
+from mezzotint.model.model import Model
 from mezzotint.model.strips import noising
 from mezzotint.serve.http.problems import Problem
 

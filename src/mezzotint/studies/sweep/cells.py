@@ -26,7 +26,8 @@ from mezzotint.evaluate.reference import SHARED, SILENT, Progress, Reference, op
 from mezzotint.evaluate.sample_set import samples_against
 from mezzotint.model.cost import network_calls
 from mezzotint.model.device import find_device
-from mezzotint.model.model import Model, load
+from mezzotint.model.loading import load
+from mezzotint.model.model import Model
 from mezzotint.run.events import Done, Tick
 from mezzotint.run.fit import fit
 from mezzotint.studies.sweep.plan import Cell, Plan, Point

@@ -34,7 +34,8 @@ from mezzotint.disk.snapshots import snapshots
 from mezzotint.errors import ConfigError, RunError
 from mezzotint.evaluate.reference import SHARED, SILENT, Progress
 from mezzotint.model.cost import TIMED_PICTURES, fit_steps, network_calls, seconds_of
-from mezzotint.model.model import Model, load
+from mezzotint.model.loading import load
+from mezzotint.model.model import Model
 from mezzotint.studies.tune.judge import RESAMPLES, Look, look, open_tuning_judge, standard_error
 from mezzotint.train.distributed import ALONE, Ranks
 
