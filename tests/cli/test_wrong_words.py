@@ -136,7 +136,7 @@ WRONG: list[tuple[tuple[object, ...], int, str]] = [
     (("sample", "digits", "--class", "3,cat"), USAGE, "no class 'cat'"),
     (("sample", "digits", "--class", "²"), USAGE, "below 10"),
     (("sample", "moons", "--class", "uper"), USAGE, "upper, lower"),
-    (("sample", "digits", "--weights", "last"), USAGE, "ema, raw or a length"),
+    (("sample", "digits", "--weights", "last"), USAGE, "ema, raw, a length such as"),
     (("sample", "whole.safetensors", "--weights", "raw"), MODEL_OR_DATA, "only in a run directory"),
     (("sample", "digits", "--seed", -1), USAGE, "from 0"),
     (("sample", "digits", "--seed", 2**63), USAGE, "2^63 - 1"),

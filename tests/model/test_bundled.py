@@ -1,6 +1,7 @@
 """The models that come with the package are small, say where they come from, and make what they should."""
 
 import re
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -84,3 +85,10 @@ def test_the_mnist_models_make_strokes_on_black(name: str, steps: int | None) ->
     assert samples.values.shape == (20, 1, 28, 28)
     assert 0.05 < float((samples.values > 127).double().mean()) < 0.25
     assert float((samples.values[..., :2] > 60).double().mean()) < 0.01  # the border is empty
+
+
+def test_a_model_of_words_is_opened_without_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which takes more than a second to import; PyTorch does so for random numbers that have no place."""
+    for name in ("torch._dynamo", "sympy"):
+        monkeypatch.setitem(sys.modules, name, None)  # an import of it would raise
+    assert load("scenes").language is not None
