@@ -17,7 +17,7 @@ from mezzotint.run.start import beginning, origin
 from mezzotint.run.teacher import student
 from mezzotint.train.distributed import Ranks
 
-RARE = dict.fromkeys(("validate_every", "sample_every", "checkpoint_every"), "100%")
+RARE = dict.fromkeys(("validate_every", "sample_every", "checkpoint_every", "snapshot_every"), "100%")
 FLOW = {"process": "flow", "schedule": {"kind": "lognormal"}, "parameterization": "velocity"}
 BASE: dict[str, Any] = {
     "network": {"kind": "unet", "width": 8, "multipliers": [1], "blocks": 1, "attention": [1]},

@@ -29,7 +29,7 @@ from mezzotint.serve.http.results import encode
 from mezzotint.serve.http.service import Service
 from mezzotint.serve.http.settings import Settings
 
-RARE = dict.fromkeys(("validate_every", "sample_every", "checkpoint_every"), "100%")
+RARE = dict.fromkeys(("validate_every", "sample_every", "checkpoint_every", "snapshot_every"), "100%")
 NETWORK = {"kind": "unet", "width": 8, "multipliers": [1], "blocks": 1, "dropout": 0.2}
 TEACHER: dict[str, Any] = {
     "data": {"name": "digits", "limit": 64},

@@ -23,7 +23,7 @@ from mezzotint.run.fit import check, fit
 from mezzotint.run.latents import completed, digest_of, open_source
 from mezzotint.run.teacher import student
 
-RARE = dict.fromkeys(("validate_every", "sample_every", "checkpoint_every"), "100%")
+RARE = dict.fromkeys(("validate_every", "sample_every", "checkpoint_every", "snapshot_every"), "100%")
 DATA = {"name": "digits", "limit": 96, "holdout": 0.25}
 VAE: dict[str, Any] = {
     "data": DATA,

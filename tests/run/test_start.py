@@ -18,7 +18,7 @@ from mezzotint.run.events import Done
 from mezzotint.run.fit import check, fit
 from mezzotint.run.start import origin
 
-RARE = dict.fromkeys(("validate_every", "sample_every", "checkpoint_every"), "100%")
+RARE = dict.fromkeys(("validate_every", "sample_every", "checkpoint_every", "snapshot_every"), "100%")
 BASE: dict[str, Any] = {
     "data": {"name": "digits", "limit": 64},
     "network": {"kind": "unet", "width": 8, "multipliers": [1], "blocks": 1},
