@@ -51,7 +51,9 @@ def average_of(folder: Path, length: float, step: int | None = None) -> dict[str
     """
     found = {number: path for number, path in snapshots(folder).items() if step is None or number <= step}
     if not found:
-        raise ModelError(f"{folder} has no snapshots of its EMA (ema/step-*); use --weights ema or raw")
+        raise ModelError(
+            f"{folder} has no snapshots of its averages (ema/step-*); use --weights ema or raw, or a run that has them"
+        )
     if not 0 < length < 0.28:
         raise ModelError(f"an EMA length is a share of training between 0 and 0.28, not {length:g}")
     end = step or max(found)

@@ -73,9 +73,9 @@ def load(
     else:
         length, at = _length(weights, header)
         there = snapshots(path.parent)
-        if at is not None and at not in there:
+        if there and at is not None and at not in there:
             raise ModelError(
-                f"{path.parent} has no snapshot of step {at:,}; it has {', '.join(map(str, there)) or 'none'}"
+                f"{path.parent} has no snapshot of step {at:,}; it has {', '.join(map(str, there))}"
             )
         fill(net, merged_state(average_of(path.parent, length, at)), path.parent / "ema")
         earlier = "" if at is None else f"@{at}"
