@@ -101,6 +101,14 @@ def test_what_is_refused(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture
         load("mnist").by_weak(load("mnist_fast"))
     with pytest.raises(ConfigError, match="away from the weak model alone; leave negative"):
         strong.by_weak(strong).sample(1, guidance_rescale=0.5)
+    with pytest.raises(
+        ConfigError, match="weak: the picture was made with the weak model 800; open the model so"
+    ):
+        strong.sample(1, weak=800)
+    with pytest.raises(ConfigError, match="by a CLIP or by a weak model, not by both"):
+        write_run(tmp_path / "colour", Facts((3, 8, 8)), network=UNET)
+        colour = load(tmp_path / "colour")
+        colour.by_weak(colour).by_clip(tmp_path)
     with pytest.raises(ModelError, match=r"has no snapshot of step 15; it has 10, 20"):
         load(run, weights="0.1@15")
     with pytest.raises(ConfigError, match=r"or such a length at a step, 0\.07@800, not '0\.1@x'"):

@@ -31,6 +31,8 @@ def by_clip(model: "Model", folder: str | Path) -> "Model":
         raise ConfigError(
             "this model reads texts by an encoder itself, and cannot be guided by a CLIP besides"
         )
+    if model.weak is not None:
+        raise ConfigError("a model is guided by a CLIP or by a weak model, not by both")
     clip = open_clip(Path(folder).expanduser(), model.device)
     guided = copy.copy(model)
     belief = without_context(model.denoiser)

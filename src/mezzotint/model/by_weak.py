@@ -43,10 +43,15 @@ def by_weak(model: "Model", weak: "Model") -> "Model":
     return guided
 
 
-def told(weak: "dict[str, Any] | None") -> str:
+def unnamed(weak: Any) -> Any:
+    """What settings say of a weak model, but for its name, which may have changed."""
+    return {key: value for key, value in weak.items() if key != "model"} if isinstance(weak, dict) else weak
+
+
+def told(weak: Any) -> str:
     """A weak model, as errors name it."""
-    return (
-        "without a weak model"
-        if weak is None
-        else f"with the weak model {weak['model']}, {weak['weights']}, step {weak['step']}"
+    if not isinstance(weak, dict):
+        return f"with the weak model {weak}"
+    return "with the weak model {model}, {weights}, step {step}".format_map(
+        {"model": "", "weights": "", "step": "", **weak}
     )

@@ -32,7 +32,7 @@ from mezzotint.disk.model_file import (
 from mezzotint.errors import ConfigError
 from mezzotint.media.codec import Added, Codec
 from mezzotint.model.by_clip import by_clip
-from mezzotint.model.by_weak import by_weak, told
+from mezzotint.model.by_weak import by_weak, told, unnamed
 from mezzotint.model.edits import Edits, Picture
 from mezzotint.model.inverted import KEPT, Inverted
 from mezzotint.model.own import described, device_of
@@ -352,12 +352,11 @@ class Model:
             raise ConfigError(
                 f"by_clip: the picture was made {what}; open the model so, or leave by_clip out"
             )
-        mine, its = ({**(one or {}), "model": ""} for one in (self.weak, given.get("weak", self.weak)))
-        if its != mine:
+        weak = given.pop("weak", self.weak)
+        if unnamed(weak) != unnamed(self.weak):
             raise ConfigError(
-                f"weak: the picture was made {told(given['weak'])}; open the model so, or leave weak out"
+                f"weak: the picture was made {told(weak)}; open the model so, or leave weak out"
             )
-        given.pop("weak", None)
         given.pop("model", None)
 
     def _completed(self, settings: Sample) -> Sample:
