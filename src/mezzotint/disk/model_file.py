@@ -12,7 +12,6 @@ from pydantic import BaseModel, Field, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
-from torch.overrides import TorchFunctionMode
 
 from mezzotint import config as configuration
 from mezzotint.config import Config
@@ -162,19 +161,6 @@ def check_header(content: dict[str, Any], layout: Layout, path: Path) -> None:
             )
 
 
-class _Unfilled(TorchFunctionMode):
-    """Tensors that have shapes alone are not filled with random numbers and not scaled: PyTorch would import its compiler for it, a second on
-    the way to the first picture."""
-
-    def __torch_function__(
-        self, function: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        scaled = function is torch.Tensor.mul and isinstance(args[1], float)
-        if scaled or function is torch.Tensor.normal_:
-            return args[0]
-        return (torch.empty if function is torch.randn else function)(*args, **(kwargs or {}))
-
-
 def check_network(path: Path, build: Callable[[], tuple[nn.Module, nn.Module | None]]) -> None:
     """Holds what a header says of its network, and of its codec, against the tensors of the file, before it costs time or memory: `build`
     is called with tensors that have shapes alone, and ends where it asks for more of them than there are. Raises
@@ -190,7 +176,7 @@ def check_network(path: Path, build: Callable[[], tuple[nn.Module, nn.Module | N
 
     hook = register_module_parameter_registration_hook(counted)
     try:
-        with torch.device("meta"), _Unfilled():
+        with torch.device("meta"):
             net, codec = build()
             expected = {**net.state_dict(), **_of_codec(codec)}
             shapes = {name: tuple(tensor.shape) for name, tensor in expected.items()}

@@ -1,4 +1,4 @@
-"""A model guided by a weaker one: away from what that gets wrong, towards more of nothing."""
+"""A model guided by a weaker one (autoguidance): away from what the weaker one gets wrong."""
 
 import copy
 from typing import TYPE_CHECKING, Any

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from mezzotint.nets.parts import normal
+
 
 class Context(nn.Module):
     """width: numbers of a vector as the encoder gives them; out: as attention takes them. length: of a text, for no text.
@@ -14,7 +16,7 @@ class Context(nn.Module):
     def __init__(self, width: int, length: int, out: int) -> None:
         super().__init__()
         self.width, self.length = width, length
-        self.whole = nn.Parameter(0.1 * torch.randn(out))
+        self.whole = nn.Parameter(normal(out, scale=0.1))
         self.scale, self.project, self.norm = nn.LayerNorm(width), nn.Linear(width, out), nn.LayerNorm(out)
 
     def forward(self, context: Tensor | None, mask: Tensor | None, n: int) -> tuple[Tensor, Tensor]:

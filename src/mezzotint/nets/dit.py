@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mezzotint.nets.embed import Conditioning
-from mezzotint.nets.parts import pad_axes, zero_init
+from mezzotint.nets.parts import normal, pad_axes, zero_init
 from mezzotint.nets.sketch import Sketch
 from mezzotint.nets.text import WIDTH, TextEncoder
 from mezzotint.nets.unet import softmax_attention
@@ -237,7 +237,7 @@ class DiT(nn.Module):
         self.pooled = nn.Linear(WIDTH, width) if words else None
         self.word = nn.Linear(WIDTH, width) if words else None
         self.sketch = Sketch(channels, WIDTH, width) if words else None
-        self.tokens = nn.Parameter(0.02 * torch.randn(classes + 1, tokens, width))
+        self.tokens = nn.Parameter(normal(classes + 1, tokens, width, scale=0.02))
         self.enter = Enter(channels, width, self.patch)
         self.blocks = nn.ModuleList(Block(width, self.heads, recompute) for _ in range(depth))
         self.norm = nn.RMSNorm(width, eps=1e-6, elementwise_affine=False)

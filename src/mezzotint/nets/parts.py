@@ -19,11 +19,11 @@ def zero_init(layer: Layer) -> Layer:
     return layer
 
 
-def normal(*shape: int) -> Tensor:
-    """A tensor of standard normal numbers, as of `torch.randn`. On the meta device, where a network has shapes alone, none are
-    drawn: PyTorch would load a symbolic algebra for that, which takes longer than loading the network."""
+def normal(*shape: int, scale: float = 1.0) -> Tensor:
+    """A tensor of normal numbers of standard deviation `scale`, as of `scale * torch.randn`. On the meta device, where a network has shapes
+    alone, none are drawn: PyTorch would load its compiler and a symbolic algebra for that, which takes longer than loading the network."""
     values = torch.empty(*shape)
-    return values if values.is_meta else values.normal_()
+    return values if values.is_meta else scale * values.normal_()
 
 
 def group_norm(channels: int) -> nn.GroupNorm:

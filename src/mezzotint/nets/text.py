@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mezzotint.nets.parts import normal
+
 PADDING, START = 0, 1  # numbers that are no words; every text begins with START, the empty one too
 WIDTH = 96  # of a word's vector
 LAYERS = 2
@@ -39,8 +41,8 @@ class TextEncoder(nn.Module):
     def __init__(self, words: int, length: int, width: int = WIDTH, layers: int = LAYERS) -> None:
         super().__init__()
         self.words, self.width = words, width
-        self.table = nn.Parameter(torch.randn(words, width))
-        self.places = nn.Parameter(0.1 * torch.randn(length, width))
+        self.table = nn.Parameter(normal(words, width))
+        self.places = nn.Parameter(normal(length, width, scale=0.1))
         self.blocks = nn.ModuleList(Block(width, HEADS) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 
