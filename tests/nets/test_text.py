@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from mezzotint.nets.attention import Attention, Words
 from mezzotint.nets.parts import Coordinates
 from mezzotint.nets.text import PADDING, START, TextEncoder
-from mezzotint.nets.unet import Attention, UNet, Words
+from mezzotint.nets.unet import UNet
 
 TEXTS = torch.tensor([[START, 5, 3, 4, 0, 0], [START, 4, 3, 5, 0, 0], [START, 0, 0, 0, 0, 0]])
 

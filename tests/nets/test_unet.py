@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mezzotint.nets import UNet, UNetSimple
+from mezzotint.nets.attention import Attention, linear_attention
 from mezzotint.nets.parts import group_norm, pad_to_multiple
-from mezzotint.nets.unet import Attention, linear_attention
 
 
 @pytest.mark.parametrize(("height", "width"), [(3, 5), (9, 8)])  # few positions and many

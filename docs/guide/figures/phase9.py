@@ -15,7 +15,8 @@ from mezzotint.data.scenes import MARGIN, SIDE, SIZES, Meaning, Placed, draw, ho
 from mezzotint.diffusion.process import add_noise
 from mezzotint.media.pictures import to_uint8
 from mezzotint.model.model import Model
-from mezzotint.nets.unet import Attention, UNet
+from mezzotint.nets.attention import Attention
+from mezzotint.nets.unet import UNet
 from mezzotint.plots.style import INK
 
 HERE = Path(__file__).parent

@@ -17,11 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mezzotint.nets.attention import softmax_attention
 from mezzotint.nets.embed import Conditioning
 from mezzotint.nets.parts import normal, pad_axes, zero_init
 from mezzotint.nets.sketch import Sketch
 from mezzotint.nets.text import WIDTH, TextEncoder
-from mezzotint.nets.unet import softmax_attention
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}  # by the number of axes
 TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}

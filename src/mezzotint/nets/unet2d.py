@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mezzotint.nets.attention import softmax_attention
 from mezzotint.nets.parts import pad_to_multiple, zero_init
 from mezzotint.nets.published import Doubling, Halving
-from mezzotint.nets.unet import softmax_attention
 
 Time = Literal["cos_sin", "sin_cos", "table"]
 Modulation = Literal["shift", "scale_shift"]

@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mezzotint.errors import ConfigError
+from mezzotint.nets.attention import Attention
 from mezzotint.nets.embed import sinusoidal
-from mezzotint.nets.unet import Attention, ResidualBlock, Stage, UNet
+from mezzotint.nets.unet import ResidualBlock, Stage, UNet
 
 Pairs = Iterator[tuple[str, Tensor]]  # names in a UNet2DModel and their tensors
 LARGE = 128.0  # silu(128) is 128 and silu(-128) is 0, to the last bit of float32
