@@ -107,11 +107,11 @@ class TimeAttention(nn.Module):
         self.out = zero_init(nn.Linear(channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.norm(x) if self.where is None else self.where(self.norm(x))
+        h = self.where(self.norm(x)) if self.where else self.norm(x)
         h = h.unflatten(0, (-1, self.frames)).flatten(3).permute(0, 3, 1, 2)  # (B, H W, T, channels)
         h = h + self.places.to(h.dtype)
-        rows = h if self.where is None else h.flatten(1, 2)[:, None]  # (B, 1, H W T, channels)
+        rows = h.flatten(1, 2) if self.where else h.flatten(0, 1)  # all of a clip, or each position alone
         qkv = self.qkv(rows).unflatten(-1, (3, -1, self.head_channels))
-        q, k, v = qkv.permute(3, 0, 1, 4, 2, 5)  # each (B, H W or 1, heads, T or H W T, head_channels)
-        found = self.out(softmax_attention(q, k, v).transpose(2, 3).flatten(3)).reshape(h.shape)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (rows, heads, T or H W T, head_channels)
+        found = self.out(softmax_attention(q, k, v).transpose(1, 2).flatten(2)).reshape(h.shape)
         return x + found.permute(0, 2, 3, 1).reshape(x.shape)
