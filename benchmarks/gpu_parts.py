@@ -195,16 +195,16 @@ def _loops(folder: Path, width: int, precision: str, device: str) -> dict[str, C
         return loops.ours(loops.our_run(folder, *words, f"train.compile={str(compile).lower()}", data=None))
 
     run = loops.our_run(folder, *words, "train.compile=false", data=None)
-    net, images = run.state.net, run.source.pictures.images
+    net, memory = run.state.net, loops.Memory(run.source.pictures.images)
 
     def diffusers() -> Any:
         theirs = "bf16" if precision == "bf16" else "no"
-        return loops.diffusers_example(loops.adapted(copy.deepcopy(net), "diffusers"), images, theirs)[0]
+        return loops.diffusers_example(loops.adapted(copy.deepcopy(net), "diffusers"), memory, theirs)[0]
 
     def ddpm() -> Any:
         return loops.denoising_diffusion_pytorch(
-            loops.adapted(copy.deepcopy(net), "ddpm"), images, precision, folder
-        )
+            loops.adapted(copy.deepcopy(net), "ddpm"), memory, precision, folder
+        )[0]
 
     made = {"ours": partial(ours, False), "diffusers": diffusers, "denoising-diffusion-pytorch": ddpm}
     return made | ({"ours, compiled": partial(ours, True)} if device == "cuda" else {})

@@ -27,6 +27,7 @@ from mezzotint.evaluate.reference import Reference, open_judge, open_reference
 from mezzotint.media.pictures import to_model
 
 JUDGES = ("own", "outside", "untrained")
+SHARES = ("natural", "equal")
 WIDTH = 256
 SEEN, BATCH, LR = 300_000, 128, 1e-3  # pictures in training, repeats counted
 DRAWS = 10  # of real pictures
@@ -172,7 +173,15 @@ class Panel:
     """Some of them or all, in shares as in training ("natural") and equal ones. training: samples are compared with pictures of the
     training split, 10,000 of them, in place of the test split: for choosing."""
 
-    def __init__(self, data: Data, n: int, names: Sequence[str] = JUDGES, *, training: bool = False) -> None:
+    def __init__(
+        self,
+        data: Data,
+        n: int,
+        names: Sequence[str] = JUDGES,
+        *,
+        training: bool = False,
+        shares: Sequence[str] = SHARES,
+    ) -> None:
         self.reference = open_reference(data)
         assert self.reference.learn_labels is not None
         classes = len(self.reference.classes)
@@ -192,10 +201,11 @@ class Panel:
                 learn=learn[CHOOSING:],
                 learn_labels=labels[CHOOSING:],
             )
-        self.asked = {
+        asked = {
             "natural": in_proportion(self.reference.learn_labels, classes, n),
             "equal": in_equal_shares(classes, n),
         }
+        self.asked = {name: asked[name] for name in shares}
         self.judges = {
             (name, shares): Judge(one, self.reference, asked)
             for name, one in self.extractors.items()

@@ -1,146 +1,286 @@
-"""How long until the pictures are good, beside diffusers' example with the same network?
+"""How long until the pictures are good, beside other people's loops?  Distance against seconds from the first call, in one run.
 
-    python benchmarks/quality.py --data FOLDER_OF_MNIST_PARQUET      # about 8 minutes
-    python benchmarks/quality.py --quick --data ...
+    python benchmarks/quality.py --data FOLDER_OF_MNIST_PARQUET                        # 5 minutes of training each
+    python benchmarks/quality.py --data FOLDER_OF_CIFAR10_PARQUET --minutes 15 -n 1000
+    python benchmarks/quality.py --quick
 
-Two loops train the network of the mnist recipe without classes, for the same seconds: the recipe as `mezzotint train` runs
-it, and the loop of diffusers' example for unconditional generation (see throughput.py) with the batch, precision and settings
-it has there: AdamW at 1e-4, eps on 1,000 linear steps, float32. The clock stands still while they are judged: after a
-quarter, a half and all of the time, 2,000 pictures of each average of weights, by the same sampler, 20 network calls
-each, and their Fréchet distance to the 10,000 of the test split over that of real pictures (see judging.py, the judge `own`).
+Contenders, in turn, each in a process of its own with all threads (see contenders.py):
+
+- ours: the recipe `mnist` or `cifar10` as it is, for these minutes. It is told the classes, and draws them in the shares of the training set;
+- ours-plain: the recipe on the network that the peers train, without classes;
+- diffusers: the loop of its example for unconditional generation, batches of 16, its warm-up and cosine scaled to the budget;
+- denoising-diffusion-pytorch: its Trainer, batches of 16;
+- smalldiffusion: its training_loop, with batches of ours.
+
+The peers' loops, losses, noise levels, optimisers and averages are their own, with their defaults, in float32; they know no classes.
+The network is ours for all: the recipe's, which works at half the size and is several times faster than their own. All draw with 20 network calls a
+picture: ours as the recipe says (guidance counted; for cifar10, 14 steps guided where it helps), the peers by DPM-Solver++(2M) over their own levels,
+since their own samplers would take 1,000.
+
+Seconds count from the first call of a loop: compilation, warm-up, and our own trial of a step's speed among them. At the marks the clock stands
+still and n pictures of the average are drawn; they are judged at the end (see judging.py): Fréchet distance to the test split over
+that of real pictures drawn in the same, natural, shares of classes. Ours ends with its planned steps, so its last mark may lie before the others' or
+after it. Of several seeds: median, smallest and largest.
 """
 
-import copy
-import os
+import json
+import math
+import statistics
+import subprocess
+import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import measuring
 import rivals
-from throughput import BATCH, adapted, diffusers_example, our_run
+from contenders import CALLS, CONTENDERS, OUR_OWN, Setting, record
 
-from mezzotint.media.pictures import to_uint8
-
-SHARES = (1 / 4, 1 / 2, 1)
-SETTINGS: dict[str, Any] = {"sampler": "dpmpp_2m", "steps": 20}
-
-
-def train_for(steps: Callable[[int], None], goal_seconds: float) -> tuple[float, int]:
-    """Trains for the seconds wanted, ten steps at a time; the seconds and steps that it took."""
-    seconds, count = 0.0, 0
-    while seconds < goal_seconds:
-        seconds += measuring.seconds(lambda: steps(10))
-        count += 10
-    return seconds, count
+MARKS = (0.25, 0.5, 1, 2, 5, 15)  # minutes, as far as the budget goes
+GOOD = 3.0  # times real pictures
+MOST = 0.5  # of the best peer's seconds that ours may take to be so good
+LEADING = "outside"  # the judge of the table
+Curve = Sequence[tuple[float, float]]  # (seconds, ratio)
 
 
-def ours(folder: Path, images: int, data: Path, judge: Callable[[Any], float]) -> list[dict[str, float]]:
-    run = our_run(folder, "data.labels=false", "sample.guidance=1", "train.batch_size=64", data=data)
-    stream = run.steps(images // 64)
-    points: list[dict[str, float]] = []
-    seconds = 0.0
-    for share in SHARES:
-        began = time.perf_counter()
-        while run.state.step < share * (images // 64):
-            progress = next(stream)
-        float(progress.loss)
-        seconds += time.perf_counter() - began
-        samples = run.model.sample(2000, **SETTINGS)
-        points.append({"seconds": seconds, "pictures": 64.0 * run.state.step, "ratio": judge(samples.values)})
-        print(f"ours: {points[-1]}")
-    return points
+def until_good(curve: Curve, level: float = GOOD) -> float | None:
+    """Seconds until a curve falls to a level, between two marks as a straight line in logarithms of both; of the first mark
+    where that is good already, so that it is at most this; None where it is never reached."""
+    for k, (seconds, ratio) in enumerate(curve):
+        if ratio > level or math.isnan(ratio):
+            continue
+        if k == 0:
+            return seconds
+        before, worse = curve[k - 1]
+        share = math.log(worse / level) / math.log(worse / ratio)
+        return before * (seconds / before) ** share
+    return None
 
 
-def theirs(
-    folder: Path, marks: list[float], data: Path, judge: Callable[[Any], float]
-) -> list[dict[str, float]]:
+def compared(curves: Mapping[str, Curve]) -> dict[str, Any]:
+    """Of one seed and judge: seconds until good of ours and of the best peer, and their ratio; where no peer gets there, the
+    end of the longest peer's curve stands for it, and `least` says that its seconds are more than this."""
+    times = {name: until_good(curve) for name, curve in curves.items()}
+    peers = {name: seconds for name, seconds in times.items() if name not in OUR_OWN}
+    reached = {name: seconds for name, seconds in peers.items() if seconds is not None}
+    best = min(reached, key=lambda name: reached[name], default=None)
+    theirs = reached[best] if best else max((curves[name][-1][0] for name in peers), default=None)
+    mine = times.get("ours")
+    ratio = mine / theirs if mine is not None and theirs is not None else None
+    return {
+        "seconds": times,
+        "ours": mine,
+        "best peer": best,
+        "peer": theirs,
+        "least": best is None,
+        "ratio": ratio,
+    }
+
+
+def told(found: Sequence[dict[str, Any]]) -> str:
+    """A line on what was compared, of all seeds."""
+    if any(one["ours"] is None for one in found):
+        return "ours: not reached"
+    line = f"ours {spread_of([one['ours'] for one in found])}"
+    if any(one["peer"] is None for one in found):
+        return line
+    names = sorted({one["best peer"] or "no peer reaches it" for one in found})
+    more, less = (">= ", "<= ") if any(one["least"] for one in found) else ("", "")
+    peer, ratio = [one["peer"] for one in found], [one["ratio"] for one in found]
+    return (
+        f"{line}, best peer ({', '.join(names)}) {more}{spread_of(peer)}, ratio {less}{spread_of(ratio, 2)}"
+    )
+
+
+def spread_of(values: Sequence[float], digits: int = 0) -> str:
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f}"
+    return measuring.format_spread(measuring.spread(values), digits)
+
+
+def apart(name: str, setting: Setting, threads: int) -> dict[str, Any]:
+    """One contender and seed in a process of its own, which leaves its pictures and a JSON in the folder. What failed says so."""
+    setting.folder.mkdir(parents=True)
+    job = setting.folder / "job.json"
+    job.write_text(json.dumps([name, {**asdict(setting), "folder": str(setting.folder)}]), encoding="utf-8")
+    words = [sys.executable, __file__, "--inside", str(job), "--threads", str(threads)]
+    done = subprocess.run(words, stderr=subprocess.PIPE, text=True, check=False)
+    result = setting.folder / "result.json"
+    found = json.loads(result.read_text(encoding="utf-8")) if done.returncode == 0 else {}
+    if done.returncode:
+        found = {"points": [], "failed": (done.stderr.strip().splitlines() or ["no answer"])[-1]}
+        print(f"  failed: {found['failed']}")
+    return {"contender": name, "seed": setting.seed, "folder": str(setting.folder), **found}
+
+
+def inside(job: Path) -> None:
+    """The process of `apart`."""
     import torch
+    from safetensors.torch import save_file
 
-    from mezzotint.diffusion.corrections import clip
-    from mezzotint.diffusion.denoiser import Denoiser
-    from mezzotint.diffusion.engine import alone
-    from mezzotint.diffusion.parameterization import eps
-    from mezzotint.diffusion.process import vp
-    from mezzotint.diffusion.schedule import linear
-    from mezzotint.tasks.generate import generate, seeds_from
+    name, words = json.loads(job.read_text(encoding="utf-8"))
+    setting = Setting(**{**words, "folder": Path(words["folder"])})
 
-    run = our_run(folder, "data.labels=false", "sample.guidance=1", data=data)
-    net, table = adapted(copy.deepcopy(run.state.net), "diffusers"), linear(1000)
-    steps, average = diffusers_example(net, run.source.pictures.images, "no")
-    averaged = copy.deepcopy(net)
-    points: list[dict[str, float]] = []
-    seconds, count = 0.0, 0
-    for mark in marks:
-        more, steps_done = train_for(steps, mark - seconds)
-        seconds, count = seconds + more, count + steps_done
-        average.copy_to(averaged.parameters())
-        belief = Denoiser(averaged.net.eval(), vp, eps, table.index, dtype=run.dtype)
-        parts = []
-        for first in range(0, 2000, 100):
-            seeds = seeds_from(first, 100, torch.device("cpu"))
-            walk = generate(vp, table, (1, 28, 28), seeds, spacing="trailing", **SETTINGS)
-            *_, last = alone(belief, walk, corrections=[clip()])
-            parts.append(to_uint8(last.x0))
-        row = {"seconds": seconds, "pictures": float(BATCH * count), "ratio": judge(torch.cat(parts))}
-        points.append(row)
-        print(f"diffusers' loop: {row}")
-    return points
+    def keep(number: int, pictures: Any, labels: Any) -> None:
+        labels = torch.zeros(len(pictures), dtype=torch.int64) if labels is None else labels
+        tensors = {"pictures": pictures.cpu().contiguous(), "labels": labels.cpu().contiguous()}
+        save_file(tensors, setting.folder / f"{number}.safetensors")
+
+    result = record(CONTENDERS[name](setting), [60 * mark for mark in setting.marks], keep)
+    (setting.folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
 
 
-def picture(curves: dict[str, list[dict[str, float]]]) -> Any:
-    from mezzotint.plots.style import COLOURS, figure_of, log_axis, render
+def judge(runs: Sequence[dict[str, Any]], panel: Any, sheets: Path) -> None:
+    """Fills in the verdicts of all points, and saves 64 pictures of each contender's last mark."""
+    from safetensors.torch import load_file
 
-    figure, (axis,) = figure_of(5.6, 3.6, columns=1)
-    points = [point for curve in curves.values() for point in curve]
-    for colour, (name, curve) in zip(COLOURS, curves.items()):
-        axis.plot(
-            [p["seconds"] for p in curve], [p["ratio"] for p in curve], color=colour, marker="o", label=name
-        )
-    log_axis(axis, "x", [p["seconds"] for p in points])
-    log_axis(axis, "y", [p["ratio"] for p in points])
-    axis.set(xlabel="seconds of training", ylabel="Fréchet distance / real pictures")
-    axis.legend(frameon=False, fontsize=9)
+    from mezzotint import plots
+
+    for run in runs:
+        for k, point in enumerate(run["points"]):
+            drawn = load_file(Path(run["folder"]) / f"{k}.safetensors")
+            for name in panel.extractors:
+                verdict = asdict(panel.judges[name, "natural"](drawn["pictures"], drawn["labels"]))
+                if run["contender"] != "ours":
+                    verdict["right"] = None  # nothing was asked for
+                point[name] = verdict
+            if k == len(run["points"]) - 1:
+                name = f"{sheets.name}-{run['contender']}-seed{run['seed']}.png"
+                plots.save_png(plots.sheet(drawn["pictures"][:64]), sheets.with_name(name))
+        del run["folder"]
+
+
+def curves_of(runs: Sequence[dict[str, Any]], judge: str) -> Iterator[tuple[str, int, Curve]]:
+    for run in runs:
+        if run["points"]:
+            curve = [(point["seconds"], point[judge]["ratio"]) for point in run["points"]]
+            yield run["contender"], run["seed"], curve
+
+
+def summary(runs: Sequence[dict[str, Any]], judge: str) -> list[dict[str, Any]]:
+    """What is compared, for each seed in which ours ran."""
+    seeds = sorted({run["seed"] for run in runs})
+    every = [{name: curve for name, s, curve in curves_of(runs, judge) if s == seed} for seed in seeds]
+    return [{"seed": seed, **compared(curves)} for seed, curves in zip(seeds, every) if "ours" in curves]
+
+
+def table(runs: Sequence[dict[str, Any]], judges: Sequence[str]) -> str:
+    """A row for each contender and mark; of several seeds their median, smallest and largest."""
+    rows = []
+    for name in dict.fromkeys(run["contender"] for run in runs):
+        mine = [run["points"] for run in runs if run["contender"] == name]
+        for k in range(max(map(len, mine))):
+            points = [points[k] for points in mine if k < len(points)]
+            cells = [spread_of([point[judge]["ratio"] for point in points], 2) for judge in judges]
+            recall = spread_of([point[judges[0]]["recall"] for point in points], 2)
+            seconds, seen = ([point[key] for point in points] for key in ("seconds", "pictures"))
+            calls = f"{statistics.median(point['calls'] for point in points):.1f}"
+            rows.append([name, spread_of(seconds), f"{statistics.median(seen):,.0f}", calls, *cells, recall])
+        rows += [
+            [name, "failed", run["failed"]] for run in runs if run["contender"] == name and "failed" in run
+        ]
+    head = ["loop", "seconds", "pictures seen", "calls", *judges, f"recall, {judges[0]}"]
+    return measuring.markdown(head, [row + [""] * (len(head) - len(row)) for row in rows])
+
+
+def picture(runs: Sequence[dict[str, Any]], judges: Sequence[str]) -> Any:
+    """A chart for each judge, a line for each seed."""
+    from mezzotint.plots.style import COLOURS, INK, figure_of, log_axis, render
+
+    figure, charts = figure_of(4.4 * len(judges), 3.8, columns=len(judges))
+    for axis, judge in zip(charts, judges):
+        curves = list(curves_of(runs, judge))
+        colours = dict(zip(CONTENDERS, COLOURS))
+        for k, (name, _, curve) in enumerate(curves):
+            first = name not in {other for other, *_ in curves[:k]}
+            label, xs, ys = name if first else None, *zip(*curve)
+            axis.plot(xs, ys, color=colours[name], marker="o", markersize=4, label=label)
+        log_axis(axis, "x", [seconds for *_, curve in curves for seconds, _ in curve])
+        log_axis(axis, "y", [GOOD, *(ratio for *_, curve in curves for _, ratio in curve)])
+        axis.axhline(GOOD, color=INK, linewidth=0.8, linestyle=":")
+        axis.set(title=f"judge: {judge}", xlabel="seconds from the first call")
+    charts[0].set_ylabel("Fréchet distance / that of real pictures")
+    charts[0].legend(frameon=False, fontsize=8)
     return render(figure)
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     parser = measuring.parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="MNIST as parquet")
-    parser.add_argument("--images", type=int, default=160_000, help="that our recipe sees")
-    options = parser.parse_args()
-    rivals.continue_there()
-    os.environ["TQDM_DISABLE"] = "1"
+    parser.add_argument(
+        "--data", type=Path, help="MNIST or CIFAR-10 as parquet; by default from the dataset hub"
+    )
+    parser.add_argument(
+        "--name", choices=("mnist", "cifar10"), help="the recipe; by default by the folder's name"
+    )
+    parser.add_argument("--minutes", type=float, default=5, help="of training, each")
+    parser.add_argument("--marks", type=float, nargs="+", default=MARKS, help="minutes after which to judge")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--contenders", nargs="+", choices=[*CONTENDERS], default=[*CONTENDERS])
+    parser.add_argument("-n", type=int, default=2000, help="pictures drawn at each mark")
+    parser.add_argument("--inside", type=Path, help="one contender and seed, for `apart`")
+    options = parser.parse_args(words)
+    if any(name not in OUR_OWN for name in options.contenders):
+        rivals.continue_there()
     measuring.use_threads(options.threads)
+    if options.inside:
+        inside(options.inside)
+        return
     machine = measuring.machine(options.threads)
-    import torch
-    from judging import Panel
+    from judging import JUDGES, Panel
 
     from mezzotint import config as configuration
 
-    panel = Panel(configuration.load("mnist", [f"data.path={options.data}"]).data, 2000, ["own"])
-    judge = panel.judges["own", "natural"]
-
-    def ratio_of(values: Any) -> float:
-        return judge(values, torch.zeros(len(values), dtype=torch.int64)).ratio
-
-    images = 2560 if options.quick else options.images
-    with tempfile.TemporaryDirectory() as name:
-        mine = ours(Path(name), images, options.data, ratio_of)
-        other = theirs(Path(name), [point["seconds"] for point in mine], options.data, ratio_of)
-    curves = {"mezzotint, mnist recipe": mine, "diffusers' example, same network": other}
-    rows = [
-        [name, f"{p['seconds']:.0f}", f"{p['pictures']:,.0f}", f"{p['ratio']:.2f}"]
-        for name, curve in curves.items()
-        for p in curve
-    ]
-    print(measuring.markdown(["loop", "seconds", "pictures seen", "Fréchet / real"], rows))
-    measuring.keep(
-        options.out, "quality", {"machine": machine, "settings": SETTINGS, "curves": curves}, options.quick
-    )
-    picture(curves).save(options.out / f"{measuring.file_name('quality', options.quick)}.png")
+    found = options.data.name if options.data else ""
+    recipe = options.name or ("cifar10" if "cifar" in found.lower() else "mnist")
+    where = [f"data.path={options.data.resolve()}"] if options.data else []
+    minutes, n, judges = options.minutes, options.n, JUDGES
+    if options.quick:
+        where = where or measuring.digits_of_size()
+        minutes, n, judges = 0.05, 50, ("untrained",)
+    marks = sorted({*(mark for mark in options.marks if mark < minutes), minutes})
+    runs: list[dict[str, Any]] = []
+    options.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        for number, seed in enumerate(options.seeds):
+            at = number % len(options.contenders)  # who begins changes
+            for name in options.contenders[at:] + options.contenders[:at]:
+                print(f"seed {seed}, {name}", flush=True)
+                folder = Path(temporary) / f"{name}-{seed}"
+                setting = Setting(recipe, where, minutes, marks, n, seed, folder)
+                runs.append(apart(name, setting, options.threads))
+        print("judging", flush=True)
+        panel = Panel(configuration.load(recipe, where).data, n, judges, shares=("natural",))
+        file = measuring.file_name(f"quality-{recipe}", options.quick)
+        judge(runs, panel, options.out / file)
+    leading = sorted(panel.extractors, key=lambda name: name != LEADING)
+    found_out = {name: summary(runs, name) for name in leading}
+    print(table(runs, leading))
+    for name, compared_so in found_out.items():
+        if compared_so:
+            print(
+                f"seconds until {GOOD:g} times real pictures, judge {name}: {told(compared_so)} (goal {MOST:g})"
+            )
+    result = {
+        "machine": machine,
+        "recipe": recipe,
+        "minutes": minutes,
+        "n": n,
+        "calls of the peers": CALLS,
+        "judges": {
+            name: {
+                "name": str(one),
+                "accuracy": panel.judges[name, "natural"].accuracy,
+                "real": panel.judges[name, "natural"].floor,
+            }
+            for name, one in panel.extractors.items()
+        },
+        "until": {"level": GOOD, "goal": MOST, **found_out},
+        "runs": runs,
+    }
+    measuring.keep(options.out, f"quality-{recipe}", result, options.quick)
+    picture(runs, leading).save(options.out / f"{file}.png")
 
 
 if __name__ == "__main__":

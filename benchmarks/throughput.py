@@ -41,10 +41,10 @@ def our_run(folder: Path, *overrides: str, data: Path | None) -> Any:
     return Parts(configuration.load("mnist", wanted), folder, Ranks())
 
 
-def ours(run: Any) -> Steps:
+def ours(run: Any, until: int = 10**9) -> Steps:
     from mezzotint.train.meter import Meter
 
-    meter, stream = Meter(), run.steps(10**9)
+    meter, stream = Meter(), run.steps(until)
 
     def steps(count: int) -> None:
         for _ in range(count):
@@ -57,21 +57,29 @@ def ours(run: Any) -> Steps:
 
 
 class Memory:
-    """Batches from memory, without end: (B, 1, 28, 28), as float32 in [0, 1] or [-1, 1]."""
+    """Batches from memory, without end, of pictures uint8 (N, C, H, W). flip: half of them mirrored."""
 
-    def __init__(self, images: Any, low: float) -> None:
-        self.images, self.low = images, low
+    def __init__(self, images: Any, batch: int | None = None, flip: bool = False) -> None:
+        self.images, self.batch, self.flip = images, batch or BATCH, flip
 
-    def __iter__(self) -> Iterator[Any]:
+    def above(self, low: float) -> Iterator[Any]:
+        """(batch, C, H, W), float32 from `low` to 1."""
         import torch
 
+        device = self.images.device
         while True:
-            index = torch.randint(len(self.images), (BATCH,), device=self.images.device)
-            yield self.images[index].float() / 255 * (1 - self.low) + self.low
+            x = self.images[torch.randint(len(self.images), (self.batch,), device=device)]
+            if self.flip:
+                mirrored = torch.rand(self.batch, 1, 1, 1, device=device) < 0.5
+                x = torch.where(mirrored, x.flip(-1), x)
+            yield x.float() / 255 * (1 - low) + low
 
 
-def diffusers_example(net: Any, images: Any, precision: str) -> tuple[Steps, Any]:
-    """net: called as diffusers calls its own, net(x, timesteps).sample. The loop, and its average of weights."""
+def diffusers_example(
+    net: Any, memory: Memory, precision: str, warmup: int = 500, total: int = 10**6
+) -> tuple[Steps, Any]:
+    """net: called as diffusers calls its own, net(x, timesteps).sample. warmup, total: steps in which its learning rate
+    rises, and after which it is 0. The loop, and its average of weights."""
     import torch
     import torch.nn.functional as F
     from accelerate import Accelerator
@@ -84,9 +92,9 @@ def diffusers_example(net: Any, images: Any, precision: str) -> tuple[Steps, Any
     average = EMAModel(net.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=0.75)
     average.to(accelerator.device)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8)
-    rate = get_scheduler("cosine", optimizer, num_warmup_steps=500, num_training_steps=10**6)
+    rate = get_scheduler("cosine", optimizer, num_warmup_steps=warmup, num_training_steps=total)
     net, optimizer, rate = accelerator.prepare(net, optimizer, rate)
-    batches = iter(Memory(images, low=-1.0))
+    batches = memory.above(-1.0)
 
     def steps(count: int) -> None:
         net.train()
@@ -110,7 +118,8 @@ def diffusers_example(net: Any, images: Any, precision: str) -> tuple[Steps, Any
     return steps, average
 
 
-def denoising_diffusion_pytorch(net: Any, images: Any, precision: str, folder: Path) -> Steps:
+def denoising_diffusion_pytorch(net: Any, memory: Memory, precision: str, folder: Path) -> tuple[Steps, Any]:
+    """The loop, and its Trainer."""
     from denoising_diffusion_pytorch import GaussianDiffusion, Trainer
 
     pictures = folder / "pictures"
@@ -118,9 +127,9 @@ def denoising_diffusion_pytorch(net: Any, images: Any, precision: str, folder: P
     for i in range(100):  # it insists on a folder of pictures, which is never read: batches come from memory
         (pictures / f"{i}.png").touch()
     trainer = Trainer(
-        GaussianDiffusion(net, image_size=28).to(images.device),
+        GaussianDiffusion(net, image_size=memory.images.shape[-1]).to(memory.images.device),
         str(pictures),
-        train_batch_size=BATCH,
+        train_batch_size=memory.batch,
         train_num_steps=0,
         save_and_sample_every=10**9,
         results_folder=str(folder / "results"),
@@ -128,22 +137,22 @@ def denoising_diffusion_pytorch(net: Any, images: Any, precision: str, folder: P
         mixed_precision_type="bf16",
         calculate_fid=False,
     )
-    trainer.dl = iter(Memory(images, low=0.0))
+    trainer.dl = memory.above(0.0)
 
     def steps(count: int) -> None:
         trainer.train_num_steps = trainer.step + count
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             trainer.train()
 
-    return steps
+    return steps, trainer
 
 
-def smalldiffusion(net: Any, images: Any, precision: str) -> Steps:
+def smalldiffusion(net: Any, memory: Memory, precision: str) -> Steps:
     from accelerate import Accelerator
     from smalldiffusion import ScheduleDDPM, training_loop
 
     loop = training_loop(
-        Memory(images, low=-1.0), net, ScheduleDDPM(), Accelerator(mixed_precision=precision), epochs=1
+        memory.above(-1.0), net, ScheduleDDPM(), Accelerator(mixed_precision=precision), epochs=1
     )
 
     def steps(count: int) -> None:
@@ -153,8 +162,8 @@ def smalldiffusion(net: Any, images: Any, precision: str) -> Steps:
     return steps
 
 
-def adapted(net: Any, style: str) -> Any:
-    """Our network as another loop calls it."""
+def adapted(net: Any, style: str, pictures: int = 1) -> Any:
+    """Our network as another loop calls it; all of them tell it the timestep, 0 to 999. pictures: their channels."""
     from torch import nn
 
     class Diffusers(nn.Module):
@@ -166,7 +175,7 @@ def adapted(net: Any, style: str) -> Any:
             return SimpleNamespace(sample=self.net(x, t.float()))
 
     class DenoisingDiffusionPytorch(Diffusers):
-        channels = out_dim = 1
+        channels = out_dim = pictures
         self_condition = False
 
         def forward(self, x: Any, t: Any, own: Any = None) -> Any:
@@ -178,13 +187,17 @@ def adapted(net: Any, style: str) -> Any:
 
 
 def _for_smalldiffusion(base: Any) -> Any:
-    from smalldiffusion import ModelMixin
+    import torch
+    from smalldiffusion import ModelMixin, Scaled, ScheduleDDPM
+
+    levels = ScheduleDDPM().sigmas
 
     class Smalldiffusion(base, ModelMixin):  # type: ignore[misc]
         def forward(self, x: Any, sigma: Any, cond: Any = None) -> Any:
-            return self.net(x, sigma.flatten())
+            t = torch.searchsorted(levels.to(sigma), sigma.flatten())
+            return self.net(x, t.float())
 
-    return Smalldiffusion()
+    return Scaled(Smalldiffusion)()
 
 
 def own_network(parameters: int) -> Any:
@@ -223,16 +236,16 @@ def equal_loops(folder: Path, precision: str, data: Path | None) -> dict[str, St
     run = our_run(folder, "data.labels=false", f"train.precision={precision}", data=data)
     run.state.optimizer = adamw(run.state.net)
     theirs = {"fp32": "no", "bf16": "bf16"}[precision]
-    images = run.source.pictures.images
+    memory = Memory(run.source.pictures.images)
 
     def net(style: str) -> Any:
         return adapted(copy.deepcopy(run.state.net), style)
 
     return {
         "ours": ours(run),
-        "diffusers": diffusers_example(net("diffusers"), images, theirs)[0],
-        "denoising-diffusion-pytorch": denoising_diffusion_pytorch(net("ddpm"), images, theirs, folder),
-        "smalldiffusion": smalldiffusion(net("small"), images, theirs),
+        "diffusers": diffusers_example(net("diffusers"), memory, theirs)[0],
+        "denoising-diffusion-pytorch": denoising_diffusion_pytorch(net("ddpm"), memory, theirs, folder)[0],
+        "smalldiffusion": smalldiffusion(net("small"), memory, theirs),
     }
 
 
@@ -268,7 +281,7 @@ def main() -> None:
         parameters, rival = count(run.state.net), own_network(count(run.state.net)).to(device)
         contenders = {
             "ours, defaults": ours(run),
-            "diffusers, own network": diffusers_example(rival, run.source.pictures.images, "no")[0],
+            "diffusers, own network": diffusers_example(rival, Memory(run.source.pictures.images), "no")[0],
         }
         for precision in precisions:
             loops = equal_loops(folder, precision, options.data)
