@@ -215,7 +215,13 @@ def main(words: list[str] | None = None) -> None:
         "--name", choices=("mnist", "cifar10"), help="the recipe; by default by the folder's name"
     )
     parser.add_argument("--minutes", type=float, default=5, help="of training, each")
-    parser.add_argument("--marks", type=float, nargs="+", default=MARKS, help="minutes after which to judge")
+    parser.add_argument(
+        "--marks",
+        type=float,
+        nargs="+",
+        default=MARKS,
+        help="minutes after which to judge, as far as --minutes goes",
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--contenders", nargs="+", choices=[*CONTENDERS], default=[*CONTENDERS])
     parser.add_argument("-n", type=int, default=2000, help="pictures drawn at each mark")
@@ -240,6 +246,8 @@ def main(words: list[str] | None = None) -> None:
         where = where or measuring.digits_of_size()
         minutes, n, judges = 0.05, 50, ("untrained",)
     marks = sorted({*(mark for mark in options.marks if mark < minutes), minutes})
+    # before all training: it takes minutes where the judges are not in the cache yet
+    panel = Panel(configuration.load(recipe, where).data, n, judges, shares=("natural",))
     runs: list[dict[str, Any]] = []
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
@@ -251,7 +259,6 @@ def main(words: list[str] | None = None) -> None:
                 setting = Setting(recipe, where, minutes, marks, n, seed, folder)
                 runs.append(apart(name, setting, options.threads))
         print("judging", flush=True)
-        panel = Panel(configuration.load(recipe, where).data, n, judges, shares=("natural",))
         file = measuring.file_name(f"quality-{recipe}", options.quick)
         judge(runs, panel, options.out / file)
     leading = sorted(panel.extractors, key=lambda name: name != LEADING)

@@ -39,7 +39,7 @@ def test_making_the_loop_counts() -> None:
         return fake(0.001, None)()
 
     (only,) = points(slow, 0.25)
-    assert 0.25 <= only["seconds"] and only["pictures"] < 3 * 90
+    assert only["seconds"] >= 0.25 and only["pictures"] < 3 * 90
 
 
 def test_planned_steps_end_a_loop_before_or_after_its_last_mark() -> None:
