@@ -243,7 +243,7 @@ def main(words: list[str] | None = None) -> None:
     where = [f"data.path={options.data.resolve()}"] if options.data else []
     minutes, n, judges = options.minutes, options.n, JUDGES
     if options.quick:
-        where = where or measuring.digits_of_size()
+        where = [*(where or measuring.digits_of_size()), "train.batch_size=8"]
         minutes, n, judges = 0.05, 50, ("untrained",)
     marks = sorted({*(mark for mark in options.marks if mark < minutes), minutes})
     # before all training: it takes minutes where the judges are not in the cache yet

@@ -156,8 +156,9 @@ def smalldiffusion(net: Any, memory: Memory, precision: str) -> Steps:
     )
 
     def steps(count: int) -> None:
-        for _ in range(count):
-            next(loop)
+        with redirect_stderr(io.StringIO()):  # of its bar
+            for _ in range(count):
+                next(loop)
 
     return steps
 
