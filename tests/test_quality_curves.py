@@ -1,12 +1,32 @@
 """The benchmark of quality for time: its clock, its marks, and what it says about curves."""
 
-import time
 from typing import Any
 
 import contenders
 import pytest
 import quality
 import torch
+
+
+class Watch:
+    """Time that passes only when it is told to."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def perf_counter(self) -> float:
+        return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+time = Watch()
+
+
+@pytest.fixture(autouse=True)
+def watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contenders, "time", time)
 
 
 def fake(seconds: float, steps: int | None, drawing: float = 0.0) -> contenders.Start:
@@ -29,7 +49,7 @@ def points(start: contenders.Start, *marks: float) -> list[dict[str, float]]:
 
 def test_the_clock_stands_still_while_pictures_are_drawn() -> None:
     first, second = points(fake(0.01, None, drawing=0.3), 0.05, 0.1)
-    assert 0.05 <= first["seconds"] < 0.25 and 0.1 <= second["seconds"] < 0.3
+    assert first["seconds"] == pytest.approx(0.08) and second["seconds"] == pytest.approx(0.12)
     assert first["calls"] == 2 and first["pictures"] % (3 * contenders.STEPS_A_LOOK) == 0
 
 
@@ -39,14 +59,14 @@ def test_making_the_loop_counts() -> None:
         return fake(0.001, None)()
 
     (only,) = points(slow, 0.25)
-    assert only["seconds"] >= 0.25 and only["pictures"] < 3 * 90
+    assert only["seconds"] == pytest.approx(0.252) and only["pictures"] == 3 * 52
 
 
 def test_planned_steps_end_a_loop_before_or_after_its_last_mark() -> None:
     early = points(fake(0.001, 6), 0.1, 0.2, 0.3)
     assert [point["pictures"] for point in early] == [18]
     late = points(fake(0.005, 30), 0.02, 0.04)
-    assert late[-1]["pictures"] == 90 and late[-1]["seconds"] >= 0.15
+    assert late[-1]["pictures"] == 90 and late[-1]["seconds"] == pytest.approx(0.15)
 
 
 def test_seconds_until_good_lie_on_a_line_in_logarithms() -> None:
