@@ -18,6 +18,7 @@ from mezzotint.diffusion.flowmap import FlowMap, flow_span, flow_time
 from mezzotint.diffusion.schedule import grid
 from mezzotint.diffusion.table import SAMPLERS
 from mezzotint.errors import ConfigError
+from mezzotint.nets.features import FeatureNet
 from mezzotint.train.autoencode import AutoencodeLoss
 from mezzotint.train.consistency import ConsistencyLoss
 from mezzotint.train.flow_map import WalkLoss
@@ -160,11 +161,16 @@ def learned(
     *,
     dtype: torch.dtype = torch.float32,
     compile: bool = False,
+    features: FeatureNet | None = None,
 ) -> Objective:
-    """What training minimises, of a network: by way of its denoiser, where it is one."""
+    """What training minimises, of a network: by way of its denoiser, where it is one. features: of an autoencoder, where
+    the configuration gives them a weight."""
     if isinstance(config.network, VAE):
         words = config.network
-        return AutoencodeLoss(net, words.factor, words.latents, dtype=dtype)
+        distance = None if features is None else features.distance
+        return AutoencodeLoss(
+            net, words.factor, words.latents, dtype=dtype, features=distance, weight=config.train.features
+        )
     return objective(config, denoiser(config, net, dtype=dtype, compile=compile), lesson)
 
 

@@ -54,6 +54,9 @@ class Train(Tree):
     keep: PositiveInt = 2  # number of checkpoints: the newest,
     keep_every: Interval | None = None  # and those of such steps for good
     snapshot_every: Interval = "10%"  # of the averages, from which those of other lengths are made
+    features: Annotated[float, Field(ge=0)] = (
+        0.0  # of an autoencoder of pictures with classes: weight of a distance of features (see `nets.features`)
+    )
     replay: Share = 0.0  # of a training that begins with another model (--from): share of every batch that is that model's own samples, so that it does not forget
     freeze: Annotated[
         list[str], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)
@@ -66,7 +69,7 @@ class Train(Tree):
     def _without_later_keys(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """A run that uses none of these is written as it was before there were any."""
         tree: dict[str, Any] = write(self)
-        return {k: v for k, v in tree.items() if k not in OF_ORIGIN or v}
+        return {k: v for k, v in tree.items() if k not in LATER or v}
 
     @model_validator(mode="after")
     def _check_budget(self) -> "Train":
@@ -79,3 +82,4 @@ class Train(Tree):
 
 BUDGETS = ("epochs", "images", "steps", "minutes")
 OF_ORIGIN = ("replay", "freeze", "lora")  # keys of a training that begins with another model
+LATER = (*OF_ORIGIN, "features")

@@ -51,6 +51,8 @@ class Config(Tree):
             raise ValueError(
                 "an autoencoder is not compiled, since its codes have another size in every second step; leave train.compile out"
             )
+        if self.objective != "autoencode" and self.train.features:
+            raise ValueError("train.features is of autoencoders: take the recipe vae, or leave it out")
         if self.objective == "autoencode" and self.codec is not None:
             raise ValueError("an autoencoder of another one's codes is none of ours; leave codec out")
         return self

@@ -88,6 +88,9 @@ def fit(
             )
         if ranks.first:
             claim(folder, config)
+        if run.features is not None and stored is None:
+            yield Busy("learning the features of the objective, once")
+        run.learn_features(stored is not None)
         yield Note(run.describe())
         yield Opened(run.pictures)
         for note in run.notes:

@@ -29,6 +29,7 @@ from mezzotint.model.autoencoder import Autoencoder
 from mezzotint.model.device import find_device, find_precision, place
 from mezzotint.model.model import Model
 from mezzotint.run.budget import fixed_steps
+from mezzotint.run.features import fresh_features, learn_features
 from mezzotint.run.latents import open_source
 from mezzotint.run.replay import replayed
 from mezzotint.run.start import Origin, freeze, open_origin, take_over
@@ -81,6 +82,7 @@ class Parts:
         self.dtype = precision_of(config, self.facts, self.device)
         self.teacher = open_teacher(config, self.device)
         self._check_teacher()
+        self.features = fresh_features(config, self.facts, self.device)
         self.state, self.objective, self.ranks = self._state(ranks)
         # The network itself, without what compilation and several processes wrap around it: for diagnosis.
         self.plain = self._objective(self.state.net, self.state)
@@ -174,7 +176,13 @@ class Parts:
             )
 
     def _objective(self, net: nn.Module, state: State, compile: bool = False) -> Objective:
-        return build.learned(self.config, net, self._lesson(state), dtype=self.dtype, compile=compile)
+        lesson, features = self._lesson(state), self.features
+        return build.learned(self.config, net, lesson, dtype=self.dtype, compile=compile, features=features)
+
+    def learn_features(self, begun: bool) -> None:
+        """Makes of the random features of an autoencoder's objective those of this run. begun: whether it has a checkpoint."""
+        if self.features is not None:
+            learn_features(self.features, self.source, self.config.train.seed, self.folder, begun, self.ranks)
 
     def _model(self, header: Header) -> Model | Autoencoder:
         """What the average is by now, for sheets and files."""

@@ -3,7 +3,8 @@
 Three differences of a picture and its reconstruction, all in means over elements: of pixels (L1); of the levels of a Laplacian
 pyramid (Burt & Adelson 1983), which makes errors that many pixels share as dear as they look; and of gradients, for edges.
 Then the Kullback-Leibler divergence of the codes from standard normal ones, as a mean over elements, too: the papers' sums, of
-another number of elements on either side, give weights that mean nothing at another size.
+another number of elements on either side, give weights that mean nothing at another size. Wanted, a distance of features as
+well, under a network that is given.
 
 Equivariance (EQ-VAE, Kouzelis et al. 2025): half of the steps turn or shrink the *code* and ask for the picture turned or shrunk
 as well. Such codes are smooth, and are what is drawn of them at other sizes; diffusion learns them faster.
@@ -26,7 +27,8 @@ BINOMIAL = (1.0, 4.0, 6.0, 4.0, 1.0)  # whose outer product blurs a level before
 
 class AutoencodeLoss:
     """net: called as net(x0, eps, change) -> (reconstruction, means, log variances of codes), as `nets.vae.VAE` is, or what
-    several processes wrap around one. factor, latents: of its codes. dtype: precision of the network.
+    several processes wrap around one. factor, latents: of its codes. dtype: precision of the network. features: one more
+    distance (x, target) -> (B,) of pictures, such as `nets.features.FeatureNet.distance`, and weight, what it is multiplied by.
     """
 
     def __init__(
@@ -36,8 +38,11 @@ class AutoencodeLoss:
         latents: int,
         *,
         dtype: torch.dtype = torch.float32,
+        features: Callable[[Tensor, Tensor], Tensor] | None = None,
+        weight: float = 0.0,
     ) -> None:
         self.net, self.factor, self.latents, self.dtype = net, factor, latents, dtype
+        self.features, self.weight = features, weight
 
     def __call__(self, x0: Tensor, eps: Tensor, u: Tensor, cond: Cond) -> Tensor:
         """(B,) float32. x0: (B, C, H, W) in [-1, 1]. Of eps, standard normal like x0, as much is used as codes have elements;
@@ -48,7 +53,10 @@ class AutoencodeLoss:
         with torch.autocast(x0.device.type, self.dtype, enabled=self.dtype != torch.float32):
             x, mean, log_variance = self.net(x0, noise.float(), change)
         divergence = (mean.square() + log_variance.exp() - 1 - log_variance) / 2
-        return difference(x.float(), target(x0)) + KL * divergence.flatten(1).mean(1)
+        loss = difference(x.float(), target(x0)) + KL * divergence.flatten(1).mean(1)
+        if self.features is not None:
+            loss = loss + self.weight * self.features(x.float(), target(x0))
+        return loss
 
 
 Change = Callable[[Tensor], Tensor]

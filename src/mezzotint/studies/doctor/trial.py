@@ -21,6 +21,7 @@ from mezzotint.diffusion.denoiser import Denoiser
 from mezzotint.diffusion.loss import stratified
 from mezzotint.media.facts import Facts
 from mezzotint.model.device import find_precision
+from mezzotint.run.features import fresh_features
 from mezzotint.run.parts import compiles, fresh_network, precision_of
 from mezzotint.run.teacher import belief, open_teacher
 from mezzotint.studies.doctor.pictures import Finding
@@ -68,7 +69,8 @@ class Learner:
         lesson = build.Lesson(belief(teacher, config), self.net) if teacher else None
         self.denoiser: Denoiser | None = None  # which an autoencoder has not
         if config.objective == "autoencode":
-            self.objective = build.learned(config, self.net, dtype=dtype)
+            features = fresh_features(config, facts, device)
+            self.objective = build.learned(config, self.net, dtype=dtype, features=features)
         else:
             self.denoiser = build.denoiser(config, self.net, dtype=dtype, compile=compile)
             self.objective = build.objective(config, self.denoiser, lesson)
