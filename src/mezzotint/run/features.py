@@ -46,7 +46,8 @@ def fresh_features(config: Config, facts: Facts, device: torch.device) -> Featur
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed((config.train.seed + SEED) % 2**63)
         net = FeatureNet(facts.shape[0], len(facts.classes))
-    return place(net.requires_grad_(False).eval(), device)
+    place(net.requires_grad_(False).eval(), device)
+    return net
 
 
 def learn_features(
