@@ -17,6 +17,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.linkcode",
     "maths",
+    "units",
     "docstrings",
     "links",
     "generated",

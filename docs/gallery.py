@@ -4,7 +4,7 @@
     python docs/gallery.py --check    change nothing; exit 1 and name what is stale
 
 Nothing is said here that those do not say: title, sentence, commands, hardware and time are a page's own, the result is its row of
-experiments/index.md, and a recipe without a page stands in a table with what its header knows.
+experiments/index.md, and a recipe without a page stands in a list with what its header knows.
 """
 
 import re
@@ -32,11 +32,9 @@ picture is cut. Each has a page that tells all of it.
 REST = """
 ## Without a page
 
-Recipes that were not run to an end: for want of a GPU, of their data, or because they are for pictures of your own. The last column is
-all that is known of them.
+Recipes that were not run to an end: for want of a GPU, of their data, or because they are for pictures of your own. What is said of
+each is all that is known.
 
-| recipe | what it makes | command | what is known |
-|---|---|---|---|
 """
 TAIL = """
 This page is written by `python docs/gallery.py` from [the pages of experiments](experiments/index.md) and the headers of the recipes.
@@ -143,7 +141,7 @@ def page(root: Path = ROOT, write: bool = False) -> tuple[str, list[str]]:
     for path in sorted((root / "src/mezzotint/recipes").glob("*.yaml")):
         if path.stem not in trained:
             what, command, known = header(path)
-            text += f"| {path.stem} | {what} | `{command}` | {known} |\n"
+            text += f"- **{path.stem}**: {what.rstrip('.')}. {known} `{command}`\n"
     return text + TAIL, wrong
 
 

@@ -1,11 +1,13 @@
 """Pages that are made from the code when the documentation is built, so that they are never stale.
 
 A line `<!-- generated: NAME ... -->` of a Markdown page is replaced by Markdown: `commands`, `configuration`, `rest`,
-`modules PACKAGE [MODULE ...]`, `file PATH`, `live`, or `contents CAPTION: PAGE PAGE ...`, a list of pages; a page may be a pattern.
+`modules PACKAGE [MODULE ...]`, `file PATH`, `live`, or `contents CAPTION: PAGE PAGE ...`, a list of pages; a page may be a pattern, or
+TITLE=PAGE.
 """
 
 import ast
 import inspect
+import os.path
 import pkgutil
 import re
 from collections.abc import Iterator
@@ -242,9 +244,19 @@ def modules(package: str, first: list[str]) -> Iterator[str]:
 def contents(folder: Path, words: str) -> Iterator[str]:
     """A table of contents of the pages below a folder that are there."""
     caption, patterns = words.split(": ")
-    paths = [path for pattern in patterns.split() for path in sorted(folder.glob(f"{pattern}.md"))]
-    names = [path.relative_to(folder).with_suffix("").as_posix() for path in paths]
+    names = []
+    for title, _, pattern in (each.rpartition("=") for each in patterns.split()):
+        for path in sorted(folder.glob(f"{pattern}.md")):
+            name = path.relative_to(folder).with_suffix("").as_posix()
+            names.append(f"{title} <{name}>" if title else name)
     yield f"```{{toctree}}\n:caption: {caption}\n:maxdepth: 1\n\n" + "\n".join(names) + "\n```\n"
+
+
+def file(place: str, folder: Path) -> str:
+    """The text of a file of the project; the paths of its pictures become relative to the folder of the page."""
+    text = (ROOT / place).read_text(encoding="utf-8")
+    pictures = re.compile(r"(?<=\]\()[^)\s:]+\.(?:png|gif)(?=\))")
+    return pictures.sub(lambda match: Path(os.path.relpath(ROOT / match[0], folder)).as_posix(), text)
 
 
 def replace(app: Sphinx, page: str, source: list[str]) -> None:
@@ -267,7 +279,7 @@ def replace(app: Sphinx, page: str, source: list[str]) -> None:
             case "live":
                 return live.sentence(page)
             case "file":
-                return (ROOT / argument).read_text(encoding="utf-8")
+                return file(argument, Path(app.env.doc2path(page)).parent)
             case _:
                 raise ValueError(f"{page}: nothing is generated under the name {name}")
 

@@ -20,7 +20,7 @@ from sphinx.application import Sphinx
 ROOT = Path(__file__).resolve().parents[2]
 MAX_BYTES = 300_000  # bytes of a text that is shown
 ELSEWHERE = {
-    "README.md": "index",
+    "README.md": "reference/readme",
     "CHANGELOG.md": "reference/changelog",
     "CONTRIBUTING.md": "reference/contributing",
 }
@@ -33,10 +33,7 @@ trees: dict[
 def resolve(app: Sphinx, doctree: nodes.document) -> None:
     """Turns links to files into links to their pages, and links to folders into plain text."""
     page = app.env.docname
-    at_root = {
-        name for name in ELSEWHERE.values() if name != "index"
-    }  # their text lies at the top of the project
-    base = ROOT if page in at_root else Path(app.srcdir, page).parent
+    base = ROOT if page in ELSEWHERE.values() else Path(app.srcdir, page).parent
     for kind in (addnodes.download_reference, addnodes.pending_xref):
         for node in list(doctree.findall(kind)):
             if node.get("reftype") != "myst" or node["reftarget"] in app.env.found_docs:

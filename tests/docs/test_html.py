@@ -144,6 +144,28 @@ def test_the_pages(tmp_path: Path) -> None:
         check(tmp_path / "html")
 
 
+def lost(text: str) -> list[str]:
+    """Lines inside of a paragraph that Markdown takes for something else: a comment (%), or the first item of a list (1.)."""
+    found, before, fenced = [], "", False
+    for line in text.splitlines():
+        fenced ^= line.startswith("```")
+        inside = before.strip() and not fenced and not line.startswith("```")
+        if inside and (re.match(r"\s*%", line) or re.match(r"1[.)] ", line)):
+            found.append(line)
+        before = line
+    return found
+
+
+def test_no_line_of_prose_is_lost() -> None:
+    assert lost("A half is\n50 % of it.\n\n1. One\n2. two\n\n```\na\n% b\n```\n") == []
+    assert lost("About 12\n% of it, a deviation of\n1. So it is.\n") == [
+        "% of it, a deviation of",
+        "1. So it is.",
+    ]
+    pages = [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")]
+    assert [(page.name, line) for page in pages for line in lost(page.read_text(encoding="utf-8"))] == []
+
+
 # --- the translations -------------------------------------------------------------------------------------
 
 
