@@ -79,6 +79,8 @@ WORDS = [
     ("reference/diffusion", ["add_noise", "Draws from q(x | x0) by reparameterization", "x0, eps: (B, *D)"]),
     ("reference/api", ["from_diffusers", "Measures a sampler against exact solutions"]),
     ("reference/contributing", ["ralston", "Add a data set"]),
+    ("reference/readme", ["Two commands", "How it compares"]),
+    ("guide/10-editing", ["12\N{NO-BREAK SPACE}% with 40 steps"]),
     ("source/src/mezzotint/diffusion/process.py", ["def add_noise"]),
 ]  # fmt: skip
 
@@ -116,6 +118,18 @@ def links_to_files_lead_somewhere(built: Path) -> None:
     assert wrong == []
 
 
+def links_to_headings_lead_there(built: Path) -> None:
+    """Those between pages, with what follows #: Sphinx looks at neither the README nor its headings."""
+    pages = {path: path.read_text() for path in built.rglob("*.html") if "source" not in path.parts}
+    places = {path.resolve(): set(re.findall(r'\bid="([^"]+)"', text)) for path, text in pages.items()}
+    wrong = []
+    for path, text in pages.items():
+        for target, anchor in re.findall(r'href="([^"#:]+\.html)#([^"]+)"', text):
+            there = places.get((path.parent / target).resolve())
+            wrong += [(path.name, target, anchor)] if there is not None and anchor not in there else []
+    assert wrong == []
+
+
 def models_are_live(built: Path) -> None:
     links = re.findall(r'href="(live/\w+/index\.html)"', (built / "index.html").read_text())
     assert len(links) == 2 and links == re.findall(
@@ -139,6 +153,7 @@ def test_the_pages(tmp_path: Path) -> None:
         the_reference_has_what_the_code_says,
         every_key_of_the_configuration_is_there,
         links_to_files_lead_somewhere,
+        links_to_headings_lead_there,
         models_are_live,
     ):
         check(tmp_path / "html")
