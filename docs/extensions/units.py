@@ -6,13 +6,12 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 UNIT = re.compile(r"(?<=\d) (?=(?:%|px|dB|[kMG]B|ms|s)(?!\w))")
+VERBATIM = (nodes.literal, nodes.math, nodes.FixedTextElement)  # code and formulas
 
 
 def keep_together(app: Sphinx, doctree: nodes.document) -> None:
     for text in list(doctree.findall(nodes.Text)):
-        if UNIT.search(text) and not isinstance(
-            text.parent, nodes.literal | nodes.literal_block | nodes.math
-        ):
+        if UNIT.search(text) and not isinstance(text.parent, VERBATIM):
             text.parent.replace(text, nodes.Text(UNIT.sub("\N{NO-BREAK SPACE}", text)))
 
 
