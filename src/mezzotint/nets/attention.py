@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mezzotint.nets.parts import Coordinates, group_norm, zero_init
+from mezzotint.nets.parts import group_norm, zero_init
 
 
 class Words(NamedTuple):
@@ -89,29 +89,25 @@ def waves(places: int, channels: int) -> Tensor:
 
 
 class TimeAttention(nn.Module):
-    """x plus self-attention over the frames of a clip, at each position alone (Ho et al. 2022, "Video diffusion models"), or with
-    `together` over all positions of all frames at once, so that what has moved is found where it is now: its cost grows with the square
-    of their number. Starts as x alone, to the bit, so that a network for clips starts as one for pictures.
+    """x plus self-attention over the frames of a clip, at each position alone (Ho et al. 2022, "Video diffusion models").
+    Starts as x alone, to the bit, so that a network for clips starts as one for pictures.
 
-    frames: T; x is (B T, channels, H, W), the frames of a clip next to each other. Each frame knows its place, and with `together`
-    each position, too.
+    frames: T; x is (B T, channels, H, W), the frames of a clip next to each other. Each frame knows its place.
     """
 
-    def __init__(self, channels: int, head_channels: int, frames: int, together: bool = False) -> None:
+    def __init__(self, channels: int, head_channels: int, frames: int) -> None:
         super().__init__()
         self.frames, self.head_channels = frames, min(head_channels, channels)
         self.norm = group_norm(channels)
-        self.where = Coordinates(channels) if together else None
         self.places = nn.Parameter(waves(frames, channels))
         self.qkv = nn.Linear(channels, 3 * channels)
         self.out = zero_init(nn.Linear(channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.where(self.norm(x)) if self.where else self.norm(x)
-        h = h.unflatten(0, (-1, self.frames)).flatten(3).permute(0, 3, 1, 2)  # (B, H W, T, channels)
-        h = h + self.places.to(h.dtype)
-        rows = h.flatten(1, 2) if self.where else h.flatten(0, 1)  # all of a clip, or each position alone
-        qkv = self.qkv(rows).unflatten(-1, (3, -1, self.head_channels))
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (rows, heads, T or H W T, head_channels)
-        found = self.out(softmax_attention(q, k, v).transpose(1, 2).flatten(2)).reshape(h.shape)
-        return x + found.permute(0, 2, 3, 1).reshape(x.shape)
+        h = (
+            self.norm(x).unflatten(0, (-1, self.frames)).flatten(3).permute(0, 3, 1, 2)
+        )  # (B, H W, T, channels)
+        qkv = self.qkv(h + self.places.to(h.dtype)).unflatten(-1, (3, -1, self.head_channels))
+        q, k, v = qkv.permute(3, 0, 1, 4, 2, 5)  # each (B, H W, heads, T, head_channels)
+        h = self.out(softmax_attention(q, k, v).transpose(2, 3).flatten(3))
+        return x + h.permute(0, 2, 3, 1).reshape(x.shape)

@@ -126,8 +126,7 @@ class UNet(nn.Module):
     recompute: activation checkpointing, see `Stage`.
     known: whether it is shown the first frames of a clip, see `conditions.frames`; what that adds starts at zero.
     frames: T of clips (B, channels, T, H, W), 0 for pictures. The frames go through the network for pictures as if they were as
-    many pictures, and after each stage look at each other, see `TimeAttention`: at each position alone, and in the middle, if positions
-    attend there, at all positions at once.
+    many pictures, and after each stage look at each other, see `TimeAttention`.
     """
 
     def __init__(
@@ -168,14 +167,13 @@ class UNet(nn.Module):
         emb = 4 * width
         widths = [width * multiplier for multiplier in multipliers]
 
-        def stage(channels_in: int, channels_out: int, factor: int, middle: bool = False) -> Stage:
+        def stage(channels_in: int, channels_out: int, factor: int) -> Stage:
             attend = None
             if factor in attention:
                 attend = Attention(
                     channels_out, head_channels, linear_attention, WIDTH if words or context else 0
                 )
-            together = middle and attend is not None
-            time = TimeAttention(channels_out, head_channels, frames, together) if frames else None
+            time = TimeAttention(channels_out, head_channels, frames) if frames else None
             return Stage(ResidualBlock(channels_in, channels_out, emb, dropout), attend, recompute, time)
 
         self.frames = frames
@@ -207,7 +205,7 @@ class UNet(nn.Module):
 
         deepest = widths[-1]
         last_block = Stage(ResidualBlock(deepest, deepest, emb, dropout), None, recompute)
-        self.middle = nn.ModuleList([stage(deepest, deepest, factors[-1], middle=True), last_block])
+        self.middle = nn.ModuleList([stage(deepest, deepest, factors[-1]), last_block])
 
         self.up = nn.ModuleList()
         inside = deepest
