@@ -148,7 +148,10 @@ def judge(runs: Sequence[dict[str, Any]], panel: Any, sheets: Path) -> None:
                 point[name] = verdict
             if k == len(run["points"]) - 1:
                 name = f"{sheets.name}-{run['contender']}-seed{run['seed']}.png"
-                plots.save_png(plots.sheet(drawn["pictures"][:64]), sheets.with_name(name))
+                plots.save_png(
+                    plots.sheet(drawn["pictures"][:: max(1, len(drawn["pictures"]) // 64)][:64]),
+                    sheets.with_name(name),
+                )
         del run["folder"]
 
 
