@@ -10,6 +10,7 @@ import resource, sys, torch
 from mezzotint import build, config
 from mezzotint.cond import Batch, Cond
 from mezzotint.media.facts import Facts
+from mezzotint.model.device import find_precision
 from mezzotint.train.ema import Ema
 from mezzotint.train.loop import State, train
 
@@ -17,7 +18,7 @@ recipe, shape = sys.argv[1], tuple(map(int, sys.argv[2:]))
 made = config.load(recipe, codec__network={"kind": "vae"} if recipe.startswith("latent") else None)
 torch.manual_seed(0)
 net = build.network(made, Facts(shape, ("a", "b")))
-objective = build.objective(made, build.denoiser(made, net, dtype=torch.bfloat16))
+objective = build.objective(made, build.denoiser(made, net, dtype=find_precision("auto", torch.device("cpu"))))
 state = State(net, build.optimizer(made, net), Ema(net, made.train.ema))
 before = net.leave.weight.clone()
 batches = [Batch(torch.randn(1, *build.codec(made, Facts(shape)).shape(shape)), Cond(label=torch.tensor([1])))] * 2
