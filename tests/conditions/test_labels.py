@@ -118,3 +118,12 @@ def test_commas_make_a_list_but_in_a_name(texts: str | list[str] | None, label: 
 def test_a_number_may_be_long() -> None:
     with pytest.raises(ConfigError, match="there is no class"):
         numbers("9" * 5000, ["cat"])
+
+
+def test_a_tensor_is_a_list_of_numbers() -> None:
+    classes = ["cat", "dog", "cow"]
+    assert numbers(torch.tensor([2, 0]), classes) == numbers([2, 0], classes)
+    assert numbers(torch.tensor(1), classes) == numbers(1, classes)
+    assert in_words(torch.tensor([2, 0]), classes, 5) == ["cow", "cat"]
+    with pytest.raises(ConfigError, match="there is no class '3'"):
+        numbers(torch.tensor([3]), classes)

@@ -24,13 +24,13 @@ class Word(Enum):
 
 
 ALL, NONE = Word.ALL, Word.NONE
-Label = int | str | Word | Sequence[int | str] | None
+Label = int | str | Word | Sequence[int | str] | Tensor | None
 
 
 def conditions(label: Label, classes: Sequence[str], seeds: Tensor, empty: Sequence[int] = ()) -> Cond:
     """What things of seeds (n,) int64 on the CPU are asked to be: labels (n,) int64, or NO_COND without classes.
 
-    label: a name, a number, a list (cycled), ALL (every class in turn), NONE (the null label), the words for these two, or
+    label: a name, a number, a list or a tensor of numbers (cycled), ALL (every class in turn), NONE (the null label), the words for these two, or
     None: thing i has a class drawn from its seed, all classes equally often. empty: numbers of classes that had nothing to
     train on: they are not drawn, and are not among "all". A name wins over a number and over a word, since classes may be
     named so. Raises ConfigError for unknown classes.
@@ -115,6 +115,7 @@ def _as_word(label: Label, classes: Sequence[str]) -> Word | None:
 
 def _numbers(label: Label, classes: Sequence[str]) -> list[int]:
     """Of a class or a list of classes. Raises ConfigError."""
+    label = label.tolist() if isinstance(label, Tensor) else label
     numbers = []
     for each in label if isinstance(label, Iterable) and not isinstance(label, str) else [label]:
         number = _find(str(each), classes)
