@@ -21,6 +21,7 @@ CUTS = {  # width and height in pixels of what is kept of a larger picture: whol
     "cifar10": (662, 134),
     "flowers": (398, 134),
     "scenes": (1096, 528),
+    "upscale": (400, 400),
 }
 HEAD = """# Gallery
 
