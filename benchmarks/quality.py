@@ -205,7 +205,8 @@ def picture(runs: Sequence[dict[str, Any]], judges: Sequence[str]) -> Any:
         axis.axhline(GOOD, color=INK, linewidth=0.8, linestyle=":")
         axis.set(title=f"judge: {judge}", xlabel="seconds from the first call")
     charts[0].set_ylabel("Fréchet distance / that of real pictures")
-    charts[0].legend(frameon=False, fontsize=8)
+    labelled = charts[0].get_legend_handles_labels()
+    figure.legend(*labelled, loc="outside lower center", ncols=2 * len(judges) + 1, frameon=False, fontsize=8)
     return render(figure)
 
 
