@@ -27,12 +27,11 @@ sys.path.append(str(measuring.ROOT / "tests"))  # where the second renderer lies
 
 from helpers_scenes import painted
 
-from mezzotint.cli.options import weak_of
 from mezzotint.data.scenes import NUMBERS, Meaning, Scene, scene
 from mezzotint.evaluate.metrics.scenes import Verdict, judge, shares, verdict_of
 from mezzotint.evaluate.metrics.share import Share
 from mezzotint.evaluate.scenes import CAPTIONS, UNSEEN_PAIRS, Asked, evaluate_scenes, table
-from mezzotint.model.loading import load
+from mezzotint.model.loading import load, with_weak
 
 GOALS = {"fresh": 1.0, "noise of 8 levels": 0.999, "another renderer": 0.99, "relation of swapped nouns": 0.0}
 SEED = 10**9 + 7  # of scenes that neither training nor evaluation has
@@ -112,8 +111,7 @@ def models(
     for name, way in product(names, ways):
         model, hits = load(name), dict[str, dict[str, list[int]]]()
         if weak is not None:
-            other, weights = weak_of(name, weak)
-            model = model.by_weak(load(other, weights=weights))
+            model = with_weak(model, name, weak)
         for seed in seeds:
             found = evaluate_scenes(model, n, seed * 10**6, captions=asked, **way)
             for kind, points in found.shares.items():

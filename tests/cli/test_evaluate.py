@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from helpers_workshop import Call, contents
 
 from mezzotint import config as configuration
@@ -88,6 +89,32 @@ def test_json_stands_for_its_source_later(mezzotint: Call, desk: Path) -> None:
     assert answer.code == 2 and "do not compare: n is 60 and 50" in answer.err
 
 
+def test_guided_by_a_weak_model(mezzotint: Call, desk: Path) -> None:
+    """It is what `sample` makes so, it says so, and the run's own numbers stay."""
+    weak = load("digits")
+    with torch.no_grad():
+        for weight in weak.net.parameters():
+            weight.mul_(0.9)
+    weak.save("weak.safetensors")
+    so = ("--weak", "weak.safetensors", "--guidance", 3)
+    answer = mezzotint("sample", "digits", "-n", 60, "--class", "all", *so, "-o", "same.npz")
+    assert answer.code == 0, answer.err
+    before = contents(Path("runs/digits"))
+    words = ("evaluate", "digits", "same.npz", "-n", 60, "--metrics", "frechet")
+    answer = mezzotint(*words, *so, "--json", "--report", "page.html")
+    assert answer.code == 0, answer.err
+    guided, same = json.loads(answer.out)
+    assert guided["numbers"] == same["numbers"]
+    assert guided["settings"]["weak"]["model"] == "weak" and guided["settings"]["guidance"] == 3
+    assert contents(Path("runs/digits")) == before
+    line = "with the weak model weak, ema 0.1, step 20"
+    assert (
+        line in Path("page.html").read_text() and f"digits was sampled {line}" in mezzotint(*words, *so).out
+    )
+    (plain,) = json.loads(mezzotint(*words[:2], *words[3:], "--guidance", 3, "--json").out)
+    assert plain["numbers"] != guided["numbers"] and "weak" not in plain["settings"]
+
+
 def test_the_same_command_gives_the_same_numbers(mezzotint: Call, desk: Path) -> None:
     words = ("evaluate", "digits", "-n", 60, "--json", "--metrics", "frechet,kernel", "--seed")
     one, two, other = (json.loads(mezzotint(*words, seed).out)[0]["numbers"] for seed in (3, 3, 4))
@@ -140,6 +167,8 @@ def test_pictures_of_a_folder_against_a_known_set(mezzotint: Call, desk: Path) -
         (["digits", "nothing.json"], 3, "there is no file nothing.json"),
         (["list.yaml"], 3, "list.yaml"),
         (["digits", "-n", "3"], 2, "too few"),
+        (["few", "--data", "digits", "--guidance", "3"], 2, "--weak and --guidance are for models"),
+        (["digits", "--weak", "7"], 3, "has no snapshot of step 7"),
     ],
 )
 def test_wrong_words(mezzotint: Call, desk: Path, words: list[str], code: int, says: str) -> None:

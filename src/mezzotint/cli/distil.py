@@ -58,6 +58,7 @@ def distil(
     """
     from mezzotint.disk.names import find, spoken
     from mezzotint.errors import ConfigError
+    from mezzotint.model.loading import weak_of
     from mezzotint.run.teacher import student
 
     if method not in METHODS:
@@ -69,7 +70,7 @@ def distil(
         METHODS[method],
         calls,
         overrides or [],
-        weak=None if weak is None else options.weak_of(run, weak),
+        weak=None if weak is None else weak_of(run, weak),
         data__path=None if data is None else str(data),
         train__images=images,
         train__steps=steps,

@@ -16,6 +16,7 @@ from mezzotint.errors import printable
 
 if TYPE_CHECKING:
     from mezzotint.evaluate.evaluation import Evaluation
+    from mezzotint.model.model import Model
     from mezzotint.train.distributed import Ranks
 
 USUAL = 2000  # pictures of each source
@@ -56,6 +57,8 @@ def evaluate(
             help="metrics with commas: frechet,kernel,score,precision,agreement,memorization,vlb,ode",
         ),
     ] = None,
+    weak: options.Weak = None,
+    guidance: options.Guidance = None,
     seed: options.Seed = 0,
     report: Annotated[
         Path | None, typer.Option("--report", help="page with numbers and pictures: FILE.html")
@@ -79,6 +82,7 @@ def evaluate(
       mezzotint evaluate runs/a runs/b real.json -n 5000 --report a-b.html
       mezzotint evaluate my/pictures --data cifar10 --extractor inception=pt_inception-2015-12-05-6726825d.pth
       mezzotint evaluate mnist --metrics vlb,ode --json > mnist-bits.json
+      mezzotint evaluate runs/scenes --weak 800 --guidance 3
       torchrun --nproc-per-node=8 -m mezzotint evaluate latest -n 50000
 
     Works offline: the first call trains a classifier on the data set, whose features are compared (minutes); it is kept in
@@ -86,7 +90,8 @@ def evaluate(
     Autoencoders are measured by how well they reconstruct held-out pictures: PSNR and Fréchet distance, beside trivial codecs of
     the same rate. Models of captioned scenes are given captions, and a program judges their pictures, without any network. Clips of
     bouncing digits are judged by where the digit is in every frame, and which.
-    vlb and ode, the bits/dim of real pictures under the model, take minutes and are measured when asked for.
+    --weak and --guidance are for all models, and their numbers are not kept in the folders of runs, whose reports are of what models do by
+    themselves. vlb and ode, the bits/dim of real pictures under the model, take minutes and are measured when asked for.
     """
     from mezzotint.errors import ConfigError
     from mezzotint.evaluate import evaluation as study
@@ -99,29 +104,40 @@ def evaluate(
     if n is not None and n < 1:
         raise ConfigError(f"-n {n} is too few to say anything; the usual is {USUAL}, of clips 200")
     options.check_encoder(encoder, sources)
+    settings = {} if guidance is None else {"guidance": guidance}
+    changed = weak is not None or bool(settings)
     if any(map(is_autoencoder, sources)):
-        if metrics or data or report or not all(map(is_autoencoder, sources)):
+        if metrics or data or report or changed or not all(map(is_autoencoder, sources)):
             raise ConfigError(
-                "an autoencoder makes no samples: evaluate it alone, on its own data, without --metrics, --data and --report"
+                "an autoencoder makes no samples: evaluate it alone, on its own data, without --metrics, --data, --report, --weak and "
+                "--guidance"
             )
         return ranks.once(
             lambda: _autoencoders(sources, USUAL if n is None else n, extractor, device, as_json)
         )
     if metrics is None and data is None and report is None and (name := _judged_exactly(sources)):
-        return _exactly(name, sources, n, seed, device, encoder, as_json, ranks)
+        opened = [_opened(source, weak, device, encoder) for source in sources]
+        return _exactly(name, opened, n, seed, settings, as_json, ranks)
     n = USUAL if n is None else n
     if report is not None:
         if report.suffix.lower() != ".html":
             raise ConfigError(f"--report {report}: give it a name that ends in .html")
         ranks.once(lambda: reserve(report))
     files = [name for name in sources if name.endswith(".json")]
-    sources_to_measure = [name for name in sources if name not in files]
+    sources_to_measure = [name for name in dict.fromkeys(sources) if name not in files]
     evaluations = [one for name in files for one in _read(Path(name))]
+    if changed and not any(map(study.model_file, sources_to_measure)):
+        raise ConfigError("--weak and --guidance are for models, and none of these is one; leave them out")
     if sources_to_measure:
         names = study.DEFAULT_METRICS if metrics is None else [word.strip() for word in metrics.split(",")]
         with lasting(), _Progress() as bars:
             evaluations += study.evaluate(
-                sources_to_measure,
+                [
+                    _opened(name, weak, device, encoder)
+                    if weak is not None and study.model_file(name)
+                    else name
+                    for name in sources_to_measure
+                ],
                 n=n,
                 seed=seed,
                 extractor=extractor,
@@ -131,11 +147,12 @@ def evaluate(
                 encoder=encoder,
                 progress=bars,
                 ranks=ranks,
+                **settings,
             )
     study.refuse_unequal(evaluations)
     if not ranks.first:
         return 0
-    for one in evaluations:
+    for one in () if changed else evaluations:
         with suppress(OSError):  # somebody else's run
             keep(one)
     if report is not None:
@@ -165,37 +182,47 @@ def _judged_exactly(sources: "Sequence[str]") -> str | None:
     return names.pop() if len(names) == 1 and names <= {"scenes", "bouncing"} else None
 
 
+def _opened(source: str, weak: str | None, device: str | None, encoder: Path | None) -> "Model":
+    """A model, guided by a weak one where that is wanted."""
+    from mezzotint.model.loading import load, with_weak
+
+    opening: dict[str, Any] = {"device": device or "auto", "encoder": encoder}
+    model = load(source, **opening)
+    return model if weak is None else with_weak(model, source, weak, **opening)
+
+
 def _exactly(
     name: str,
-    sources: "Sequence[str]",
+    models: "Sequence[Model]",
     n: int | None,
     seed: int,
-    device: str | None,
-    encoder: Path | None,
+    settings: dict[str, Any],
     as_json: bool,
     ranks: "Ranks",
 ) -> int:
     from mezzotint.evaluate import clips, scenes
-    from mezzotint.model.loading import load
+    from mezzotint.model.by_weak import told
 
     with lasting(), _Progress() as bars:
-        models = [load(source, device=device or "auto", encoder=encoder) for source in sources]
         if name == "scenes":
             scored = [
-                scenes.evaluate_scenes(model, USUAL if n is None else n, seed, bars, ranks=ranks)
+                scenes.evaluate_scenes(model, USUAL if n is None else n, seed, bars, ranks=ranks, **settings)
                 for model in models
             ]
             lines = scenes.table(scored)
         else:
             judged = [
-                clips.evaluate_clips(model, clips.CLIPS if n is None else n, seed, bars, ranks)
+                clips.evaluate_clips(model, clips.CLIPS if n is None else n, seed, bars, ranks, **settings)
                 for model in models
             ]
             lines = clips.table(judged)
     if as_json:
-        say_json([one.as_json() for one in (scored if name == "scenes" else judged)])
+        rows = [one.as_json() for one in (scored if name == "scenes" else judged)]
+        ways = [{**model.settings(**settings).model_dump(), "weak": model.weak} for model in models]
+        say_json([{**row, "settings": way} for row, way in zip(rows, ways)])
     else:
-        say("\n".join(lines))
+        guided = [f"{model.source} was sampled {told(model.weak)}" for model in models if model.weak]
+        say("\n".join([*lines, *guided]))
     return 0
 
 

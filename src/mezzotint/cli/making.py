@@ -126,33 +126,21 @@ class Making:
 
     def load(self, run: str, precision: str | None = None) -> "Model":
         with imports():
-            from mezzotint.model.loading import load
+            from mezzotint.model.loading import load, with_weak
 
         options.check_encoder(self.encoder, [run])
         _ = self.ranks  # joined before a device is chosen
         make = None if self.network is None else functools.partial(_network, self.network)
         where = self.device or "auto"
-        model = load(
-            run,
-            device=where,
-            weights=self.weights,
-            precision=precision,
-            network=make,
-            encoder=self.encoder,
-            adapter=self.adapter,
-        )
+        opening: dict[str, Any] = {
+            "device": where,
+            "precision": precision,
+            "network": make,
+            "encoder": self.encoder,
+        }
+        model = load(run, weights=self.weights, adapter=self.adapter, **opening)
         if self.weak is not None:
-            name, weights = options.weak_of(run, self.weak)
-            model = model.by_weak(
-                load(
-                    name,
-                    device=where,
-                    weights=weights,
-                    precision=precision,
-                    network=make,
-                    encoder=self.encoder,
-                )
-            )
+            model = with_weak(model, run, self.weak, **opening)
         return model if self.by_clip is None else model.by_clip(self.by_clip)
 
     def classes(self, model: "Model") -> Any:

@@ -82,22 +82,6 @@ Weak = Annotated[
 ]
 
 
-def weak_of(run: str, weak: str) -> tuple[str, str]:
-    """What --weak names, as `load` is told: a model and its weights, for a step the run's own average as it was then."""
-    from mezzotint.disk.model_file import read_header
-    from mezzotint.disk.names import find
-    from mezzotint.errors import ConfigError
-
-    if not weak.isdecimal():
-        return weak, "ema"
-    words = read_header(find(run)).weights.split()
-    if len(words) < 2 or words[0] != "ema" or words[1] == "decay":
-        raise ConfigError(
-            f"--weak {weak}: {run} keeps no averages of its early steps (train.ema); name a model instead"
-        )
-    return run, f"{words[1]}@{weak}"
-
-
 def _seed(value: int) -> int:
     if not 0 <= value < 2**63:
         raise typer.BadParameter(f"a seed is a whole number from 0 to 2^63 - 1, not {value}")

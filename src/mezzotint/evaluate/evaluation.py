@@ -130,6 +130,7 @@ def evaluate(
     encoder: str | Path | None = None,
     progress: Progress = SILENT,
     ranks: Ranks = ALONE,
+    **settings: Any,
 ) -> list[Evaluation]:
     """Evaluates models, runs, model files, folders and npz files of pictures (or points) on equal terms.
 
@@ -138,7 +139,8 @@ def evaluate(
     learned from, or pictures uint8 (M, C, H, W), of which it is not known whether any were kept out of training: copies are
     not looked for. metrics: of METRICS. encoder: as of `load`. progress: called with (what, done, of so many) as work goes
     on. ranks: processes that all call this; samples and what the judge sees of them are spread over them, the numbers are the same
-    to the bit and in all of them. The check for copies is the first one's alone, and so are the pictures of it.
+    to the bit and in all of them. The check for copies is the first one's alone, and so are the pictures of it. settings: of sampling, as of `Model.sample`, for
+    all models; their own defaults otherwise.
 
     Raises ConfigError, ModelError or DataError in one line, RunError where processes have different pictures or judges.
     """
@@ -164,7 +166,7 @@ def evaluate(
         data_config = _data(opened, data)
         if data_config.name in toy.TOYS:
             return [
-                _evaluate_points(source, data_config.name, n, seed, device, progress, ranks)
+                _evaluate_points(source, data_config.name, n, seed, device, progress, ranks, settings)
                 for source in opened
             ]
         shapes = [source.header.facts.shape for source in opened if source.header]
@@ -177,7 +179,7 @@ def evaluate(
     ranks.equal(f"{judge}, {reference.version}", f"the real pictures or the judge; {SHARED}")
     evaluations = []
     for source in opened:
-        samples = _open_samples(source, reference, n, seed, device, progress, ranks)
+        samples = _open_samples(source, reference, n, seed, device, progress, ranks, settings)
         wants_bits = source.header and {"vlb", "ode"} & set(metrics)
         model = source.model(device, "fp32") if wants_bits else None
         evaluations.append(judge_samples(samples, judge, reference, metrics, model, progress, ranks))
@@ -191,7 +193,7 @@ class _Source:
         self.encoder = encoder
         self.given = source if isinstance(source, Model) else None
         self.name = source.source if isinstance(source, Model) else source
-        self.path = None if isinstance(source, Model) else _model_file(source)
+        self.path = None if isinstance(source, Model) else model_file(source)
         self.header = source.header if isinstance(source, Model) else None
         if self.path is not None:
             self.header = read_header(self.path)
@@ -283,7 +285,7 @@ def _copies(images: Tensor, pool: Tensor, judge: Extractor, reference: Reference
     return memorization(pool, extract(judge, reference.train).pool, extract(judge, reference.unseen).pool)
 
 
-def _model_file(source: str) -> Path | None:
+def model_file(source: str) -> Path | None:
     """The model file that a source stands for, or None where it is pictures."""
     path = Path(source)
     if path.suffix == ".npz":
@@ -346,6 +348,7 @@ def _open_samples(
     device: str,
     progress: Progress,
     ranks: Ranks,
+    settings: Mapping[str, Any],
 ) -> SampleSet:
     shape, path = tuple(reference.images.shape[1:]), source.path
     if source.header is None:
@@ -357,7 +360,8 @@ def _open_samples(
                 f"{source.name} makes {model.facts.shape} and the reference is {shape}; evaluate models of one size together"
             )
         folder = path.parent if path and (path.parent / "config.yaml").is_file() else None
-        samples = replace(samples_against(model, reference, n, seed, progress, ranks), folder=folder)
+        samples = samples_against(model, reference, n, seed, progress, ranks, **settings)
+        samples = replace(samples, folder=folder)
     if tuple(samples.values.shape[1:]) != shape:
         raise ConfigError(
             f"the pictures of {source.name} are {tuple(samples.values.shape[1:])} and the real ones {shape}; resize them alike"
@@ -366,12 +370,19 @@ def _open_samples(
 
 
 def _evaluate_points(
-    source: _Source, name: str, n: int, seed: int, device: str, progress: Progress, ranks: Ranks
+    source: _Source,
+    name: str,
+    n: int,
+    seed: int,
+    device: str,
+    progress: Progress,
+    ranks: Ranks,
+    settings: Mapping[str, Any],
 ) -> Evaluation:
     if source.header is None:
         samples = read_samples(source.name).first(n)
     else:
-        samples = sample_set_of(source.model(device), n, seed, progress, ranks)
+        samples = sample_set_of(source.model(device), n, seed, progress, ranks, **settings)
     if samples.values.ndim != 2:
         raise ConfigError(f"{source.name} holds pictures, and {name} is a set of points; say another --data")
     began = time.perf_counter()

@@ -13,6 +13,7 @@ from mezzotint import plots
 from mezzotint.disk.files import write_json
 from mezzotint.disk.folder import read_metrics
 from mezzotint.evaluate.evaluation import Evaluation
+from mezzotint.model.by_weak import told
 
 MAX_SAMPLES, MAX_PAIRS = 100, 12
 
@@ -51,6 +52,8 @@ def page(evaluations: Sequence[Evaluation]) -> str:
 def _section(one: Evaluation) -> Section:
     keys = ("sampler", "steps", "guidance", "seed", "weights", "step")
     settings = ", ".join(f"{key} {one.settings[key]}" for key in keys if key in one.settings)
+    if weak := one.settings.get("weak"):
+        settings += f", {told(weak)}"
     verdict = ""
     if one.copies:
         memory = one.copies

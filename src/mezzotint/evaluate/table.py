@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mezzotint.evaluate.metrics.numbers import Number
+from mezzotint.model.by_weak import told
 
 if TYPE_CHECKING:
     from mezzotint.evaluate.evaluation import Evaluation
@@ -32,6 +33,11 @@ def table(evaluations: "Sequence[Evaluation]") -> list[str]:
     ]
     lines += ["  ".join(word.ljust(w) for word, w in zip(row, widths)).rstrip() for row in cells]
     lines += [f"\n{one.source} copies its training pictures" for one in evaluations if one.copying]
+    lines += [
+        f"\n{one.source} was sampled {told(weak)}"
+        for one in evaluations
+        if (weak := one.settings.get("weak"))
+    ]
     seconds = "  ".join(f"{one.source} {one.seconds:.0f} s" for one in evaluations)
     return [*lines, "", f"sampled and measured in {seconds}"]
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -72,14 +73,10 @@ def load(
         header = replace(header, weights="raw", step=int(newest.name.removeprefix("step-")))
     else:
         length, at = _length(weights, header)
-        there = snapshots(path.parent)
-        if there and at is not None and at not in there:
-            raise ModelError(
-                f"{path.parent} has no snapshot of step {at:,}; it has {', '.join(map(str, there))}"
-            )
         fill(net, merged_state(average_of(path.parent, length, at)), path.parent / "ema")
         earlier = "" if at is None else f"@{at}"
-        header = replace(header, weights=f"ema {length}{OF_SNAPSHOTS}{earlier}", step=at or max(there))
+        step = at or max(snapshots(path.parent))
+        header = replace(header, weights=f"ema {length}{OF_SNAPSHOTS}{earlier}", step=step)
     net = place(net, where).eval().requires_grad_(False)
     wanted = precision or header.config.train.precision
     dtype = find_precision(wanted, where) if header.facts.medium.half else torch.float32
@@ -91,6 +88,25 @@ def load(
         encoder,
         codec,
     )
+
+
+def weak_of(run: str, weak: str) -> tuple[str, str]:
+    """What is meant by the weak model of a run, as `load` is told: a model and its weights. weak: a step, for the run's own average
+    as it was then, or the name of another model. Raises ConfigError where the run keeps no such averages."""
+    if not weak.isdecimal():
+        return weak, "ema"
+    words = read_header(find(run)).weights.split()
+    if len(words) < 2 or words[0] != "ema" or words[1] == "decay":
+        raise ConfigError(
+            f"--weak {weak}: {run} keeps no averages of its early steps (train.ema); name a model instead"
+        )
+    return run, f"{words[1]}@{weak}"
+
+
+def with_weak(model: Model, run: str, weak: str, **opening: Any) -> Model:
+    """The model of a run, which guidance drives away from what `weak` stands for, see `weak_of`. opening: arguments of `load`."""
+    name, weights = weak_of(run, weak)
+    return model.by_weak(load(name, weights=weights, **opening))
 
 
 def _adapted(

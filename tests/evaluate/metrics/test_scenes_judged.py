@@ -138,6 +138,13 @@ def test_the_benchmark_in_quick(
     value, low, high = plain["shares"]["in other words"]["valid"]
     assert [value, low, high] == pytest.approx(list(Share.of(round(16 * value), 16)))
     assert "in other words" in capsys.readouterr().out
+    words = ("evaluate", tmp_path / "words", "-n", 4, "--weak", tmp_path / "words", "--guidance", 3)
+    assert leave(*words, "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["settings"]["guidance"] == 3 and row["settings"]["weak"]["model"] == "words"
+    assert (
+        leave(*words) == 0 and "words was sampled with the weak model words, raw" in capsys.readouterr().out
+    )
 
 
 def test_learning_against_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
