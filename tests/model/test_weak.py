@@ -133,6 +133,13 @@ def test_a_student_has_it_baked_in(run: Path) -> None:
     wanted = guided(x, level, cond, Guidance(torch.full((2,), 3.0, dtype=torch.float64)))  # type: ignore[call-arg]
     torch.testing.assert_close(belief(teacher, config)(x, level, cond), wanted.clamp(-1, 1))
     assert config.teacher is not None and config.teacher.weak is not None
-    (run / "ema" / "step-0000010.safetensors").unlink()
+    first, later = (run / "ema" / f"step-00000{step}.safetensors" for step in (10, 20))
+    later.unlink()  # the run may go on, or lose what came later
+    (run / "other").mkdir()
+    trained(run / "other" / "run")
+    first.write_bytes((run / "other" / "run" / "ema" / later.name).read_bytes())
+    with pytest.raises(ModelError, match=r"\(0\.1@10\) is not the weak model that this student began with"):
+        open_teacher(config, torch.device("cpu"))
+    first.unlink()
     with pytest.raises(ModelError, match="has no snapshot of step 10"):
         open_teacher(config, torch.device("cpu"))

@@ -23,7 +23,9 @@ class Weak(Tree):
     """What guidance drives a teacher away from; `mezzotint distil RUN --weak STEP` fills it in."""
 
     file: Path
-    digest: str  # of the file's bytes: the first 16 digits of their SHA-256
+    digest: (
+        str  # of the file's bytes, or of the snapshots up to that step: the first 16 digits of their SHA-256
+    )
     weights: str = "ema"  # or the run's average at a step, 0.1@800
 
 

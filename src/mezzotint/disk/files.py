@@ -54,9 +54,12 @@ def _sync(number: int) -> None:
             raise
 
 
-def digest(path: Path) -> str:
-    """Of a file's bytes: the first 16 digits of their SHA-256."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+def digest(*paths: Path) -> str:
+    """Of the bytes of files, one after the other: the first 16 digits of their SHA-256."""
+    total = hashlib.sha256()
+    for path in paths:
+        total.update(path.read_bytes())
+    return total.hexdigest()[:16]
 
 
 def write_json(path: Path, content: Any) -> None:

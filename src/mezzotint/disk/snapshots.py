@@ -43,13 +43,22 @@ def cut_snapshots(folder: Path, step: int) -> None:
             path.unlink()
 
 
+def snapshots_until(folder: Path, step: int) -> dict[int, Path]:
+    """The snapshots that an average at a step is made from, by step. Raises ModelError where there is none of that step."""
+    there = snapshots(folder)
+    if step not in there:
+        kept = ", ".join(map(str, there)) or "none"
+        raise ModelError(f"{folder} has no snapshot of step {step:,}; it has {kept}")
+    return {number: path for number, path in there.items() if number <= step}
+
+
 def average_of(folder: Path, length: float, step: int | None = None) -> dict[str, Tensor]:
     """The weights of the average of `length`, 0 < length < 0.28, at `step` (the last snapshot's unless given), made
     from the snapshots of a run up to there: name -> tensor in float32 (Karras et al. 2024, "EDM2", section 3.2).
 
     Raises ModelError where the run has no snapshots.
     """
-    found = {number: path for number, path in snapshots(folder).items() if step is None or number <= step}
+    found = snapshots(folder) if step is None else snapshots_until(folder, step)
     if not found:
         raise ModelError(
             f"{folder} has no snapshots of its averages (ema/step-*); use --weights ema or raw, or a run that has them"

@@ -79,12 +79,10 @@ def check_same(path: Path, key: str, what: str, whose: str) -> None:
         raise ModelError(f"{path} is not the {what} that {whose}; put that one back, or --overwrite")
 
 
-def open_same(
-    path: Path, key: str, device: torch.device, what: str, whose: str, weights: str = "ema"
-) -> Model:
+def open_same(path: Path, key: str, device: torch.device, what: str, whose: str) -> Model:
     """The model of a file that must be the one of a digest. Raises ModelError where it is gone or another one."""
     check_same(path, key, what, whose)
-    return load(path, device=str(device), weights=weights)
+    return load(path, device=str(device))
 
 
 class Origin(NamedTuple):

@@ -17,7 +17,9 @@ from mezzotint.diffusion.guidance import Guidance, Guided, cfg
 from mezzotint.disk.files import digest
 from mezzotint.disk.model_file import read_header
 from mezzotint.disk.names import find
-from mezzotint.errors import ConfigError
+from mezzotint.disk.snapshots import snapshots_until
+from mezzotint.errors import ConfigError, ModelError
+from mezzotint.model.loading import load
 from mezzotint.model.model import Model
 from mezzotint.run.start import open_same
 
@@ -75,7 +77,16 @@ def _weak(weak: tuple[str, str] | None) -> dict[str, str] | None:
     if weak is None:
         return None
     path = find(weak[0])
-    return {"file": str(path.absolute()), "digest": digest(path), "weights": weak[1]}
+    return {"file": str(path.absolute()), "digest": _of_weights(path, weak[1]), "weights": weak[1]}
+
+
+def _of_weights(path: Path, weights: str) -> str:
+    """The digest of what weights are read from: of a run's average at a step its snapshots up to there, which stay as they are when the
+    run goes on, and else the model file."""
+    _, at, step = weights.partition("@")
+    if not at:
+        return digest(path)
+    return digest(*snapshots_until(path.parent, int(step)).values())
 
 
 TRAIN = {
@@ -98,9 +109,15 @@ def open_teacher(config: Config, device: torch.device) -> Model | None:
     teacher = open_same(path, key, device, "teacher", "this student began with")
     if weak is None:
         return teacher
-    return teacher.by_weak(
-        open_same(weak.file, weak.digest, device, "teacher.weak", "this student began with", weak.weights)
-    )
+    if not weak.file.is_file():
+        raise ModelError(
+            f"the weak model {weak.file} is gone; put it back, or say where it lies: teacher.weak.file=FILE"
+        )
+    if _of_weights(weak.file, weak.weights) != weak.digest:
+        raise ModelError(
+            f"{weak.file} ({weak.weights}) is not the weak model that this student began with; put that one back, or --overwrite"
+        )
+    return teacher.by_weak(load(weak.file, device=str(device), weights=weak.weights))
 
 
 def belief(teacher: Model, config: Config) -> Denoise:
