@@ -31,7 +31,7 @@ from mezzotint.data.images import THREADS, OnDemand, attempt, find, labelled, na
 from mezzotint.data.known import usual_size
 from mezzotint.data.order import Order
 from mezzotint.data.splits import pictures_of
-from mezzotint.data.undecoded import Undecoded
+from mezzotint.data.undecoded import Keys, Undecoded
 from mezzotint.errors import ConfigError, DataError
 from mezzotint.media.codec import Codec
 from mezzotint.media.facts import Facts
@@ -184,7 +184,7 @@ def find_clips(data: Data, memory_limit: int) -> tuple[Undecoded, list[str]]:
         there = local.listed(path, VIDEOS)
         if not there.tables:
             return _folder(there, path, data)
-    return find(data.name, path, data.split, memory_limit, column=data.column, labels=data.labels), []
+    return find(data.name, path, data.split, memory_limit, Keys(data.column, data.labels)), []
 
 
 def _folder(there: Listing, path: Path, data: Data) -> tuple[Undecoded, list[str]]:

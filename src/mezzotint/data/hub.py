@@ -8,15 +8,13 @@ from mezzotint.data.captions import of_column
 from mezzotint.data.cells import encoded_in, extra, line
 from mezzotint.data.columns import choose_columns, schema_of
 from mezzotint.data.tables import joined
-from mezzotint.data.undecoded import Captions, Labels, Undecoded
+from mezzotint.data.undecoded import Keys, Undecoded
 from mezzotint.errors import DataError
 
 HUB_TIMEOUT = 10.0  # seconds to wait for the hub's first answer
 
 
-def pictures(
-    name: str, split: str, column: str | None = None, labels: Labels = None, captions: Captions = None
-) -> Undecoded:
+def pictures(name: str, split: str, keys: Keys) -> Undecoded:
     """A set of the dataset hub, by its id "owner/set": downloaded once, then read from the cache.
 
     Where the hub does not answer, a cached copy is used if there is one; otherwise it is a DataError at once.
@@ -26,13 +24,19 @@ def pictures(
     table = dataset.data.table
     schema = schema_of(dataset.features.arrow_schema, name)
     chosen = choose_columns(
-        [schema], column, labels, lambda key: encoded_in(table.column(key)[0].as_py()) if len(table) else None
+        [schema],
+        keys.column,
+        keys.labels,
+        lambda key: encoded_in(table.column(key)[0].as_py()) if len(table) else None,
     )
+    captions = keys.captions
     if captions is True:
         captions = "caption" if "caption" in table.column_names else "text"
     texts, lacking = of_column([table], captions, [name]) if captions else (None, [])
     notes = [*chosen.notes, *lacking]
-    return joined([table], [schema], chosen.image, chosen.label, [name], labels, notes, chosen.why, texts)
+    return joined(
+        [table], [schema], chosen.image, chosen.label, [name], keys.labels, notes, chosen.why, texts
+    )
 
 
 def tables(name: str, split: str) -> list[str]:

@@ -22,7 +22,7 @@ from mezzotint.data.endings import FORMATS, one_form
 from mezzotint.data.films import MIDDLE, film, window
 from mezzotint.data.known import KNOWN, check_name, usual_size
 from mezzotint.data.texts import CLASSES, named
-from mezzotint.data.undecoded import Captions, Labels, Undecoded
+from mezzotint.data.undecoded import Captions, Keys, Labels, Undecoded
 from mezzotint.errors import DataError, MissingExtra
 
 Decoded = TypeVar("Decoded")
@@ -161,7 +161,7 @@ def load_pictures(
     check_background(background)
     by_class = captions == CLASSES
     written = None if by_class else captions
-    source = find(name, path, split, memory_limit, column=column, labels=labels, captions=written)
+    source = find(name, path, split, memory_limit, Keys(column, labels, written))
     source = replace(source, background=background)
     source, only = narrowed(source, name, only, limit)
     if by_class:
@@ -242,29 +242,16 @@ def told(source: Undecoded) -> Sequence[str]:
     return [*source.notes, *([f"{WITHOUT}{source.why}"] if source.why else [])]
 
 
-def find(
-    name: str,
-    path: Path | None,
-    split: str | None,
-    memory_limit: int,
-    *,
-    column: str | None = None,
-    labels: Labels = None,
-    captions: Captions = None,
-) -> Undecoded:
+def find(name: str, path: Path | None, split: str | None, memory_limit: int, keys: Keys) -> Undecoded:
     """The pictures of a set, not decoded yet; arguments as of `load_pictures`."""
     check_name(name, path)
-    if captions and name == "digits":
+    if keys.captions and name == "digits":
         raise DataError("digits have no captions; leave data.captions out")
     if name == "digits":
         return local.digits(split)
     if path is not None:
-        return local.pictures(
-            Path(path).expanduser(), split, memory_limit, column=column, labels=labels, captions=captions
-        )
-    return hub.pictures(
-        KNOWN[name].hub if name in KNOWN else name, split or "train", column, labels, captions
-    )
+        return local.pictures(Path(path).expanduser(), split, memory_limit, keys)
+    return hub.pictures(KNOWN[name].hub if name in KNOWN else name, split or "train", keys)
 
 
 def _one_class(source: Undecoded, only: str, name: str) -> np.ndarray:

@@ -13,7 +13,7 @@ from mezzotint.data.cells import open_bytes
 from mezzotint.data.endings import SUFFIXES, Listing, count, endings, few, is_table, listing, one_form, spoken
 from mezzotint.data.splits import ALL, WORDS, pictures_of, split_of, split_place, tables_of
 from mezzotint.data.tables import parquet
-from mezzotint.data.undecoded import Captions, Labels, Undecoded
+from mezzotint.data.undecoded import Keys, Undecoded
 from mezzotint.errors import DataError
 
 
@@ -32,15 +32,7 @@ def digits(split: str | None) -> Undecoded:
     )
 
 
-def pictures(
-    path: Path,
-    split: str | None,
-    memory_limit: int,
-    *,
-    column: str | None = None,
-    labels: Labels = None,
-    captions: Captions = None,
-) -> Undecoded:
+def pictures(path: Path, split: str | None, memory_limit: int, keys: Keys) -> Undecoded:
     """Whatever `path` is: a parquet file, a folder with parquet files in it, or else a folder of pictures.
 
     A single file is taken whatever the split. In folders, hidden files are ignored and the order is natural
@@ -51,33 +43,33 @@ def pictures(
             raise DataError(
                 f"{spoken(path)} is neither a folder nor a parquet file; point --data at one of these"
             )
-        return parquet([path], memory_limit, column, labels, captions)
+        return parquet([path], memory_limit, keys)
     there = listed(path)
     if there.tables:
         files, notes = _tables(there, path, split)
-        found = parquet(files, memory_limit, column, labels, captions)
+        found = parquet(files, memory_limit, keys)
     elif there.pictures:
-        if column is not None:
+        if keys.column is not None:
             raise DataError(
                 f"{spoken(path)} is a folder of pictures and has no columns; leave data.column out"
             )
-        if isinstance(labels, str):
+        if isinstance(keys.labels, str):
             raise DataError(
                 f"{spoken(path)} is a folder of pictures and has no columns; its classes are its sub-folders: set "
                 "data.labels=true"
             )
         files, notes = pictures_of(there.pictures, path, split)
         notes = [*there.notes, *notes]
-        if isinstance(captions, str):
+        if isinstance(keys.captions, str):
             raise DataError(
                 f"{spoken(path)} is a folder of pictures and has no columns; its captions are text files beside the pictures: "
                 "set data.captions=true"
             )
         depth = class_depth(there, path, files, split)
-        if depth is None and labels is True:
+        if depth is None and keys.labels is True:
             depth = _above_one_class(files, path)
         found = folder(files, depth)
-        if captions:
+        if keys.captions:
             texts, lacking = beside(files, path)
             notes = [note for note in notes if "data.captions" not in note] + lacking
             found = replace(found, captions=texts)

@@ -14,17 +14,11 @@ from mezzotint.data.cells import encoded_in, extra, frames_in, line, open_cell
 from mezzotint.data.classes import FileLabels, code_labels, refuse_many
 from mezzotint.data.columns import choose_columns, schema_of
 from mezzotint.data.endings import few, spoken
-from mezzotint.data.undecoded import Captions, Labels, Undecoded
+from mezzotint.data.undecoded import Keys, Labels, Undecoded
 from mezzotint.errors import DataError, MissingExtra
 
 
-def parquet(
-    files: Sequence[Path],
-    memory_limit: int,
-    column: str | None = None,
-    labels: Labels = None,
-    captions: Captions = None,
-) -> Undecoded:
+def parquet(files: Sequence[Path], memory_limit: int, keys: Keys) -> Undecoded:
     """Parquet files in the layout of the dataset hub, or with a binary column of encoded pictures.
 
     Up to `memory_limit` bytes of files are held in memory; more are memory-mapped, from an uncompressed
@@ -32,6 +26,7 @@ def parquet(
     """
     reader = extra("pyarrow.parquet")
     name = spoken(files[0]) if len(files) == 1 else spoken(files[0].parent)
+    captions = keys.captions
     if captions is True:
         captions = column_of([reader.read_schema(file).names for file in files])
     mapped = sum(file.stat().st_size for file in files) > memory_limit
@@ -43,7 +38,7 @@ def parquet(
     try:
         schemas = [reader.read_schema(file) for file in files]
         known = [schema_of(schema, spoken(file)) for schema, file in zip(schemas, files)]
-        chosen = choose_columns(known, column, labels, peek)
+        chosen = choose_columns(known, keys.column, keys.labels, peek)
         if mapped:
             alike = all(schema.equals(schemas[0], check_metadata=True) for schema in schemas)
             parts = [files] if alike else [[file] for file in files]
@@ -65,7 +60,7 @@ def parquet(
     names = [name] if len(tables) == 1 else [spoken(file) for file in files]
     texts, lacking = of_column(tables, captions, names) if captions else (None, [])
     notes = [*chosen.notes, *lacking]
-    return joined(tables, known, chosen.image, chosen.label, names, labels, notes, chosen.why, texts)
+    return joined(tables, known, chosen.image, chosen.label, names, keys.labels, notes, chosen.why, texts)
 
 
 def joined(

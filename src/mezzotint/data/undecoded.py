@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,14 @@ Captions = bool | str | None  # whether to read captions, or the column that has
 Labels = (
     bool | str | None
 )  # whether there must be classes, or the column that has them; None: where there are any
+
+
+class Keys(NamedTuple):
+    """What is read of each picture, by the keys of a configuration that say so; see `images.load_pictures`."""
+
+    column: str | None = None  # of a table, the pictures
+    labels: Labels = None
+    captions: Captions = None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from mezzotint.data.endings import count, few
 from mezzotint.data.images import WITHOUT, find
 from mezzotint.data.open import PictureSource
 from mezzotint.data.stream import StreamSource
+from mezzotint.data.undecoded import Keys
 from mezzotint.media.facts import Facts
 
 READ = 256  # pictures that are looked at of a set on demand, evenly spread over it
@@ -116,7 +117,7 @@ def _originals(source: PictureSource | StreamSource, data: Data) -> list[Origina
         raw = source.shards.read(source.shards.blocks[0])
     else:
         memory_limit = int(data.memory_gb * 2**30)
-        raw = find(data.name, data.path, data.split, memory_limit, column=data.column, labels=data.labels)
+        raw = find(data.name, data.path, data.split, memory_limit, Keys(data.column, data.labels))
     found = []
     for i in torch.linspace(0, raw.count - 1, min(FILES, raw.count)).long().tolist():
         try:
