@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from helpers_modules import module_of
 from starlette.testclient import TestClient
 
 from mezzotint.cli import main
@@ -144,13 +145,8 @@ def test_every_build_line_is_a_call_of_make(
 
 @pytest.fixture
 def load_make() -> Callable[[], Any]:
-    import importlib.util
 
     def load() -> Any:
-        specification = importlib.util.spec_from_file_location("make_of_the_image", ROOT / "make.py")
-        assert specification and specification.loader
-        module = importlib.util.module_from_spec(specification)
-        specification.loader.exec_module(module)
-        return module
+        return module_of(ROOT / "make.py")
 
     return load

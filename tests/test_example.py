@@ -1,13 +1,13 @@
 """The one-file example and the library are the same mathematics: the same losses, and the same samples, in float64."""
 
 import ast
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from helpers_modules import module_of
 from PIL import Image
 from torch import Tensor, nn
 
@@ -24,11 +24,7 @@ FILE = Path(__file__).resolve().parents[1] / "examples" / "ddpm.py"
 
 @pytest.fixture(scope="module")
 def ddpm() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("ddpm", FILE)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of(FILE)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """make.py installs what is pinned, once, with the build of torch that suits the machine."""
 
 import ast
-import importlib.util
 import json
 import tomllib
 from collections.abc import Callable
@@ -9,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from helpers_modules import module_of
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from typer.main import get_command
@@ -44,10 +44,7 @@ def test_an_old_python_can_read_it() -> None:
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """make.py on a folder of its own, where no command is run."""
-    specification = importlib.util.spec_from_file_location("make", ROOT / "make.py")
-    assert specification and specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
+    module = module_of(ROOT / "make.py")
     for name in ("PYPROJECT", "CONSTRAINTS"):
         copy = tmp_path / getattr(module, name).name
         copy.write_bytes(getattr(module, name).read_bytes())

@@ -1,6 +1,5 @@
 """The documentation builds without a warning, and its pages ask the network for nothing."""
 
-import importlib.util
 import re
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from types import ModuleType
 from xml.etree import ElementTree
 
 import pytest
+from helpers_modules import module_of
 from pydantic import BaseModel
 
 from mezzotint import config
@@ -19,11 +19,7 @@ pytest.importorskip("sphinx", reason="needs the extra [docs]")
 
 
 def load(name: str) -> ModuleType:
-    specification = importlib.util.spec_from_file_location(name, ROOT / "docs" / "extensions" / f"{name}.py")
-    assert specification and specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return module_of(ROOT / "docs" / "extensions" / f"{name}.py")
 
 
 def page(built: Path, name: str) -> str:

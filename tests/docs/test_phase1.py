@@ -1,12 +1,11 @@
 """Phase 1 of the guide: its exercises' answers, and the truths that its text states."""
 
 import math
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
+from helpers_modules import module_of
 from torch import Tensor
 
 from mezzotint import Empirical, Gaussian, Mixture
@@ -17,15 +16,7 @@ from mezzotint.diffusion.schedule import linear
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide"
 
 
-def module(path: Path) -> ModuleType:
-    spec = spec_from_file_location(path.stem, path)
-    assert spec and spec.loader
-    found = module_from_spec(spec)
-    spec.loader.exec_module(found)
-    return found
-
-
-solutions = module(GUIDE / "solutions" / "phase1.py")
+solutions = module_of(GUIDE / "solutions" / "phase1.py")
 
 
 def level(logsnr: float) -> Tensor:
@@ -114,7 +105,7 @@ def test_at_one_level_all_processes_are_one() -> None:
 
 def test_the_curve_of_what_is_decided_has_the_area_it_says() -> None:
     """The nats of the figure: together log 1797, and almost all between logsnr 3 and -4."""
-    figures = module(GUIDE / "figures" / "phase1.py")
+    figures = module_of(GUIDE / "figures" / "phase1.py")
     logsnr = torch.arange(-9, 6.01, 1.0, dtype=torch.float64)
     decided = figures.nats(logsnr)
     assert torch.trapezoid(decided, logsnr).item() == pytest.approx(math.log(1797), rel=0.03)

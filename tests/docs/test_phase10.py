@@ -1,6 +1,5 @@
 """Phase 10 of the guide, editing: its solutions, and what the page says in words."""
 
-import importlib.util
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -8,6 +7,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from helpers_modules import module_of
 
 from mezzotint import Gaussian
 from mezzotint.diffusion.engine import alone
@@ -22,11 +22,7 @@ PAGE = GUIDE / "10-editing.md"
 
 
 def module(name: str) -> ModuleType:
-    specification = importlib.util.spec_from_file_location(f"phase10_{name}", GUIDE / name / "phase10.py")
-    assert specification and specification.loader
-    loaded = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(loaded)
-    return loaded
+    return module_of(GUIDE / name / "phase10.py")
 
 
 solutions = module("solutions")

@@ -1,12 +1,12 @@
 """Phase 11 of the guide, larger pictures: its solutions, and what the page says in words."""
 
-import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from helpers_modules import module_of
 
 from mezzotint.data import load_pictures, to_model
 
@@ -15,11 +15,7 @@ PAGE = GUIDE / "11-larger-pictures.md"
 
 
 def module(name: str) -> ModuleType:
-    specification = importlib.util.spec_from_file_location(f"phase11_{name}", GUIDE / name / "phase11.py")
-    assert specification and specification.loader
-    loaded = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(loaded)
-    return loaded
+    return module_of(GUIDE / name / "phase11.py")
 
 
 solutions = module("solutions")

@@ -1,23 +1,19 @@
 """Phase 12 of the guide, clips: its solutions, and what the page says in words."""
 
-import importlib.util
 import re
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from helpers_modules import module_of
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide"
 PAGE = GUIDE / "12-clips.md"
 
 
 def module(name: str) -> ModuleType:
-    specification = importlib.util.spec_from_file_location(f"phase12_{name}", GUIDE / name / "phase12.py")
-    assert specification and specification.loader
-    loaded = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(loaded)
-    return loaded
+    return module_of(GUIDE / name / "phase12.py")
 
 
 solutions = module("solutions")

@@ -1,22 +1,18 @@
 """Phase 13 of the guide, anywhere: its solutions, and what the page says in words."""
 
-import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from helpers_modules import module_of
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide"
 PAGE = GUIDE / "13-anywhere.md"
 
 
 def module(name: str) -> ModuleType:
-    specification = importlib.util.spec_from_file_location(f"phase13_{name}", GUIDE / name / "phase13.py")
-    assert specification and specification.loader
-    loaded = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(loaded)
-    return loaded
+    return module_of(GUIDE / name / "phase13.py")
 
 
 solutions = module("solutions")

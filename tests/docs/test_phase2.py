@@ -1,11 +1,10 @@
 """Phase 2 of the guide: its exercises' answers, and the truths that its text states."""
 
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
+from helpers_modules import module_of
 from torch import Tensor, nn
 
 from mezzotint import Denoiser, Empirical
@@ -19,15 +18,7 @@ from mezzotint.nets.unet import ResidualBlock
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide"
 
 
-def module(path: Path) -> ModuleType:
-    spec = spec_from_file_location(path.stem, path)
-    assert spec and spec.loader
-    found = module_from_spec(spec)
-    spec.loader.exec_module(found)
-    return found
-
-
-solutions = module(GUIDE / "solutions" / "phase2.py")
+solutions = module_of(GUIDE / "solutions" / "phase2.py")
 
 
 def test_2_1_counted_on_paper_and_by_code() -> None:
@@ -80,7 +71,7 @@ def test_2_6_the_linear_denoiser_as_a_network() -> None:
 
 def test_a_network_must_be_told_the_level() -> None:
     """Not told, its best answer is one function: the mean of the right ones over levels, far from each."""
-    figures = module(GUIDE / "figures" / "phase2.py")
+    figures = module_of(GUIDE / "figures" / "phase2.py")
     exact = Empirical(vp, torch.tensor([[-1.0], [1.0]]))
     x = torch.linspace(-2, 2, 41)[:, None]
     told = figures.train_on_points(figures.time_condition, 250)

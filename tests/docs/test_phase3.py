@@ -1,6 +1,5 @@
 """The solutions of phase 3, training, are right."""
 
-import importlib.util
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +7,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from helpers_modules import module_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -15,10 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def solutions() -> Iterator[ModuleType]:
     path = ROOT / "docs" / "guide" / "solutions" / "phase3.py"
-    specification = importlib.util.spec_from_file_location("phase3_solutions", path)
-    assert specification and specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
+    module = module_of(path)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield module

@@ -1,14 +1,13 @@
 """Phase 4 of the guide, sampling: its solutions, and what the page says in words."""
 
-import importlib.util
 import math
 import re
 from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
+from helpers_modules import module_of
 
 import mezzotint
 from mezzotint import exact_flow
@@ -26,15 +25,7 @@ GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide"
 PAGES = [(GUIDE / name).read_text(encoding="utf-8") for name in ("4-sampling.md", "fresh-noise.md")]
 
 
-def load() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("solutions4", GUIDE / "solutions" / "phase4.py")
-    assert specification and specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
-solutions = load()
+solutions = module_of(GUIDE / "solutions" / "phase4.py")
 
 
 # --- the solutions ----------------------------------------------------------------------------------------

@@ -1,12 +1,12 @@
 """The solutions of phase 5 are right, and so is what its page says without showing it."""
 
-import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from helpers_modules import module_of
 from torch import Tensor
 
 from mezzotint import Cond
@@ -17,11 +17,7 @@ PAGE = GUIDE / "5-conditioning-and-guidance.md"
 
 
 def module(name: str) -> ModuleType:
-    specification = importlib.util.spec_from_file_location(f"phase5_{name}", GUIDE / name / "phase5.py")
-    assert specification and specification.loader
-    found = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(found)
-    return found
+    return module_of(GUIDE / name / "phase5.py")
 
 
 solutions = module("solutions")

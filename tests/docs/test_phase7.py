@@ -1,20 +1,16 @@
 """The solutions of phase 7 are right."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from helpers_modules import module_of
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide"
 
 
 def module(name: str) -> ModuleType:
-    specification = importlib.util.spec_from_file_location(f"phase7_{name}", GUIDE / name / "phase7.py")
-    assert specification and specification.loader
-    loaded = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(loaded)
-    return loaded
+    return module_of(GUIDE / name / "phase7.py")
 
 
 solutions = module("solutions")

@@ -1,12 +1,12 @@
 """Phase 8 of the guide, few steps: its solutions, and what the page says in words."""
 
-import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from helpers_modules import module_of
 
 from mezzotint import Gaussian, exact_flow
 from mezzotint.diffusion.flowmap import secant
@@ -18,11 +18,7 @@ PAGE = GUIDE / "8-few-steps.md"
 
 
 def module(name: str) -> ModuleType:
-    specification = importlib.util.spec_from_file_location(f"phase8_{name}", GUIDE / name / "phase8.py")
-    assert specification and specification.loader
-    loaded = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(loaded)
-    return loaded
+    return module_of(GUIDE / name / "phase8.py")
 
 
 solutions = module("solutions")

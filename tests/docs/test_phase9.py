@@ -1,11 +1,11 @@
 """Phase 9 of the guide, words: its solutions, and what the page says in words."""
 
-import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from helpers_modules import module_of
 
 from mezzotint.evaluate.metrics.share import Share
 
@@ -14,11 +14,7 @@ PAGE = GUIDE / "9-words.md"
 
 
 def module(name: str) -> ModuleType:
-    specification = importlib.util.spec_from_file_location(f"phase9_{name}", GUIDE / name / "phase9.py")
-    assert specification and specification.loader
-    loaded = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(loaded)
-    return loaded
+    return module_of(GUIDE / name / "phase9.py")
 
 
 solutions = module("solutions")

@@ -1,6 +1,5 @@
 """Samplers as tables of numbers, against the samplers themselves."""
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers_modules import module_of
 from helpers_small import FLOW, UNET, write_run
 from helpers_tiny import tiny
 
@@ -36,12 +36,8 @@ SETTINGS: list[dict[str, Any]] = [
 def example() -> ModuleType:
     """sample.py, where onnxruntime need not be installed."""
     path = Path(mezzotint.__file__).parent / "exchange" / "graph" / "sample.py"
-    spec = importlib.util.spec_from_file_location("sample_by_numbers", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
     sys.modules.setdefault("onnxruntime", ModuleType("onnxruntime"))
-    spec.loader.exec_module(module)
-    return module
+    return module_of(path)
 
 
 class Session:

@@ -1,6 +1,5 @@
 """Networks of ONNX and torch.export, against the network itself."""
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers_modules import module_of
 from helpers_small import FLOW, write_run
 from helpers_tiny import tiny
 
@@ -142,10 +142,7 @@ def test_the_page_shows_all_of_it(folder: Path, monkeypatch: pytest.MonkeyPatch)
     shown: dict[str, Any] = {}
     exec("import json\nimport numpy" + code.replace("digits/", f"{folder}/"), shown)
 
-    spec = importlib.util.spec_from_file_location("exported_program", folder / "sample.py")
-    assert spec is not None and spec.loader is not None
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
+    example = module_of(folder / "sample.py")
     rng, seeds = np.random.default_rng(0), np.zeros(8, np.uint64)
     monkeypatch.setattr(
         example, "normal", lambda s, step, draw, shape: rng.standard_normal((8, *shape), np.float32)
