@@ -9,7 +9,7 @@ from mezzotint.cli.bar import Bar
 from mezzotint.cli.output import lasting, say
 
 if TYPE_CHECKING:
-    from mezzotint.studies.tune.search import Outcome, Trial, TrialDone
+    from mezzotint.studies.tune.trials import Outcome, Trial, TrialDone
 
 NAMES = {"frechet": "Fréchet distance", "energy": "energy distance"}
 
@@ -60,8 +60,8 @@ def tune(
     test split is left for mezzotint evaluate. A run keeps the trials in its tune.json: interrupted, the same command
     goes on.
     """
-    from mezzotint.studies.tune.search import Outcome, Target, TrialDone
     from mezzotint.studies.tune.search import tune as search
+    from mezzotint.studies.tune.trials import Outcome, Target, TrialDone
     from mezzotint.train.distributed import start
 
     options.check_encoder(encoder, [run])

@@ -40,7 +40,8 @@ from mezzotint.run.fit import fit
 from mezzotint.studies.tune import judge as tuning_judge
 from mezzotint.studies.tune import search as study
 from mezzotint.studies.tune.judge import Judge, Look, training_reference
-from mezzotint.studies.tune.search import QUICK, Choice, Outcome, Target, Trial, TrialDone, tune
+from mezzotint.studies.tune.search import tune
+from mezzotint.studies.tune.trials import QUICK, Choice, Outcome, Target, Trial, TrialDone
 from mezzotint.train.distributed import Ranks
 
 CPU = torch.device("cpu")

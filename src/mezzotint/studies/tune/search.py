@@ -15,17 +15,16 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mezzotint import cache
-from mezzotint.config import Sample
 from mezzotint.disk.files import write_json
 from mezzotint.disk.folder import locked
 from mezzotint.disk.model_file import read_header, save_model
@@ -37,6 +36,19 @@ from mezzotint.model.cost import TIMED_PICTURES, fit_steps, network_calls, secon
 from mezzotint.model.loading import load
 from mezzotint.model.model import Model
 from mezzotint.studies.tune.judge import RESAMPLES, Look, look, open_tuning_judge, standard_error
+from mezzotint.studies.tune.trials import (
+    FULL,
+    PRESENT_CALLS,
+    QUICK,
+    STUDENTS,
+    TRIAL_KEYS,
+    Choice,
+    Grid,
+    Outcome,
+    Target,
+    Trial,
+    TrialDone,
+)
 from mezzotint.train.distributed import ALONE, Ranks
 
 CONFIRM_FACTOR = 2  # times as many pictures for the last comparison, from fresh seeds
@@ -44,106 +56,9 @@ MIN_GAIN_STANDARD_ERRORS = 2.0  # to believe a gain
 TIME_SHARE = 0.9  # of the seconds, to plan with
 
 
-@dataclass(frozen=True)
-class Target:
-    """calls: network calls a picture (NFE) at most; a step counts twice where it is guided. seconds: for 64 pictures on this
-    machine. Neither: the calls of the present defaults. agreement: the share of pictures, in [0, 1], that a classifier
-    should take for the class they were asked to be; settings that reach it are preferred."""
-
-    calls: int | None = None
-    seconds: float | None = None
-    agreement: float = 0.99
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Settings to try. weights: "ema", those of the model file, or an EMA length, "0.07"."""
-
-    weights: str
-    settings: Sample
-
-
-@dataclass(frozen=True)
-class Trial:
-    """How good the pictures of a choice are. distance: to real ones, lower is better, with its standard error.
-    agreement: see `Target`; None where there are no classes. calls: of the network, a picture."""
-
-    choice: Choice
-    calls: int
-    distance: float
-    error: float
-    agreement: float | None
-
-    def rank(self, agreement_goal: float) -> tuple[float, float]:
-        """The lower, the better: first what is missing of the agreement that is wanted, then the distance."""
-        return max(0.0, agreement_goal - (1.0 if self.agreement is None else self.agreement)), self.distance
-
-
-TRIAL_KEYS = ("calls", "distance", "error", "agreement")  # of a trial
-
-
-@dataclass(frozen=True)
-class TrialDone:
-    """After a trial. best: the best so far. left: seconds to go, roughly."""
-
-    trial: Trial
-    best: bool
-    done: int
-    total: int
-    left: float
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The end: present defaults against the best ones found, on fresh seeds. kind, words: of the distance and the real ones.
-    seconds: for 64 pictures, of each. gain: of
-    distance, with its standard error. is_better: whether the best ones are better beyond noise; reason: in words.
-    written: whether they are the model file's defaults now."""
-
-    path: Path
-    kind: Literal["frechet", "energy"]
-    words: str
-    present: Trial
-    best: Trial
-    seconds: tuple[float, float]
-    gain: float
-    error: float
-    is_better: bool
-    reason: str
-    written: bool
-
-
-@dataclass(frozen=True)
-class Grid:
-    """What is tried: EMA lengths, guidance scales by intervals of sigma / alpha, and samplers by shares of the
-    steps that the target allows."""
-
-    lengths: tuple[float, ...]
-    scales: tuple[float, ...]
-    intervals: tuple[tuple[float, float] | None, ...]
-    samplers: tuple[str, ...]
-    shares: tuple[float, ...]
-    around: tuple[float, ...]  # the best scale and the ends of its interval, times this
-
-
-FULL = Grid(
-    lengths=(0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.14, 0.2),
-    scales=(1.5, 2.0, 3.0, 4.0),
-    intervals=(None, (0.1, 6.0), (0.2, 3.0), (0.4, 3.0), (0.2, 1.5)),
-    samplers=(
-        *("dpmpp_2m", "dpmpp_3m", "unipc", "unipc_3", "deis"),  # a call a step
-        *("heun", "dpmpp_2s", "ddim", "dpmpp_2m_sde", "euler_a"),  # two calls; simple; with fresh noise
-    ),
-    shares=(0.8, 0.6),
-    around=(0.75, 1.33),
-)
-STUDENTS = ("ddim", "consistency")  # samplers of models whose guidance is baked in
-QUICK = Grid((0.03, 0.05, 0.1, 0.2), (1.5, 2.5), (None, (0.2, 3.0)), ("dpmpp_2m", "unipc", "heun"), (), ())
-
-
 def tune(
     name: str | Path,
-    target: Target = Target(),
+    target: Target = PRESENT_CALLS,
     *,
     n: int = 1000,
     seed: int = 0,
@@ -266,7 +181,7 @@ class Search:
 
     def start(self) -> Iterator[Choice]:
         """The present defaults, or where the target does not allow a single step of them, without guidance."""
-        yield next(self.all_steps([self.present, _change(self.present, guidance=1.0)]))
+        yield next(self.all_steps([self.present, self.present.changed(guidance=1.0)]))
 
     def averages(self, best: Choice) -> Iterator[Choice]:
         yield from (replace(best, weights=length) for length in self.lengths)
@@ -275,7 +190,7 @@ class Search:
         """Scales by intervals: of them one depends on the other."""
         if self.steerable:
             pairs = [(1.0, None), *product(self.grid.scales, self.grid.intervals)]
-            yield from self.all_steps(_change(best, guidance=g, guidance_interval=i) for g, i in pairs)
+            yield from self.all_steps(best.changed(guidance=g, guidance_interval=i) for g, i in pairs)
 
     def refine_guidance(self, best: Choice) -> Iterator[Choice]:
         """About the best guidance: its scale and the ends of its interval."""
@@ -286,16 +201,16 @@ class Search:
                 low, high = interval[0], interval[1]
                 changes.append({"guidance_interval": (round(low * factor, 3), high)})
                 changes.append({"guidance_interval": (low, round(high * factor, 3))})
-            yield from self.all_steps(_change(best, **change) for change in changes)
+            yield from self.all_steps(best.changed(**change) for change in changes)
 
     def samplers(self, best: Choice) -> Iterator[Choice]:
         others = [name for name in self.grid.samplers if name != best.settings.sampler]
-        yield from self.all_steps(_change(best, sampler=name, eta=0.0, churn=0.0) for name in others)
+        yield from self.all_steps(best.changed(sampler=name, eta=0.0, churn=0.0) for name in others)
 
     def fewer_steps(self, best: Choice) -> Iterator[Choice]:
         """Steps: all that the target allows were tried, and now and then fewer are better."""
         for share in self.grid.shares:
-            yield _change(best, steps=max(1, round(share * best.settings.steps)))
+            yield best.changed(steps=max(1, round(share * best.settings.steps)))
 
     def all_steps(self, choices: Iterable[Choice]) -> Iterator[Choice]:
         """The choices that the target allows, each with all the steps that it allows."""
@@ -352,7 +267,7 @@ class Search:
         assert self.best is not None
         best = self.best.choice
         steps, seconds = self.ranks.once(lambda: self.timed(best))
-        best = _change(best, steps=steps)
+        best = best.changed(steps=steps)
         n, seed = CONFIRM_FACTOR * self.n, self.seed + self.n
         a = look(self.model(self.present), self.judge, n, seed, self.progress, self.ranks)
         b = a
@@ -392,7 +307,7 @@ class Search:
         """The steps of a choice, fewer where they take longer than the target; and seconds, of the present defaults and of it."""
         limit = self.target.seconds
         while limit and best.settings.steps > 1 and seconds_of(self.model(best)) > limit:
-            best = _change(best, steps=best.settings.steps - 1)
+            best = best.changed(steps=best.settings.steps - 1)
         return best.settings.steps, (seconds_of(self.model(self.present)), seconds_of(self.model(best)))
 
     def verdict(
@@ -427,10 +342,6 @@ class Search:
             raise RunError(
                 f"{self.path} cannot be written ({error}) and is as it was; make room or copy it elsewhere, then tune again"
             ) from error
-
-
-def _change(choice: Choice, **changes: Any) -> Choice:
-    return replace(choice, settings=choice.settings.model_copy(update=changes))
 
 
 def _in_standard_errors(difference: Tensor) -> float:
