@@ -13,18 +13,16 @@ from torch import Tensor, nn
 from mezzotint import build
 from mezzotint.cond import Cond
 from mezzotint.conditions.frames import begun
-from mezzotint.conditions.image import MAX_GRAIN, UNIT, USUAL_GRAIN, larger, of_request
+from mezzotint.conditions.image import UNIT
 from mezzotint.conditions.labels import NONE, Label, conditions, in_words, nothing, word
 from mezzotint.conditions.text import Prompt, prompts_of
-from mezzotint.config import BAKED_IN, Sample, parse
+from mezzotint.config import Sample
 from mezzotint.diffusion.corrections import Correction, clip
 from mezzotint.diffusion.denoiser import Denoise, Denoiser
 from mezzotint.diffusion.engine import Walk, together
 from mezzotint.diffusion.guidance import Guidance, Guided, cfg
 from mezzotint.diffusion.process import Process
 from mezzotint.diffusion.schedule import Schedule
-from mezzotint.diffusion.solvers import first_order
-from mezzotint.diffusion.table import SAMPLERS, check_noise
 from mezzotint.disk.model_file import (
     Header,
     save_model,
@@ -32,12 +30,14 @@ from mezzotint.disk.model_file import (
 from mezzotint.errors import ConfigError
 from mezzotint.media.codec import Added, Codec
 from mezzotint.model.by_clip import by_clip
-from mezzotint.model.by_weak import by_weak, told, unnamed
+from mezzotint.model.by_weak import by_weak
 from mezzotint.model.edits import Edits, Picture
 from mezzotint.model.inverted import KEPT, Inverted
 from mezzotint.model.own import described, device_of
 from mezzotint.model.request import Request, check_seeds
 from mezzotint.model.samples import Preview, Samples
+from mezzotint.model.settings import chosen, complete
+from mezzotint.model.shown import with_picture
 from mezzotint.tasks.generate import seeds_from
 from mezzotint.tasks.invert import Invert
 from mezzotint.tasks.task import Way
@@ -240,16 +240,24 @@ class Model:
                 raise ConfigError(
                     "guidance drives away from the weak model alone; leave negative and guidance_rescale out"
                 )
-        chosen = self._completed(self.settings(**settings))
+        completed = complete(self, self.settings(**settings))
         seeds = seeds_from(seed, n, torch.device("cpu"))
         cond, prompts = self.asked(seeds, label, prompt)
-        cond, base = self._shown(cond, image, grain, seeds)
+        cond, base = with_picture(self, cond, image, grain, seeds)
         away: Cond | None = None
         if negative is not None:
             away = self.asked(seeds[:1], NONE if self.classes else None, negative)[0].asked
         asked = in_words(label, self.classes, n)
         return Request(
-            int(n), asked, cond, int(seed), chosen, prompts=prompts, negative=negative, away=away, base=base
+            int(n),
+            asked,
+            cond,
+            int(seed),
+            completed,
+            prompts=prompts,
+            negative=negative,
+            away=away,
+            base=base,
         )
 
     def asked(
@@ -278,31 +286,6 @@ class Model:
         codes = self.codec.encode(clip[None]).cpu()
         return begun(codes, torch.tensor([known])).expand(n, -1, -1, -1, -1)
 
-    def _shown(
-        self, cond: Cond, image: Tensor | None, grain: float | None, seeds: Tensor
-    ) -> tuple[Cond, Tensor | None]:
-        """What is asked together with the pictures that are shown, and those that what is made is added to, for models that
-        enlarge. Raises ConfigError."""
-        if self.blank is None:
-            if image is not None or grain is not None:
-                raise ConfigError("this model is shown no picture; leave image and grain out")
-            return cond, None
-        factor, shape = self.config.data.enlarge or 1, self.blank.shape[1:]
-        if image is None:
-            raise ConfigError(
-                f"this model makes pictures {factor} times as large, and needs one: mezzotint enlarge {self.source} PICTURE, "
-                f"or mezzotint sample ANOTHER --then {self.source}"
-            )
-        if image.shape[1:] != shape:
-            sizes = ("x".join(map(str, size)) for size in (image.shape[1:], shape))
-            raise ConfigError("pictures of {} are not what this model enlarges, which is {}".format(*sizes))
-        grain = USUAL_GRAIN if grain is None else grain
-        if not 0 <= grain <= MAX_GRAIN:
-            raise ConfigError(f"grain must be from 0 to {MAX_GRAIN:g}, not {grain:g}")
-        large = larger(self.codec.encode(image).expand(len(seeds), *shape), factor)
-        told = of_request(large, grain, seeds)
-        return replace(cond, image=told.image, grain=told.grain), large
-
     def codec_of(self, request: Request) -> Codec:
         """Between the codes that a request is answered in and its things."""
         return self.codec if request.base is None else Added(self.codec, request.base, UNIT)
@@ -314,68 +297,7 @@ class Model:
 
     def settings(self, **changes: Any) -> Sample:
         """The model's sampling defaults with changes. Raises ConfigError for a value or a name that is not possible."""
-        given = {key: value for key, value in changes.items() if value is not None}
-        self._check_origin(given)
-        if given.get("sampler", self.config.sample.sampler) != self.config.sample.sampler:
-            given = {"eta": 0.0, "churn": 0.0, **given}  # the model's own belong to its own sampler
-        settings = parse({"sample": {**self.config.sample.model_dump(), **given}}).sample
-        try:
-            check_noise(settings.sampler, settings.eta, settings.churn)
-        except ValueError as error:
-            raise ConfigError(f"sample: {error}") from None
-        if settings.clip and self.blank is not None:
-            raise ConfigError("a model that enlarges says what is added, which has no range; leave clip out")
-        if settings.guidance != 1 and self.config.teacher is not None:
-            raise ConfigError(BAKED_IN)
-        if self.config.objective == "map" and SAMPLERS[settings.sampler].solver is not first_order:
-            whole = [name for name, row in SAMPLERS.items() if row.solver is first_order]
-            raise ConfigError(
-                f"this student knows whole steps alone, and {settings.sampler} combines answers: take {', '.join(whole)}"
-            )
-        if settings.guidance != 1 and not self.guidable and "guidance" in given:
-            raise ConfigError(
-                "guidance needs classes or captions, and this model has none; leave guidance out"
-            )
-        return settings
-
-    def _check_origin(self, given: dict[str, Any]) -> None:
-        """Takes out what the settings of a picture say of its model. Its name may have changed; its weights may not."""
-        own = {"step": self.header.step, "weights": self.header.weights}
-        other = [key for key in own if given.pop(key, own[key]) != own[key]]
-        if other:
-            raise ConfigError(
-                f"{other[0]}: the picture is not of these weights, {own['weights']} at step {own['step']} of training; "
-                "name them as they were, or leave step and weights out"
-            )
-        if (clip := given.pop("by_clip", self.clip)) != self.clip:
-            what = "without a CLIP" if clip is None else f"with guidance by the CLIP {clip}"
-            raise ConfigError(
-                f"by_clip: the picture was made {what}; open the model so, or leave by_clip out"
-            )
-        weak = given.pop("weak", self.weak)
-        if unnamed(weak) != unnamed(self.weak):
-            raise ConfigError(
-                f"weak: the picture was made {told(weak)}; open the model so, or leave weak out"
-            )
-        given.pop("model", None)
-
-    def _completed(self, settings: Sample) -> Sample:
-        """Settings with what they leave to the model, so that they mean the same when its defaults are others, and
-        without what has no effect."""
-        changes: dict[str, Any] = {
-            "spacing": settings.spacing or build.spacing(self.config),
-            "clip": self.bounded if settings.clip is None else settings.clip,
-        }
-        if self.clip is not None or self.weak is not None:
-            changes |= {
-                "guidance_interval": settings.guidance_interval or (0.0, None),
-                "guidance_rescale": 0.0,
-            }
-        elif settings.guidance == 1 or not self.guidable:
-            changes |= {"guidance": 1.0, "guidance_interval": None, "guidance_rescale": 0.0}
-        elif settings.guidance_interval is None:
-            changes["guidance_interval"] = (0.0, None)
-        return settings.model_copy(update=changes)
+        return chosen(self, changes)
 
     def walk(self, request: Request, seeds: Tensor | None = None) -> Walk:
         """A request on its way, which asks `guided` alone or shares its calls with other walks of this model. seeds: (n,) int64
