@@ -141,7 +141,7 @@ def _ours(setting: Setting, *more: str) -> Start:
         return samples.values, samples.labels if classes else None
 
     def start() -> Contender:
-        until = run.measured_budget(time.perf_counter())  # as `mezzotint train` does
+        until = run.measured_budget(time.perf_counter())  # as `mezzotint train` does at the start
         batch = run.config.train.batch_size
         about = {"sampling": run.config.sample.model_dump(mode="json"), "precision": str(run.dtype)}
         return Contender(loops.ours(run, until), draw, lambda: run.model.net, batch, until, about)

@@ -25,6 +25,8 @@ from mezzotint.disk.checkpoint import save_checkpoint
 from mezzotint.disk.folder import log_metrics
 from mezzotint.disk.snapshots import save_snapshot
 from mezzotint.media.pictures import to_model
+from mezzotint.run.allowance import Allowance
+from mezzotint.run.budget import Plan
 from mezzotint.run.fit import _Training
 from mezzotint.run.parts import Parts
 from mezzotint.train.distributed import Ranks
@@ -95,7 +97,7 @@ def main() -> None:
             for name in sorted(two, reverse=bool(repetition % 2)):
                 times[name].append(seconds(two[name]))
         ratios = sorted(b / a for a, b in zip(times["bare"], times["ours"]))
-        training = _Training(run, 10**6, {}, {})
+        training = _Training(run, Plan(10**6), {}, {}, Allowance())
         began = time.perf_counter()
         training.validated()
         validation = time.perf_counter() - began

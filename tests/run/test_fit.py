@@ -22,8 +22,10 @@ from mezzotint.disk.folder import read_metrics
 from mezzotint.disk.model_file import read_header
 from mezzotint.errors import ConfigError, RunError
 from mezzotint.run import fit as fitting
+from mezzotint.run.budget import Clock, Plan
 from mezzotint.run.events import Busy, Done, Event, Logged, Note, Sheet, Tick
 from mezzotint.run.fit import fit
+from mezzotint.run.parts import Parts
 
 RARE = dict.fromkeys(("validate_every", "sample_every", "checkpoint_every"), "100%")
 POINTS: dict[str, Any] = {
@@ -214,6 +216,36 @@ def test_minutes_are_measured_once_and_stored(tmp_path: Path) -> None:
     assert not any(isinstance(e, Note) and "measuring" in e.text for e in events)
 
 
+def test_a_run_goes_on_by_the_looks_at_the_clock_that_were_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped before, at and after a look: the same bits, since a look is in the checkpoint that is written with it."""
+    monkeypatch.setattr(Parts, "measured_budget", lambda self, began: 100)
+    looks: list[int] = []
+
+    def look(self: Clock, plan: Plan, step: int) -> Plan:
+        looks.append(step)
+        return plan.looked(step, seconds_left=160 - step, seconds_a_step=1)
+
+    monkeypatch.setattr(Clock, "look", look)
+    train = {key: value for key, value in POINTS["train"].items() if key != "steps"}
+    config = make({**POINTS, "train": train}, minutes=3)
+    whole, events = run(config, tmp_path / "whole")
+    assert whole.finished and whole.until > 150
+    assert len(looks) == 4 and looks[0] == 10
+    told = [e.text for e in events if isinstance(e, Note) and "the pace of the last steps" in e.text]
+    assert len(told) == 1  # the other looks change little
+    parts = tmp_path / "parts"
+    for stop in (8, 2, 3, 13):  # the second one at a look
+        assert not run(config, parts, stop=after(stop))[0].finished
+    assert run(config, parts)[0] == Done(parts, whole.until, whole.until, True)
+    rates = [row["lr"] for row in metrics(parts) if "lr" in row]
+    assert rates[1:] == sorted(rates[1:], reverse=True) and rates[-1] < 1e-5 < rates[1]
+    one, other = (bytes_of(tmp_path / name) for name in ("whole", "parts"))
+    assert one.pop("state.json") != other.pop("state.json")  # which says how long it took
+    assert one == other and metrics(tmp_path / "whole") == metrics(parts)
+
+
 # --- what a run writes and says --------------------------------------------------------------------------
 
 
@@ -351,10 +383,10 @@ def test_a_lost_run_goes_back_and_on_at_half_the_rate(
     poisoned: set[int] = set()
     steps = module.Parts.steps
 
-    def spy(self: Any, until: int, slower: float = 1.0, trial: Any = None) -> Any:
+    def spy(self: Any, until: int, slower: float = 1.0, trial: Any = None, plan: Any = None) -> Any:
         slower_seen.append(slower)
         poisoned.update(range(40, 70)) if slower == 1 else poisoned.clear()
-        return steps(self, until, slower, trial)
+        return steps(self, until, slower, trial, plan)
 
     monkeypatch.setattr(module.Parts, "steps", spy)
     Poisoned(monkeypatch, "layer", poisoned)

@@ -297,7 +297,7 @@ def _follow(
                     if task is None:
                         task = bar.add_task("", total=until, completed=step, news="")
                         began, first = time.monotonic(), step
-                    bar.update(task, completed=step)
+                    bar.update(task, completed=step, total=until)
                     if loss is None or rate is None:
                         continue
                     news = f"loss {loss:.4f}  {rate:,.0f} images/s"

@@ -21,12 +21,12 @@ from mezzotint.errors import ConfigError, RunError
 from mezzotint.model.autoencoder import Autoencoder
 from mezzotint.model.model import Model
 from mezzotint.run.allowance import SHARE, Allowance
-from mezzotint.run.budget import in_steps
+from mezzotint.run.budget import Clock, Plan, in_steps
 from mezzotint.run.events import Busy, Done, Event, Logged, Note, Opened, Sheet, Tick
 from mezzotint.run.latents import completed
 from mezzotint.run.parts import Parts
-from mezzotint.run.reconstructions import Reconstructions, originals
-from mezzotint.run.sheets import WATCH_AT, Sheets
+from mezzotint.run.reconstructions import sheets_of
+from mezzotint.run.sheets import WATCH_AT
 from mezzotint.train import distributed
 from mezzotint.train.diagnose import blame, gradient_noise_scale
 from mezzotint.train.distributed import Ranks
@@ -38,6 +38,7 @@ from mezzotint.train.objectives import Timed, core
 LOST = 20  # steps in a row that were not finite: more of them will not help
 ROLLBACKS = 5
 CURVE_SECONDS = 5  # between drawings of the loss curve, which take longer than small checkpoints
+CHANGED = 0.05  # of the steps of a budget in minutes: what is less is not told
 QUIET_SECONDS = 2  # after which the loss so far is told though it is not logged yet
 
 
@@ -107,15 +108,18 @@ def fit(
             yield Note(f"going on from step {run.state.step:,} of {folder}")
 
         budget = {key: getattr(config.train, key) for key in configuration.BUDGETS}
-        if stored and stored["budget"] == budget:
-            until = stored["until"]
+        kept = stored if stored and stored["budget"] == budget else None
+        if kept:
+            plan = Plan.of(kept)
         elif (fixed := run.fixed_budget()) is not None:
-            until = fixed
+            plan = Plan(fixed)
         else:
             yield Note("measuring the speed of a step, to turn minutes into steps")
-            until = run.state.step + (steps := run.measured_budget(began))
+            steps, done = run.measured_budget(began), run.state.step
+            plan = Plan.from_now(done + steps, done)
             yield Note(in_steps(config.train.minutes or 0, steps))
-        training = _Training(run, until, {"budget": budget, "data": data}, stored or {}, allowance)
+        clock = None if config.train.minutes is None else Clock(config.train.minutes, began, kept)
+        training = _Training(run, plan, {"budget": budget, "data": data}, stored or {}, allowance, clock)
         yield from training.follow(watch, stop, judge)
 
 
@@ -127,26 +131,31 @@ def check(config: Config) -> str:
     return f"{run.describe()}; first loss {run.rehearse():.4f}{notes}"
 
 
-def _sheets(run: Parts, allowance: Allowance) -> Sheets | Reconstructions:
-    """What shows how a run goes."""
-    if isinstance(run.model, Model):
-        return Sheets(run.model, run.folder, run.ranks, allowance, run.small())
-    shown = run.validation[0] if run.validation else run.source.preview(run.config.train.batch_size)
-    return Reconstructions(run.model, originals(shown.x0), run.folder, run.ranks, allowance)
-
-
 class _Training:
-    """The course of a run to step `until`, and what it writes on the way."""
+    """The course of a run by a plan, and what it writes on the way."""
 
     def __init__(
-        self, run: Parts, until: int, fixed: dict[str, Any], stored: dict[str, Any], allowance: Allowance
+        self,
+        run: Parts,
+        plan: Plan,
+        fixed: dict[str, Any],
+        stored: dict[str, Any],
+        allowance: Allowance,
+        clock: Clock | None = None,
     ) -> None:
-        self.run, self.until, self.fixed = run, until, fixed  # fixed: what a checkpoint keeps of the start
+        """fixed: what a checkpoint keeps of the start. clock: of a budget in minutes; not for objectives that change by the steps of the start."""
+        self.run, self.fixed = run, fixed
+        self.clock = None if isinstance(core(run.objective), Timed) else clock
         self.meter = Meter(stored.get("losses", []))
         self.rollbacks: int = stored.get("rollbacks", 0)
-        self.allowance, self.sheets = allowance, _sheets(run, allowance)
+        self.allowance, self.sheets = allowance, sheets_of(run, allowance)
         self.drawn, self.seconds_a_curve = time.perf_counter(), 1.0  # the loss curve
-        train = run.config.train
+        self.go_by(plan)
+
+    def go_by(self, plan: Plan) -> None:
+        """Sets what is due when."""
+        run, until, train = self.run, plan.until, self.run.config.train
+        self.plan, self.until = plan, until
 
         def every(text: str) -> Every:
             return Every.parse(text, until, run.steps_an_epoch)
@@ -168,27 +177,29 @@ class _Training:
         stop: Callable[[], bool],
         judge: Callable[[Model], dict[str, float]] | None,
     ) -> Iterator[Event]:
-        run, state, folder, until = self.run, self.run.state, self.run.folder, self.until
+        run, state, folder = self.run, self.run.state, self.run.folder
         with self.writing():
             self.forget_what_lies_ahead()
-            if state.step >= until:
+            if state.step >= self.until:
                 self.publish()
             elif state.step == 0 and run.config.train.nonfinite == "rollback":
                 self.save(0, stopped=True)  # something to go back to
-        if state.step >= until:
+        if state.step >= self.until:
             yield Note(
                 f"{folder} is already trained to step {state.step:,}; raise the budget and add --resume to go on"
             )
-            yield Done(folder, state.step, until, True)
+            yield Done(folder, state.step, self.until, True)
             return
         if self.rarer:
-            often = f"every {self.validate.steps:,} steps and " if self.validate.steps < until else "only "
+            n = self.validate.steps
+            often = f"every {n:,} steps and " if n < self.until else "only "
             yield Note(f"the held-out loss is computed {often}at the end, to save time")
-        watching = {max(1, math.ceil(share * until)) for share in WATCH_AT} if watch else set()
         stopped, told = False, time.perf_counter()  # told: when the loss was
         yield Busy("computing the first step")
-        while state.step < until and not stopped:
-            for progress in run.steps(until, slower=0.5**self.rollbacks):
+        while state.step < self.until and not stopped:
+            until, plan = self.until, self.plan
+            watching = {max(1, plan.reached(at)) for at in WATCH_AT if at > plan.share} if watch else set()
+            for progress in run.steps(until, slower=0.5**self.rollbacks, plan=plan):
                 step = progress.step
                 self.meter.add(progress)
                 row: dict[str, Any] = {"step": step, "images": step * run.config.train.batch_size}
@@ -217,8 +228,9 @@ class _Training:
                         log_metrics(folder, row)
                     image = self.pictures(step, watching)
                     stopped = run.ranks.any(stop()) and step < until
-                    if self.checkpoint(step, until) or self.snapshot(step, until) or stopped:
-                        lost = lost or self.save(step, stopped)
+                    looked = self.look(step)
+                    if looked or self.checkpoint(step, until) or self.snapshot(step, until) or stopped:
+                        lost = lost or self.save(step, stopped, looked)
                 if "seconds" in row:
                     yield Logged(row)
                 if image:
@@ -226,11 +238,13 @@ class _Training:
                 if lost:
                     yield Note(self.roll_back(step))
                     break
-                if stopped:
+                if looked and abs(self.until - until) > CHANGED * until:
+                    yield Note(f"at the pace of the last steps the budget is {self.until:,} steps")
+                if looked or stopped:
                     break
         if line := self.sheets.words():
             yield Note(line)
-        yield Done(folder, state.step, until, state.step == until)
+        yield Done(folder, state.step, self.until, state.step == self.until)
 
     def forget_what_lies_ahead(self) -> None:
         """Metrics and snapshots beyond the step that the state stands at; the clock starts."""
@@ -248,6 +262,14 @@ class _Training:
             "checkpoint": self.checkpoint(step, self.until) or self.snapshot(step, self.until),
         }
         return [name for name, is_due in whether.items() if is_due]
+
+    def look(self, step: int) -> bool:
+        """Looks at the clock if that is due, in all processes at once; not where nothing can be saved, since a step was not finite."""
+        if self.clock is None or not self.clock.due(self.plan, step) or self.meter.skipped_in_a_row():
+            return False
+        plan = self.clock.look(self.plan, step)
+        self.go_by(plan._replace(until=int(self.run.ranks.tell(plan.until))))
+        return True
 
     # --- what is measured -----------------------------------------------------------------------------------
 
@@ -319,6 +341,10 @@ class _Training:
         lost_at, rollbacks = run.state.step, self.rollbacks + 1
         stored, _ = load_last(run.folder, run.state)
         self.meter = Meter((stored or {}).get("losses", []))
+        if stored:
+            self.go_by(Plan.of(stored))
+            if self.clock:
+                self.clock.go_on(stored)
         self.rollbacks = rollbacks
         with self.writing():
             self.forget_what_lies_ahead()
@@ -326,7 +352,7 @@ class _Training:
 
     # --- what is written ------------------------------------------------------------------------------------
 
-    def save(self, step: int, stopped: bool) -> bool:
+    def save(self, step: int, stopped: bool, looked: bool = False) -> bool:
         """What is due of snapshot, checkpoint, model file and loss curve; True where there is nothing worth saving: the
         network is lost. After a few steps that were not finite it may be, and nothing is written until it is known."""
         state, train = self.run.state, self.run.config.train
@@ -338,9 +364,11 @@ class _Training:
         if self.run.ranks.first:
             if self.snapshot(step, self.until):
                 save_snapshot(self.run.folder, state)
-            if self.checkpoint(step, self.until) or stopped:
+            if self.checkpoint(step, self.until) or stopped or looked:
                 extra = {"until": self.until, **self.fixed, "losses": self.meter.pending_rows()}
                 extra["rollbacks"] = self.rollbacks
+                if self.clock:
+                    extra |= {"looked": self.plan[1:], **self.clock.kept(step)}
                 save_checkpoint(self.run.folder, state, extra, train.keep, self.keep_every)
                 self.publish(stopped)
         return False

@@ -28,7 +28,7 @@ from mezzotint.media.facts import Facts
 from mezzotint.model.autoencoder import Autoencoder
 from mezzotint.model.device import find_device, find_precision, place
 from mezzotint.model.model import Model
-from mezzotint.run.budget import fixed_steps
+from mezzotint.run.budget import Plan, fixed_steps
 from mezzotint.run.features import fresh_features, learn_features
 from mezzotint.run.latents import open_source
 from mezzotint.run.replay import replayed
@@ -293,14 +293,18 @@ class Parts:
         until: int,
         slower: float = 1.0,
         trial: tuple[State, Objective, Ranks] | None = None,
+        plan: Plan | None = None,
     ) -> Iterator[Progress]:
-        """Training from where the state stands. slower: a factor on the learning rate."""
+        """Training from where the state stands. slower: a factor on the learning rate. plan: that ends at `until`, where the clock was looked
+        at on the way."""
         config = self.config.train
         state, objective, ranks = trial or (self.state, self.objective, self.ranks)
         rate: Callable[[float], float] = learning_rate(config.lr * slower, config.warmup, config.decay)
         language = None if isinstance(self.model, Autoencoder) else self.model.language
         if isinstance(inside := core(objective), ProgressiveLoss):
             rate = inside.rate(rate)
+        if plan is not None:
+            rate = plan.rate(rate)
         return train(
             objective,
             state,

@@ -1,6 +1,7 @@
 """Pictures of an autoencoder in training: held-out ones, each beside what is read back from its code."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
@@ -9,8 +10,13 @@ from torch import Tensor
 from mezzotint import plots
 from mezzotint.media.codec import Bytes
 from mezzotint.model.autoencoder import Autoencoder
+from mezzotint.model.model import Model
 from mezzotint.run.allowance import Allowance
+from mezzotint.run.sheets import Sheets
 from mezzotint.train.distributed import Ranks
+
+if TYPE_CHECKING:
+    from mezzotint.run.parts import Parts
 
 PAIRS = 32
 COLUMNS = 8  # of a sheet: four pairs
@@ -64,3 +70,11 @@ class Reconstructions:
 def originals(x0: Tensor) -> Tensor:
     """Pictures in [-1, 1] as bytes."""
     return Bytes().decode(x0)
+
+
+def sheets_of(run: "Parts", allowance: Allowance) -> Sheets | Reconstructions:
+    """What shows how a run goes: samples, or what an autoencoder reads back."""
+    if isinstance(run.model, Model):
+        return Sheets(run.model, run.folder, run.ranks, allowance, run.small())
+    shown = run.validation[0] if run.validation else run.source.preview(run.config.train.batch_size)
+    return Reconstructions(run.model, originals(shown.x0), run.folder, run.ranks, allowance)
