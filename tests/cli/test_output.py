@@ -81,8 +81,11 @@ def test_a_terminal_that_closes(tmp_path: Path) -> None:
 
 
 def test_a_hangup_saves(tmp_path: Path) -> None:
-    """The first one; the second, from the kernel after the shell's, changes nothing."""
-    process = popen(*MOONS[:-1], "100000", cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    """The first one; the second, from the kernel after the shell's, changes nothing. Also where the tests themselves run under nohup."""
+    heed = {"prepare": lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)}
+    process = popen(
+        *MOONS[:-1], "100000", cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **heed
+    )
     await_file(tmp_path / "runs/moons/metrics.jsonl", process)
     process.send_signal(signal.SIGHUP)
     assert process.stderr is not None
