@@ -1,7 +1,7 @@
 """The package's docstrings are plain prose; this makes them the reStructuredText that autodoc expects.
 
 What they do: paragraphs; lines `name: what it is` one below the other; indented lines, which are code or formulas;
-`code` in backticks and **bold**. Everything else is taken literally.
+`code` in backticks, *emphasis* and **bold**. Everything else is taken literally.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 NAMED = re.compile(r"[a-z_]\w*(?:, [a-z_]\w*)*: ")
-SPAN = re.compile(r"`([^`]+)`|\*\*([^*]+)\*\*")
+SPAN = re.compile(r"`([^`]+)`|\*\*([^*]+)\*\*|(?<!\S)\*([^\W\d_][\w ]*)\*(?=[\s.,;:]|$)")  # and no (B, *D)
 
 
 def to_rst(text: str) -> str:
@@ -50,13 +50,14 @@ def _paragraph(lines: list[str]) -> Iterator[str]:
 
 
 def _inline(text: str) -> str:
-    """A paragraph with everything escaped but code and bold."""
+    """A paragraph with everything escaped but code, bold and emphasis."""
     out, at = [], 0
     for match in SPAN.finditer(text):
         out.append(_literally(text[at : match.start()]))
-        code, bold = match.groups()
+        code, bold, stressed = match.groups()
         # an escaped blank on both sides: RST wants blanks or punctuation there, and shows none of these
-        out.append(rf"\ ``{code}``\ " if code else rf"\ **{_literally(bold)}**\ ")
+        words = f"``{code}``" if code else f"**{_literally(bold)}**" if bold else f"*{stressed}*"
+        out.append(rf"\ {words}\ ")
         at = match.end()
     out.append(_literally(text[at:]))
     return re.sub(r"^([-+•#]|\w+[.)]) ", r"\\\1 ", "".join(out))  # no list

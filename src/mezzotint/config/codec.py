@@ -16,7 +16,7 @@ class KL(Tree):
     latents: PositiveInt = 4
     widths: Factors = [128, 256, 512, 512]  # channels of the levels, each of half the size
     blocks: PositiveInt = 2  # residual blocks a level on the way down, one more on the way up
-    quant: bool = True  # whether 1x1 convolutions stand before and after a code
+    quant: bool = True  # 1x1 convolutions before and after a code
 
 
 class Taesd(Tree):
@@ -34,6 +34,6 @@ Coder = Annotated[VAE | KL | Taesd, Field(discriminator="kind")]
 class Codec(Tree):
     """The autoencoder of a model of latents; once it is trained, its file has the autoencoder in it."""
 
-    file: Path | None = None  # of a run of `mezzotint train vae`, or of a published autoencoder
-    digest: str = ""  # of its weights: the first 16 digits of their SHA-256; found by itself
-    network: Coder | None = None  # found by itself
+    file: Path | None = None  # file of a run of `mezzotint train vae`, or of a published autoencoder
+    digest: str = ""  # first 16 digits of the SHA-256 of its weights; filled in automatically
+    network: Coder | None = None  # filled in automatically

@@ -16,44 +16,42 @@ class Data(Tree):
     name: str = "digits"  # a 2-D set, digits, mnist, cifar10, ..., folder, parquet, or a hub id "owner/set"
     path: Path | None = None  # local files to read instead of asking the hub
     split: str | None = (
-        None  # what to train on: train, or any that the set has, or all; None: train where there are splits
+        None  # split to train on: one that the set has, or all; None: train if there are splits
     )
     column: str | None = (
-        None  # of a table: the pictures; None: the one that the hub says, or called image, img, picture
+        None  # column of a table that has the pictures; None: the hub's, or image, img, picture
     )
     size: Size | None = None  # height and width; None: the set's own
     channels: Literal[1, 3] | None = None  # None: 1 if all pictures are grey, else 3
-    limit: PositiveInt | None = None  # so many only, spread evenly over the set
-    only: str | None = None  # one class alone
+    limit: PositiveInt | None = None  # number of pictures, spread evenly over the set; None: all
+    only: str | None = None  # name of the only class to train on
     labels: bool | str | None = (
-        None  # condition on the class; None: where there are classes; a column of a table: on that
+        None  # condition on the class: true, false, or a column of a table; None: if there are classes
     )
     captions: bool | str | None = (
-        None  # condition on texts: true reads them, as does the name of a table's column; classes: their names
+        None  # condition on texts: true, a column of a table, or classes (the names of the classes)
     )
     reading: Literal["words", "bytes"] = (
-        "words"  # of captions: by the words that they have, or letter by letter
+        "words"  # how captions are read: by words, or letter by letter (bytes)
     )
-    encoder: Path | None = (
-        None  # of captions: a folder with a CLIP or T5, which reads them and stays as it is
-    )
-    background: str = "white"  # what transparent parts are laid over: a colour's name, or #rrggbb
+    encoder: Path | None = None  # folder of a CLIP or T5 that reads captions; it is not trained
+    background: str = "white"  # colour of transparent parts: a name, or #rrggbb
     enlarge: Annotated[int, Field(ge=2, le=8)] | None = (
-        None  # a model that makes pictures so many times as large: each is shown a small version of itself
+        None  # factor of a model that enlarges: its condition is each picture, shrunk by this factor
     )
-    window: Annotated[int, Field(ge=0)] = (
-        0  # train on random squares of so many pixels a side; 0: on the whole
-    )
-    frames: Annotated[int, Field(ge=2, le=1024)] | None = None  # of a clip; None: the things are pictures
-    stride: PositiveInt = 1  # of clips: every so many-th frame is taken
+    window: Annotated[int, Field(ge=0)] = 0  # side in pixels of random squares to train on; 0: whole pictures
+    frames: Annotated[int, Field(ge=2, le=1024)] | None = None  # frames of a clip; None: pictures
+    stride: PositiveInt = 1  # of clips: 2 takes every second frame, 3 every third
     known: Annotated[float, Field(ge=0, le=1)] = (
-        0.0  # of clips: share of a batch whose first frames are known, so that the model learns to go on with clips
+        0.0  # of clips: share of a batch whose first frames are known, so that the model learns to continue clips
     )
-    flip: bool | None = None  # mirror at random; None: where that makes sense for the set
-    crop: Annotated[int, Field(ge=0)] = 0  # shift at random by up to so many pixels
+    flip: bool | None = None  # mirror at random; None: if that suits the set
+    crop: Annotated[int, Field(ge=0)] = 0  # pixels by which pictures are shifted at random, at most
     colour: Annotated[float, Field(ge=0, lt=1)] = 0.0  # jitter of brightness, contrast and saturation
-    holdout: Share = 0.05  # kept out of training (at most 1,000 pictures), for the held-out loss
-    memory_gb: Annotated[float, Field(gt=0)] = 2.0  # larger sets are decoded as they are needed
+    holdout: Share = 0.05  # share kept out of training (at most 1,000 pictures), for the held-out loss
+    memory_gb: Annotated[float, Field(gt=0)] = (
+        2.0  # sets that need more memory are decoded as they are needed
+    )
     stream: bool = False  # parquet files read as they are needed: for sets that fit neither memory nor disk
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ class Discrete(Tree):
     """T timesteps, as in DDPM."""
 
     kind: Literal["linear", "scaled_linear", "quadratic", "sigmoid_beta", "cosine", "sigmoid"] = "cosine"
-    timesteps: Annotated[int, Field(ge=2, le=100_000)] = 1000  # T
+    timesteps: Annotated[int, Field(ge=2, le=100_000)] = 1000  # number of timesteps, T
     zero_terminal_snr: bool = False  # rescale so that the last level is pure noise
 
 
@@ -43,7 +43,7 @@ class Lognormal(Tree):
     """EDM's density of sigma; with the flow process, logit-normal times."""
 
     kind: Literal["lognormal"]
-    mean: float = -1.2  # of log(sigma / alpha)
+    mean: float = -1.2  # mean of log(sigma / alpha)
     std: Annotated[float, Field(gt=0)] = 1.2
 
 
@@ -63,9 +63,9 @@ class Diffusion(Tree):
     parameterization: Literal["eps", "x0", "v", "velocity", "edm"] = "v"  # what the network predicts
     sigma_data: Annotated[float, Field(gt=0)] = 0.5  # standard deviation of the data, for edm
     weight: Literal["simple", "snr", "min_snr", "p2", "edm", "vlb", "jit"] = (
-        "simple"  # of the levels in the loss
+        "simple"  # weight of the levels in the loss
     )
-    distance: Literal["l2", "l1", "huber"] = "l2"  # between prediction and target
+    distance: Literal["l2", "l1", "huber"] = "l2"  # distance between prediction and target
 
     @model_validator(mode="after")
     def _check_combination(self) -> "Diffusion":

@@ -16,24 +16,22 @@ class Origin(Tree):
     """The model whose weights a training begins with; `mezzotint train RECIPE --from RUN` fills it in."""
 
     file: Path
-    digest: str  # of the file's bytes: the first 16 digits of their SHA-256
+    digest: str  # first 16 digits of the SHA-256 of the file
 
 
 class Weak(Tree):
     """What guidance drives a teacher away from; `mezzotint distil RUN --weak STEP` fills it in."""
 
     file: Path
-    digest: (
-        str  # of the file's bytes, or of the snapshots up to that step: the first 16 digits of their SHA-256
-    )
-    weights: str = "ema"  # or the run's average at a step, 0.1@800
+    digest: str  # first 16 digits of the SHA-256 of the file, or of the snapshots up to that step
+    weights: str = "ema"  # averaged weights, or the run's average at a step, 0.1@800
 
 
 class Teacher(Tree):
     """The model that a student learns from; once it has, the file is not needed any more."""
 
     file: Path
-    digest: str  # of the file's bytes: the first 16 digits of their SHA-256
-    calls: Annotated[int, Field(ge=1, le=1024)] = 1  # for which the student is made
+    digest: str  # first 16 digits of the SHA-256 of the file
+    calls: Annotated[int, Field(ge=1, le=1024)] = 1  # network calls that the student is made for
     sample: Sample  # how the teacher is sampled, with its guidance
     weak: Weak | None = None

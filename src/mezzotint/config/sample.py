@@ -40,11 +40,11 @@ class Sample(Tree):
     sampler: SamplerName = "dpmpp_2m"
     steps: Annotated[int, Field(ge=1, le=10_000)] = 20
     spacing: SpacingName | None = None  # None: trailing for discrete schedules, time for flow, else karras
-    eta: Annotated[float, Field(ge=0, le=1)] = 0.0  # of ddim: 1 is DDPM
-    churn: Annotated[float, Field(ge=0)] = 0.0  # of euler, heun, dpm2: EDM's S_churn
+    eta: Annotated[float, Field(ge=0, le=1)] = 0.0  # share of fresh noise in ddim: 1 is DDPM
+    churn: Annotated[float, Field(ge=0)] = 0.0  # EDM's S_churn, for euler, heun, dpm2
     guidance: Annotated[float, Field(ge=0, le=100)] = 1.0  # scale of classifier-free guidance; 1: off
     guidance_interval: tuple[Annotated[float, Field(ge=0)], float | None] | None = (
-        None  # only for sigma / alpha in between; [0.3, null] has no upper end
+        None  # values of sigma / alpha to guide between; [0.3, null] has no upper end
     )
     guidance_rescale: Annotated[float, Field(ge=0, le=1)] = (
         0.0  # share of CFG rescale, against washed-out contrast

@@ -30,7 +30,7 @@ class Train(Tree):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     clip: Annotated[float, Field(gt=0)] | None = 1.0  # norm of the gradient
     ema: Annotated[float, Field(gt=0, lt=0.28)] = (
-        0.05  # EMA length: of the average of weights, as a share of training; any other can be made afterwards
+        0.05  # EMA length: standard deviation of the average's profile, as a share of training; other lengths can be made afterwards
     )
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = (
         None  # in place of a length: a constant decay with warm-up, such as 0.9999
@@ -42,7 +42,7 @@ class Train(Tree):
     compile: bool | None = None  # None: on CUDA
     recompute: bool = False  # activation checkpointing: less memory, about a third more time
     nonfinite: Literal["skip", "rollback"] = (
-        "skip"  # a step that is not finite: leave it out, or go back to the last checkpoint at half the rate
+        "skip"  # a step that is not finite is left out, or training goes back to the last checkpoint at half the rate
     )
     log_every: Interval = "50 steps"
     validate_every: Interval = "10%"
@@ -51,18 +51,18 @@ class Train(Tree):
         None  # a Fréchet distance, as of `mezzotint evaluate`, but of fewer samples
     )
     checkpoint_every: Interval = "10%"
-    keep: PositiveInt = 2  # number of checkpoints: the newest,
-    keep_every: Interval | None = None  # and those of such steps for good
+    keep: PositiveInt = 2  # number of checkpoints that are kept: the newest
+    keep_every: Interval | None = None  # steps whose checkpoints are kept for good
     snapshot_every: Interval = "10%"  # of the averages, from which those of other lengths are made
     features: Annotated[float, Field(ge=0)] = (
         0.0  # of an autoencoder of pictures with classes: weight of a distance of features (see `nets.features`)
     )
-    replay: Share = 0.0  # of a training that begins with another model (--from): share of every batch that is that model's own samples, so that it does not forget
+    replay: Share = 0.0  # share of every batch that is samples of the model to begin with (--from), so that old classes are not forgotten
     freeze: Annotated[
         list[str], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)
-    ] = []  # patterns of the names of weights that stay as they are (--from)
+    ] = []  # patterns of the names of weights that are not trained (--from)
     lora: Annotated[int, Field(ge=1, le=1024)] | None = (
-        None  # rank of what is added to each layer (--from); all else stays as it is
+        None  # rank of the matrices added to each layer (--from); all other weights are frozen
     )
 
     @model_serializer(mode="wrap")

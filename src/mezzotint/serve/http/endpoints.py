@@ -54,7 +54,7 @@ def client_of(request: Request) -> str:
 
 @probes.get("/")
 async def health(service: Served) -> schemas.Health:
-    """How the server is."""
+    """Health of the server: version, number of models and of open requests."""
     return schemas.Health(
         status="ok" if service.ready else "stopping",
         version=__version__,
@@ -226,8 +226,8 @@ async def job_events(job: Known) -> StreamingResponse:
 async def events_of_jobs(
     service: Served, job: JobIds, previews: schemas.Shown = "single"
 ) -> StreamingResponse:
-    """The events of several jobs in one stream. Previews of `single` are lists: `previews`, what every picture will be, and
-    `noisy`, how it is; and `done` has them all, `images`. A job that is no longer known has the event `gone`."""
+    """The events of several jobs in one stream. With `single`, previews are lists: `previews`, the x0 prediction of
+    every picture, and `noisy`, the noisy pictures; `done` has all of the results, `images`. An unknown job has the event `gone`."""
     known = [service.jobs.get(key) for key in job]
     streams = [one.events(previews) if one else _gone(key) for key, one in zip(job, known)]
     return StreamingResponse(merged(streams), media_type="text/event-stream")
@@ -239,14 +239,14 @@ async def _gone(key: str) -> AsyncIterator[str]:
 
 @api.post("/v1/jobs/{key}/cancel", status_code=202)
 async def cancel_job(job: Known) -> schemas.JobStatus:
-    """Stops a job before its next network call; one that is over stays as it is."""
+    """Stops a job before its next network call; a finished one does not change."""
     job.cancel()
     return job.status()
 
 
 @api.get("/v1/jobs/{key}/result", response_class=Response, responses=answers("png", "json", "zip"))
 async def job_result(job: Known, format: schemas.Format = "png") -> Response:
-    """What a finished job made; 409 while it is under way, 410 after it was cancelled."""
+    """Pictures of a finished job; 409 while it is running, 410 after it was cancelled."""
     return await result(job, format)
 
 

@@ -15,7 +15,7 @@ ClassNumber = Annotated[int, Field(ge=0, lt=2**31)]
 Class = ClassNumber | Name | Annotated[list[ClassNumber | Name], Field(min_length=1, max_length=MAX_CLASSES)]
 N = Annotated[int, Field(ge=1, lt=2**31, description="how many pictures")]
 Seed = Annotated[
-    int, Field(ge=0, lt=2**63, description="picture i is made from seed + i; drawn by chance if left out")
+    int, Field(ge=0, lt=2**63, description="picture i is made from seed + i; random if left out")
 ]
 Steps = Annotated[int, Field(ge=1, le=10_000, description="more is slower and more accurate")]
 Guidance = Annotated[float, Field(ge=0, le=100, description="1 is off; 2 to 4 is clearer, less varied")]
