@@ -9,6 +9,7 @@ from mezzotint.data import bouncing
 from mezzotint.evaluate.clips import centred, judge_clips, real_clips, table
 from mezzotint.evaluate.continuation import evaluate_continuation, judge_continuation, lines
 from mezzotint.evaluate.judges.features import Extractor, Features
+from mezzotint.evaluate.metrics.motion import travel
 from mezzotint.media.facts import Facts
 from mezzotint.model.loading import load
 
@@ -40,6 +41,8 @@ def test_what_is_wrong_is_told() -> None:
     right = judge_clips("right", clips, asked, JUDGE, real)
     assert right.one_class.value == 1 == right.asked.value if right.asked else False
     assert right.straight.value == 1 and right.pixels.value < 0.5
+    still = judge_clips("still", clips[:, :, :1].expand(-1, -1, 16, -1, -1), asked, JUDGE, real)
+    assert still.straight.value == 1 and still.travel.value == 0 < 2 < right.travel.value
     wrong = clips.clone()
     wrong[:3, :, 5] = 200  # one frame of three clips turns bright
     wrong[3:5] = wrong[3:5, :, torch.arange(16).roll(7).flip(0).reshape(4, 4).T.flatten()]
@@ -48,6 +51,14 @@ def test_what_is_wrong_is_told() -> None:
     assert found.straight.value <= 7 / 12
     assert found.frames > right.frames and found.changes > right.changes
     assert "right" in table([right, found])[1]
+
+
+def test_travel_is_measured_from_the_mean_place() -> None:
+    """A dot at columns 4, 6, 8, 10 is 3, 1, 1 and 3 pixels from its mean place, whether or not a frame is empty at the end."""
+    dot = torch.zeros(2, 1, 5, 16, 16, dtype=torch.uint8)
+    for frame, column in enumerate((4, 6, 8, 10)):
+        dot[0, 0, frame, 5, column] = 255
+    assert travel(dot).tolist() == [5**0.5, 0]
 
 
 def test_how_a_clip_goes_on_is_held_against_how_it_went() -> None:

@@ -21,7 +21,7 @@ from mezzotint.evaluate.judges.classifier import cached_classifier
 from mezzotint.evaluate.judges.features import Extractor, extract
 from mezzotint.evaluate.metrics.frechet import Moments, frechet_distance
 from mezzotint.evaluate.metrics.median import Median
-from mezzotint.evaluate.metrics.motion import differences, frames, straightness
+from mezzotint.evaluate.metrics.motion import differences, frames, straightness, travel
 from mezzotint.evaluate.metrics.share import Share
 from mezzotint.evaluate.reference import SILENT, Progress
 from mezzotint.model.model import Model
@@ -36,7 +36,7 @@ REAL = 2 * 10**9  # the seed of real clips, which no training has
 @dataclass(frozen=True)
 class ScoredClips:
     """one_class: clips whose frames are all taken for one digit. asked: for the one that was asked for, where it was. straight: clips that
-    lie within a pixel of a straight, mirrored path (root mean square); pixels: the median of that distance.
+    lie within a pixel of a straight, mirrored path (root mean square); pixels: the median of that distance; travel: the median distance from its mean place.
     frames, changes: Fréchet distances of single frames, and of the differences between frames, to those of as many real clips. real: the same of
     real clips, held against other real ones. continued: how it goes on with clips whose first frames it is shown."""
 
@@ -46,6 +46,7 @@ class ScoredClips:
     asked: Share | None
     straight: Share
     pixels: Median
+    travel: Median
     frames: float
     changes: float
     real: "ScoredClips | None" = None
@@ -101,6 +102,7 @@ def judge_clips(
         asked,
         Share.of(int((pixels <= CLOSE).sum()), n),
         Median.of(pixels),
+        Median.of(travel(clips)),
         frechet_distance(Moments.of(shown.pool), Moments.of(others.pool)),
         frechet_distance(Moments.of(moved.pool), Moments.of(real_moved.pool)),
     )
@@ -149,6 +151,7 @@ def table(scored: Sequence[ScoredClips]) -> list[str]:
             "as asked",
             f"within {CLOSE:g} px",
             "median px",
+            "travel px",
             "Fréchet of frames",
             "of changes",
         ]
@@ -161,7 +164,8 @@ def table(scored: Sequence[ScoredClips]) -> list[str]:
                 one.source,
                 f"{one.n:,}",
                 *shares,
-                f"{one.pixels.value:.2f} ({one.pixels.low:.2f} to {one.pixels.high:.2f})",
+                _interval(one.pixels),
+                _interval(one.travel),
                 f"{one.frames:.3g}",
                 f"{one.changes:.3g}",
             ]
@@ -174,6 +178,10 @@ def table(scored: Sequence[ScoredClips]) -> list[str]:
         "",
         "with 95 % intervals, shares in %; places by pixels alone, classes by a classifier of still digits",
     ]
+
+
+def _interval(median: Median) -> str:
+    return f"{median.value:.2f} ({median.low:.2f} to {median.high:.2f})"
 
 
 def _percent(share: Share | None) -> str:

@@ -52,6 +52,16 @@ def straightness(clips: Tensor) -> Tensor:
     return squared.sqrt().nan_to_num(nan=torch.inf)
 
 
+def travel(clips: Tensor) -> Tensor:
+    """How far a thing gets about: root mean square distance in pixels of the centres of the frames from their mean. clips uint8
+    (N, C, T, H, W) -> (N,) float64. Frames without ink are left out; a clip without any has 0.
+
+    What stands still, or trembles about a place, is near a straight path, too: look at both numbers."""
+    middle, _ = centres(clips)
+    away = middle - middle.nanmean(1, keepdim=True)
+    return away.square().sum(-1).nanmean(1).sqrt().nan_to_num()
+
+
 def _axis(seen: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """Mean squared distance of (N, T) to the best reflected line between walls (N,), (N,): (N,)."""
     n, frames = seen.shape
