@@ -22,6 +22,7 @@ CUTS = {  # width and height in pixels of what is kept of a larger picture: whol
     "flowers": (398, 134),
     "scenes": (1096, 528),
     "upscale": (400, 400),
+    "vae": (522, 394),
 }
 HEAD = """# Gallery
 
