@@ -335,7 +335,7 @@ def test_the_weights_of_a_picture_are_named(desk: Path) -> None:
         assert np.array_equal(np.asarray(loaded.sample(**json.loads(out)).picture()).astype(int), pixels)
         different.append(pixels)
     assert all((a != b).any() for i, a in enumerate(different[:3]) for b in different[:i])
-    with pytest.raises(ModelError, match=r"other weights by now: ema 0\.1, not ema 0\.05"):
+    with pytest.raises(ModelError, match=r"now has the weights ema 0\.1, not ema 0\.05"):
         load("trained", weights="ema 0.05")
 
 

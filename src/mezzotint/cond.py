@@ -61,7 +61,9 @@ class Cond:
 
         mine, theirs = self.asked.inputs(), other.inputs()
         if missing := [name for name in mine if name not in theirs]:
-            raise ValueError(f"{missing[0]} is set here and not in what takes its place; give it there, too")
+            raise ValueError(
+                f"{missing[0]} is set here but not in the condition that replaces it; set it there, too"
+            )
         return self.instead(Cond(**{name: mixed(value, theirs[name]) for name, value in mine.items()}))
 
     @staticmethod
@@ -72,7 +74,7 @@ class Cond:
         for column in columns:
             name, values = column[0][0], [value for _, value in column if value is not None]
             if values and len(values) < len(column):
-                raise ValueError(f"{name} is set for some requests and not for others; give them all one")
+                raise ValueError(f"{name} is set for some requests but not for others; set it for all")
             if values:
                 fields_set[name] = torch.cat(values)
         return Cond(**fields_set)

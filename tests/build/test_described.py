@@ -137,7 +137,7 @@ def test_the_edm_of_ones_own_deviation() -> None:
 
 
 def test_no_recipe_makes_a_network_from_python() -> None:
-    with pytest.raises(ConfigError, match="which no recipe can make; use mlp, unet_simple, unet or dit"):
+    with pytest.raises(ConfigError, match="which a recipe cannot build; use mlp, unet_simple, unet or dit"):
         build.network(parse({"network": {"kind": "own"}}), GREY)
     with pytest.raises(ConfigError, match=r"network\.told timestep needs a discrete"):
         told(

@@ -66,5 +66,5 @@ def test_a_class_more_from_few_pictures(
     assert first.read_bytes() == second.read_bytes()
 
     answer = mezzotint(*train, "--name", "other", "--freeze", "midle.*")
-    assert answer.code == 2 and "no weight has a name like 'midle.*'; near are middle.*" in answer.err
+    assert answer.code == 2 and "no parameter has a name like 'midle.*'; near are middle.*" in answer.err
     assert not (tmp_path / "runs" / "other").exists()

@@ -23,7 +23,7 @@ def test_a_student_is_a_run_like_any_other(
     again = mezzotint("distil", teacher, *few, "--steps", 3)
     assert again.code == 0 and "already trained to step 3" in again.out
     more = mezzotint("distil", teacher, *few, "--steps", 5, "--resume")
-    assert more.code == 0 and "going on from step 3" in more.out
+    assert more.code == 0 and "resuming from step 3" in more.out
 
     for calls in (1, 8):
         made = mezzotint("sample", "digits_fast", "-n", 2, "--steps", calls, "-o", f"{calls}.png")
@@ -36,7 +36,7 @@ def test_what_cannot_be_distilled_is_said(mezzotint: Call, desk: Path) -> None:
     for words, line in (
         (("distil", "digits", "--calls", 3), "--calls must be 1, 2, 4 or 8, not 3"),
         (("distil", "digits", "--method", "magic"), "map, progressive, consistency"),
-        (("distil", "digits", "--name", "a/b"), "must name one folder"),
+        (("distil", "digits", "--name", "a/b"), "must be the name of one folder"),
         (("evaluate", "mnist_fast", "--metrics", "vlb"), "a student has none"),
         (("train", "digits", "objective=progressive"), "mezzotint distil RUN"),
     ):

@@ -95,7 +95,7 @@ def test_a_model_that_enlarges_alone_and_in_a_chain(mezzotint: Call, table: Path
     assert mezzotint(*words, "--grain", 0.3, "-o", "rough.png").code == 0
     for wrong, said in (
         (("sample", "large"), "needs one: mezzotint enlarge"),
-        (("sample", "digits", "--grain", 0.1), "name it, --then RUN"),
+        (("sample", "digits", "--grain", 0.1), "add --then RUN"),
         (("sample", "digits", "--then", "digits"), "for models that were trained to enlarge"),
         (("enlarge", "digits", "seven.png", "--grain", 0.1), "grain is for models"),
         (("evaluate", "large"), "needs one"),
@@ -145,7 +145,7 @@ def test_inverted_noise_is_a_start(mezzotint: Call, table: Path) -> None:
         (["morph", "digits", "3-7"], 2, "give two seeds such as 3:7, not '3-7'"),
         (["morph", "digits", "3:99999999999999999999"], 2, "give two seeds such as 3:7"),
         (["invert", "digits", "seven.png", "-o", "x.png"], 2, "end it in .npz"),
-        (["sample", "digits", "--noise", "seven.png"], 3, "no noise that `mezzotint invert` wrote"),
+        (["sample", "digits", "--noise", "seven.png"], 3, "not a file of `mezzotint invert`"),
     ],
 )
 def test_wrong_words_get_one_line(

@@ -86,7 +86,7 @@ def test_json_stands_for_its_source_later(mezzotint: Call, desk: Path) -> None:
     assert "nearest" not in Path("page.html").read_text()
     assert "page.html: numbers\n" in mezzotint("evaluate", "then.json", "--report", "page.html").err
     answer = mezzotint("evaluate", "plain", "then.json", "-n", 50, "--metrics", "frechet")
-    assert answer.code == 2 and "do not compare: n is 60 and 50" in answer.err
+    assert answer.code == 2 and "cannot be compared: n is 60 and 50" in answer.err
 
 
 def test_guided_by_a_weak_model(mezzotint: Call, desk: Path) -> None:
@@ -159,7 +159,7 @@ def test_pictures_of_a_folder_against_a_known_set(mezzotint: Call, desk: Path) -
             "few is no model; to measure pictures in it, give real ones to compare with: --data NAME",
         ),
         (["few", "-n", "10", "--data", "digits"], 3, "few has 6, fewer than n = 10; add -n 6"),
-        (["digits", "--metrics", "fid"], 2, "fid is no metric; choose from frechet"),
+        (["digits", "--metrics", "fid"], 2, "fid is not a metric; choose from frechet"),
         (["digits", "--extractor", "vgg"], 2, "--extractor vgg is not one of auto"),
         (["digits", "--extractor", "inception=few"], 3, "cannot read the weights few"),
         (["digits", "--report", "page.pdf"], 2, "ends in .html"),

@@ -130,9 +130,9 @@ def test_bad_lines_are_named_before_anything_begins(call: Call, place: Path, tmp
     answer = call("sample", place / "tiny", "--batch-file", tmp_path / "bad.jsonl", "--out", tmp_path / "out")
     assert answer.code == 2 and not (tmp_path / "out").exists()
     for said in (
-        "line 2: unknown key 'labl'; did you mean label?", "line 3: there is no class 'x'", "line 4: no JSON",
+        "line 2: unknown key 'labl'; did you mean label?", "line 3: there is no class 'x'", "line 4: not JSON",
         "line 6: name must be", "line 7: n must be", "line 8: sample.steps", "line 9: an order is an object",
-        "line 10: label must be", "line 12: its file Q-0.png is one of line 11, too", "line 13: seed must be a whole number",
+        "line 10: label must be", "line 12: its file Q-0.png is also that of line 11", "line 13: seed must be a whole number",
     ):  # fmt: skip
         assert said in answer.err, said
     assert "line 1:" not in answer.err and "line 11:" not in answer.err
@@ -141,9 +141,9 @@ def test_bad_lines_are_named_before_anything_begins(call: Call, place: Path, tmp
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (("-n", "64"), "-n says nothing to --batch-file; put it into the lines"),
-        (("--seed", "0"), "--seed says nothing"),
-        (("-o", "a.png"), "-o says nothing to --batch-file; leave it out"),
+        (("-n", "64"), "-n has no effect with --batch-file; put it into the lines"),
+        (("--seed", "0"), "--seed has no effect"),
+        (("-o", "a.png"), "-o has no effect with --batch-file; leave it out"),
         (("--steps", "9"), "holds pictures of other orders"),
     ],
 )

@@ -234,7 +234,7 @@ def test_a_path_that_is_not_utf8(mezzotint: Call, desk: Path) -> None:
     assert answer.code == 0, answer.err
     assert "\\udcf1" in (desk / "mine/odd/report.html").read_text()
     resumed = mezzotint(*words, "--steps", 3, "--resume")
-    assert resumed.code == 0 and "going on from step 2" in resumed.out
+    assert resumed.code == 0 and "resuming from step 2" in resumed.out
     told = mezzotint("info", "mine/odd").out
     assert "caf\\udce9" in told and "b\\x1b[31mred" in told and "\x1b" not in told
     assert (

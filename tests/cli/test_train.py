@@ -110,7 +110,7 @@ def test_a_larger_budget_goes_on_with_resume(mezzotint: Call, bench: Path) -> No
     refused = mezzotint(*MOONS, "--steps", 5)
     assert refused.code == 2 and "(train.steps: 3 -> 5); add --resume" in refused.err
     resumed = mezzotint(*MOONS, "--steps", 5, "--resume")
-    assert resumed.code == 0 and "going on from step 3 of runs/moons" in resumed.out
+    assert resumed.code == 0 and "resuming from step 3 of runs/moons" in resumed.out
     assert steps(bench / "runs/moons") == [1, 2, 3, 4, 5]
     assert "already trained to step 5" in mezzotint(*MOONS, "--steps", 5).out
     other = mezzotint(*MOONS, "--steps", 9, "--resume", "--lr", 0.5)
@@ -161,7 +161,7 @@ def test_data_named_from_one_folder_are_found_from_another(
     run = bench / "runs" / "odd"
     more = ("--out", bench / "runs", *words, "--steps", 3, "--resume")
     answer = mezzotint("train", run / "config.yaml", *more)
-    assert answer.code == 0 and "going on from step 2" in answer.out, answer.err
+    assert answer.code == 0 and "resuming from step 2" in answer.out, answer.err
     answer = mezzotint("train", "folder", "--data", "../photos", *more)
     assert answer.code == 0 and "already trained to step 3" in answer.out, answer.err
     shown = mezzotint("show", "data", run / "config.yaml")
@@ -247,13 +247,13 @@ def test_interrupted_it_saves_and_goes_on(mezzotint: Call, bench: Path) -> None:
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=SECONDS)
     assert process.returncode == 130
-    assert err == "\nsaving after this step; once more stops at once, at the last checkpoint\n"
+    assert err == "\nsaving after this step; a second time stops at once, at the last checkpoint\n"
     reached = steps(run)[-1]
-    assert f"saved at step {reached} of 150; the same command goes on from there" in out
+    assert f"saved at step {reached} of 150; the same command resumes there" in out
     assert half_files(bench) == []
     assert mezzotint("sample", "moons", "-n", 4).code == 0, "what was saved can be used"
     answer = mezzotint(*words)
-    assert answer.code == 0 and f"going on from step {reached} of runs/moons" in answer.out
+    assert answer.code == 0 and f"resuming from step {reached} of runs/moons" in answer.out
     assert "done: runs/moons/model.safetensors at step 150" in answer.out
     assert steps(run) == list(range(1, 151))
     assert "already trained to step 150" in mezzotint(*words).out
@@ -295,7 +295,7 @@ def test_interrupted_twice_it_stops_at_once(
         patched.setattr(fit, "log_metrics", log_and_interrupt)
         answer = mezzotint(*MOONS, "--steps", 8, "train.checkpoint_every=2 steps")
     assert answer.code == code
-    assert answer.out.endswith("stopped at once; the same command goes on from the last checkpoint\n")
+    assert answer.out.endswith("stopped at once; the same command resumes from the last checkpoint\n")
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
-    assert "going on from step 4" in mezzotint(*MOONS, "--steps", 8, "train.checkpoint_every=2 steps").out
+    assert "resuming from step 4" in mezzotint(*MOONS, "--steps", 8, "train.checkpoint_every=2 steps").out
     assert steps(bench / "runs/moons") == list(range(1, 9))

@@ -99,11 +99,13 @@ def test_another_encoder_is_refused(folders: dict[str, Path], tmp_path: Path) ->
     assert open_encoder(folders["clip"]).digest == digest != open_encoder(folders["other"]).digest
     assert Frozen(digest, 16, 12, folders["clip"]).cond(["a cross"]).context is not None
     with pytest.raises(
-        ModelError, match=rf"is not the one that the model learnt with \({digest}\).*--encoder"
+        ModelError, match=rf"is not the one that the model was trained with \({digest}\).*--encoder"
     ):
         Frozen(digest, 16, 12, folders["other"]).cond(["a cross"])
     for nowhere in (None, tmp_path / "gone"):
-        with pytest.raises(ModelError, match=r"by an encoder that is not at .*; say where it is: --encoder"):
+        with pytest.raises(
+            ModelError, match=r"the text encoder of this model is not at .*; give its folder: --encoder"
+        ):
             Frozen(digest, 16, 12, nowhere).cond(["a cross"])
         assert Frozen(digest, 16, 12, nowhere).cond([""]).inputs()  # nothing asked needs no encoder
 
@@ -116,7 +118,7 @@ def test_folders_that_are_refused(folders: dict[str, Path], tmp_path: Path) -> N
             (target / file.name).write_bytes(file.read_bytes())
         return target
 
-    with pytest.raises(DataError, match=r"holds no encoder: name a folder with config\.json"):
+    with pytest.raises(DataError, match=r"holds no text encoder; give a folder with config\.json"):
         open_encoder(tmp_path)
     lacking = copied("lacking")
     weights = load_file(lacking / "model.safetensors")
@@ -132,7 +134,7 @@ def test_folders_that_are_refused(folders: dict[str, Path], tmp_path: Path) -> N
         open_encoder(pickled)
     strange = copied("strange")
     (strange / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    with pytest.raises(DataError, match="a network of kind 'bert'; texts are read by one of clip"):
+    with pytest.raises(DataError, match="a network of kind 'bert'; a text encoder is one of clip"):
         open_encoder(strange)
     wordless = copied("wordless")
     for name in ("tokenizer.json", "tokenizer_config.json"):

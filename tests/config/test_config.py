@@ -184,18 +184,18 @@ class TestRefusals:
             ("train.steps=9999999999999", "train.steps: input should be less than or equal to"),
             (
                 "data.size=64x64",
-                "data.size: say it as one number, or as [height, width], of 1 to 4096, not '64x64'",
+                "data.size: write one number, or [height, width], each from 1 to 4096, not '64x64'",
             ),
-            ("data.size=[1, 2, 3]", "data.size: say it as one number, or as [height, width]"),
-            ("data.size=0", "data.size: say it as one number, or as [height, width], of 1 to 4096, not 0"),
-            ("data.size=100000", "data.size: say it as one number"),
-            ("train.log_every=5", "train.log_every: say it as '500 steps', '2 epochs' or '10%'"),
-            ("train.log_every=0 steps", "train.log_every: say it as '500 steps'"),
+            ("data.size=[1, 2, 3]", "data.size: write one number, or [height, width]"),
+            ("data.size=0", "data.size: write one number, or [height, width], each from 1 to 4096, not 0"),
+            ("data.size=100000", "data.size: write one number"),
+            ("train.log_every=5", "train.log_every: write '500 steps', '2 epochs' or '10%'"),
+            ("train.log_every=0 steps", "train.log_every: write '500 steps'"),
             ("network.attention=[x]", "network.attention.0: input should be a valid integer"),
             ("train.precision=bf61", "train.precision: no precision 'bf61'; did you mean 'bf16'?"),
             ("sample.sampler=dpm++", "sample.sampler: no sampler 'dpm++'; did you mean 'dpmpp_2m'?"),
             ("sample.sampler=DPM++ SDE", "did you mean 'dpmpp_sde'?"),
-            ("train.accumulate=200", "train: accumulate 200 is more than the batch size 128"),
+            ("train.accumulate=200", "train: accumulate 200 is larger than the batch size 128"),
             (
                 "diffusion.schedule={kind: karras, sigma_min: 9, sigma_max: 1}",
                 "sigma_min 9 must be below sigma_max 1",
@@ -240,7 +240,7 @@ class TestRefusals:
         assert said in answer and "\n" not in answer
 
     def test_of_a_name(self, tmp_path: Path) -> None:
-        assert refusal(source="digts") == "no recipe and no file is called 'digts'; did you mean 'digits'?"
+        assert refusal(source="digts") == "there is no recipe or file 'digts'; did you mean 'digits'?"
         assert "recipes: airplanes, bouncing, cifar10" in refusal(source="zzz.yaml")
         assert f"mezzotint train folder --data {tmp_path}" in refusal(source=str(tmp_path))
 

@@ -91,7 +91,7 @@ def test_a_table_in_the_folder(folder: Path, name: str) -> None:
     (folder / name).write_text(text)
     check(opened(folder))
     (folder / name).write_text("odd\n1\n")
-    with pytest.raises(DataError, match="is no table of captions"):
+    with pytest.raises(DataError, match="is not a table of captions"):
         opened(folder)
 
 
@@ -106,7 +106,7 @@ def test_a_column_of_a_table(tmp_path: Path) -> None:
     check(opened(path, "parquet", "what", memory_gb=1e-9))  # decoded on demand
     with pytest.raises(DataError, match=r"has no column 'none' for data\.captions; it has "):
         opened(path, "parquet", "none")
-    with pytest.raises(DataError, match=r"the column 'number' of .* holds no texts"):
+    with pytest.raises(DataError, match=r"the column 'number' of .* holds values that are not texts"):
         opened(path, "parquet", "number")
 
 
@@ -145,12 +145,12 @@ def test_names_of_classes_are_captions(tmp_path: Path) -> None:
     assert both.facts.classes == ("dark_grey", "light") and both.facts.examples == source.facts.examples
     (root / "dark grey").mkdir()
     Image.new("L", (8, 8), 3).save(root / "dark grey" / "1.png")
-    with pytest.raises(ConfigError, match="as captions, classes would have one name"):
+    with pytest.raises(ConfigError, match="two classes would have the same name as captions"):
         opened(root, captions="classes")
     plain = tmp_path / "plain"
     plain.mkdir()
     Image.new("L", (8, 8), 3).save(plain / "1.png")
-    with pytest.raises(DataError, match="has no classes, whose names were to be captions"):
+    with pytest.raises(DataError, match="has no classes, whose names could be captions"):
         opened(plain, captions="classes")
     digits = parse({"data": {"captions": "classes"}}).data
     assert open_source(digits, torch.device("cpu")).facts.words == tuple("0123456789")

@@ -209,7 +209,7 @@ def test_what_cannot_be(mixed: Path, tmp_path: Path) -> None:
 
 def test_clips_are_not_compared_as_pictures_are() -> None:
     for data in (Data(name="folder", path=Path("x"), frames=4), Data(name="bouncing")):
-        with pytest.raises(ConfigError, match="judged by how they move"):
+        with pytest.raises(ConfigError, match="clips of bouncing are scored by"):
             open_reference(data)
 
 

@@ -70,7 +70,9 @@ def test_turned_by_exif_and_the_mask_stays_as_it_is_seen() -> None:
     upright = np.zeros((56, 28), np.uint8)
     upright[:10] = 255
     assert mask(upright, turned)[0][:10].all() and not mask(upright, turned)[0][10:].any()
-    with pytest.raises(DataError, match="the mask is 56x28 and the picture 28x56, of another aspect"):
+    with pytest.raises(
+        DataError, match="the mask is 56x28 and the picture 28x56; give a mask of the same aspect ratio"
+    ):
         mask(np.asarray(upright).T, turned)
 
 
@@ -103,7 +105,7 @@ def test_masks_are_white_or_transparent_where_they_repaint() -> None:
     holes = np.full((28, 28, 4), 255, np.uint8)  # as OpenAI's masks: the picture with a hole
     holes[5:7, 5:7, 3] = 0
     assert mask(holes, found)[0].sum() == 4
-    with pytest.raises(DataError, match=r"repaints nothing: white .* the other way round"):
+    with pytest.raises(DataError, match=r"repaints nothing: white .* is it inverted"):
         mask(np.zeros((28, 28), np.uint8), found)
 
 

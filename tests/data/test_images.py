@@ -270,7 +270,7 @@ class TestOnDemand:
 
 class TestErrors:
     def test_unknown_names_have_a_suggestion(self) -> None:
-        with pytest.raises(DataError, match=r"no set is called 'minst'.*did you mean 'mnist'"):
+        with pytest.raises(DataError, match=r"there is no data set 'minst'.*did you mean 'mnist'"):
             load_pictures("minst")
         with pytest.raises(DataError, match="'owner/set'"):
             load_pictures("zzzzzz")
@@ -284,14 +284,14 @@ class TestErrors:
         (tmp_path / "a.png").write_text("x")
         with pytest.raises(DataError, match="neither a folder nor a parquet file"):
             load_pictures("folder", tmp_path / "a.png")
-        with pytest.raises(DataError, match="give --data PATH"):
+        with pytest.raises(DataError, match="add --data PATH"):
             load_pictures("folder")
 
     def test_a_folder_that_looks_like_an_id(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         fill(tmp_path / "photos", ["cats/1.png"])
         monkeypatch.chdir(tmp_path)
         with pytest.raises(
-            DataError, match="lies on this disk; use the name 'folder' and --data photos/cats"
+            DataError, match="is a folder on this disk; use the name 'folder' and --data photos/cats"
         ):
             load_pictures("photos/cats")
 

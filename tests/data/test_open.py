@@ -186,7 +186,9 @@ class TestExact:
 
     def test_a_batch_that_does_not_divide_is_refused_at_once(self, opens: Callable[[], Source]) -> None:
         for size, world, remedy in ((10, 4, "8 or 12"), (3, 4, "4")):
-            with pytest.raises(ConfigError, match=f"{size} does not divide among {world} .*; use {remedy}$"):
+            with pytest.raises(
+                ConfigError, match=f"{size} cannot be divided among {world} .*; use {remedy}$"
+            ):
                 opens().batches(0, size, 0, 0, world)
 
     def test_neither_reads_nor_changes_global_randomness(self, opens: Callable[[], Source]) -> None:

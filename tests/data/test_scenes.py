@@ -88,7 +88,7 @@ def test_shapes_are_those_of_another_renderer() -> None:
     )
     assert coverage("triangle", 12).mean() == pytest.approx(0.5, abs=0.02)
     assert coverage("cross", 12).mean() == pytest.approx(5 / 9, abs=0.02)
-    with pytest.raises(ValueError, match="no shape is called 'star'"):
+    with pytest.raises(ValueError, match="there is no shape 'star'"):
         coverage("star", 7)
     assert (draw(())[:, 5, 5] == BACKGROUND).all()
 

@@ -200,7 +200,7 @@ class TestErrors:
     def test_a_file_that_goes_away(self, two_files: Path) -> None:
         shards = find_shards("parquet", two_files)
         (two_files / "part9.parquet").unlink()
-        with pytest.raises(DataError, match=r"cannot read .*part9\.parquet.*give the same command to go on"):
+        with pytest.raises(DataError, match=r"cannot read .*part9\.parquet.*run the same command to resume"):
             shards.read(shards.blocks[0])
         assert shards.read(shards.blocks[3]).count == 3
 

@@ -141,5 +141,5 @@ def test_gradients_flow_through_the_density() -> None:
 
 def test_unknown_name_is_one_line() -> None:
     for call in (lambda: points("spiral", 3), lambda: class_names("spiral")):
-        with pytest.raises(ValueError, match="no 2-D set is called 'spiral'; choose from moons"):
+        with pytest.raises(ValueError, match="there is no 2-D set 'spiral'; choose from moons"):
             call()

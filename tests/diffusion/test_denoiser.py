@@ -66,7 +66,7 @@ def test_from_pure_noise_to_clean(process: Process, sampler: str) -> None:
             close(
                 _run(exact_denoiser(exact, parameterization), process, sampler, levels), expected, atol=1e-10
             )
-        with pytest.raises(ValueError, match="predicts eps knows nothing"):
+        with pytest.raises(ValueError, match="eps prediction says nothing"):
             _run(exact_denoiser(exact, p.eps), process, sampler, levels)
 
 
@@ -180,7 +180,7 @@ def test_conditions_are_stacked_and_mapped_row_by_row() -> None:
     mixed = both.where(torch.tensor([False, True, True]), Cond(label=torch.tensor([9])))
     assert mixed.label is not None and mixed.label.tolist() == [1, 9, 9]
     assert Cond().where(torch.tensor([True]), Cond(label=torch.tensor([9]))) == Cond()
-    with pytest.raises(ValueError, match="label is set here and not in what takes its place"):
+    with pytest.raises(ValueError, match="label is set here but not in the condition that replaces it"):
         b.where(torch.tensor([True]), Cond())
     assert Cond.cat([Cond(), Cond()]) == Cond() == Cond().map(lambda field: field * 2)
 

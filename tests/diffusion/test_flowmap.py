@@ -233,7 +233,7 @@ def test_a_copy_that_is_told_the_step_begins_as_its_teacher(make: object) -> Non
     for to in (None, levels, level(INF).expand(4)):
         told = FlowMap(student, flow, velocity)(x, levels, Cond(label=label), to=to)
         assert torch.equal(told, plain(x, levels, Cond(label=label)))
-    with pytest.raises(ValueError, match="no flow map"):
+    with pytest.raises(ValueError, match="not a flow map"):
         teacher(x, torch.ones(4), label, torch.ones(4))
     with torch.no_grad():
         for weight in student.conditioning.span.parameters():

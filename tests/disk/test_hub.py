@@ -87,7 +87,7 @@ def test_what_the_hub_has_not(there: Hub, name: str, line: str) -> None:
 def test_without_a_network_and_without_the_library(there: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     there.online = False
     with pytest.raises(
-        ModelError, match=r"the hub \(no route to host\); download it elsewhere and name its folder"
+        ModelError, match=r"the hub \(no route to host\); download it elsewhere and give its folder"
     ):
         find("somebody/moons")
     absent: Any = None

@@ -141,7 +141,7 @@ def test_a_forged_header_is_refused_at_once(written: Path, tmp_path: Path, chang
     ],
 )
 def test_a_header_that_is_no_header(written: Path, tmp_path: Path, text: str) -> None:
-    refused(with_header(written, text, tmp_path / "odd.safetensors"), "no model file of mezzotint")
+    refused(with_header(written, text, tmp_path / "odd.safetensors"), "not a model file of mezzotint")
 
 
 def test_headers_of_any_length(written: Path, tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_the_tiny_one_in_one_file_and_in_two(tmp_path: Path) -> None:
 def test_what_is_no_autoencoder_is_said(tmp_path: Path) -> None:
     whole = random_kl().state_dict()
     for named, reason in (
-        ({"a": torch.zeros(1)}, "is no autoencoder that is known here"),
+        ({"a": torch.zeros(1)}, "is not a supported autoencoder"),
         ({"0.weight": torch.zeros(1)}, "is half of an autoencoder"),
         ({k: t for k, t in whole.items() if k != "decoder.conv_in.weight"}, "is an incomplete autoencoder"),
     ):

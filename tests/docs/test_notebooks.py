@@ -91,7 +91,7 @@ def test_it_runs_and_shows_its_pictures(name: str, quick: Callable[[str], None])
     assert all(value is None or value in pictures for value in values)  # nothing else is spilled
     assert all(value._repr_png_().startswith(b"\x89PNG") for value in pictures)
     text = said.getvalue()
-    assert "going on from step" in text and " real" in text
+    assert "resuming from step" in text and " real" in text
     match name:
         case "moons":
             assert "all equal: True; the model files are equal: True" in text

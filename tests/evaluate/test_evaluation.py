@@ -137,7 +137,7 @@ def test_numbers_say_what_they_depend_on_and_unequal_ones_are_refused(
         ("judge", "the network of the features", "classifier f00, 96 features, resize none"),
         ("data", "the reference's hash", "f00"),
     ):
-        with pytest.raises(ConfigError, match=f"one and two do not compare: {words} is"):
+        with pytest.raises(ConfigError, match=f"one and two cannot be compared: {words} is"):
             refuse_unequal([one, replace(one, source="two", **{what: value})])
     other = judge_samples(SampleSet("two", images[:300], labels[:300]), judge, real)
     with pytest.raises(ConfigError, match="n is"):
@@ -350,7 +350,7 @@ def test_sources_that_cannot_be_evaluated(tmp_path: Path) -> None:
     npz = str(tmp_path / "a.npz")
     for sources, options, words in (
         ([npz], {}, "give real ones to compare with: --data NAME"),
-        ([npz], {"metrics": ["fid"]}, "fid is no metric"),
+        ([npz], {"metrics": ["fid"]}, "fid is not a metric"),
         ([npz], {"n": 3}, "too few"),
         ([npz], {"n": 20, "data": "mixture"}, "holds pictures"),
     ):

@@ -69,5 +69,5 @@ def test_the_scheduler_is_left_as_it_was() -> None:
 
 
 def test_a_scheduler_with_levels_of_its_own() -> None:
-    with pytest.raises(ValueError, match="KDPM2DiscreteScheduler makes up levels"):
+    with pytest.raises(ValueError, match="KDPM2DiscreteScheduler computes levels"):
         check(from_diffusers(diffusers.KDPM2DiscreteScheduler()))

@@ -78,9 +78,9 @@ def test_the_network_sees_picture_and_grain(upscaler: Model) -> None:
     out = net(x, level, image=x, grain=torch.zeros(1))
     assert (net(x, level, image=x + 0.5, grain=torch.zeros(1)) - out).abs().max() > 1e-4
     assert (net(x, level, image=x, grain=torch.full((1,), 0.3)) - out).abs().max() > 1e-4
-    with pytest.raises(ValueError, match="needs an image, and no other takes one"):
+    with pytest.raises(ValueError, match="an image is needed by a network built with shown"):
         net(x, level)
-    with pytest.raises(ValueError, match="needs an image, and no other takes one"):
+    with pytest.raises(ValueError, match="an image is needed by a network built with shown"):
         UNet(1, 8, (1,), 1)(x, level, image=x)
 
 
@@ -123,11 +123,11 @@ def test_what_a_model_that_enlarges_is_not_for(upscaler: Model, ask: Any, messag
 def test_other_models_are_shown_nothing(model: Model, upscaler: Model) -> None:
     with pytest.raises(ConfigError, match="grain is for models that were trained to enlarge"):
         model.enlarge(GREY, grain=0.1)
-    with pytest.raises(ConfigError, match="samples are enlarged for models"):
+    with pytest.raises(ConfigError, match="enlarging samples is only for models"):
         model.enlarge(model.sample(2))
-    with pytest.raises(ConfigError, match="is shown no picture; leave image and grain out"):
+    with pytest.raises(ConfigError, match="takes no picture as input; leave image and grain out"):
         model.sample(1, image=torch.zeros(1, 1, 2, 2, dtype=torch.uint8))
-    with pytest.raises(ConfigError, match="of 1x8x8 are not what this model enlarges, which is 1x4x4"):
+    with pytest.raises(ConfigError, match="this model enlarges pictures of 1x4x4, not of 1x8x8"):
         upscaler.enlarge(upscaler.enlarge(GREY))
 
 
@@ -135,7 +135,7 @@ def test_other_models_are_shown_nothing(model: Model, upscaler: Model) -> None:
     ("tree", "message"),
     [
         ({"data": {"enlarge": 3}}, "does not divide 8x8"),
-        ({"data": {"enlarge": 2, "window": 10}}, "data.window=10 is more than the pictures have"),
+        ({"data": {"enlarge": 2, "window": 10}}, "data.window=10 is larger than the pictures"),
         ({"data": {"enlarge": 2, "window": 3}}, "must be a multiple of data.enlarge"),
         ({"data": {"window": 4}}, "give data.enlarge"),
         ({"data": {"enlarge": 2}, "network": {"kind": "unet_simple"}}, "data.enlarge needs unet"),

@@ -203,7 +203,7 @@ def test_a_network_of_ours_needs_no_code(tmp_path: Path, monkeypatch: pytest.Mon
     assert "energy distance" in str(found)
     with pytest.raises(ConfigError, match=r"makes \(2,\) and the reference is \(1, 8, 8\)"):
         evaluate([model], data="digits", n=10)
-    with pytest.raises(ConfigError, match="says itself what its network is, mlp; leave network out"):
+    with pytest.raises(ConfigError, match="describes its network itself, mlp; leave network out"):
         mezzotint.load(tmp_path, network=MLP)
 
 
@@ -220,7 +220,7 @@ class Shrinks(nn.Module):
         (Tiny(), (1, 9, 8), NAMES, "does not take pictures 1x9x8"),
         (Tiny(), (1, 8, 8), (*NAMES, "ten"), "labels from 0 to 11, of which the last is none"),
         (Shrinks(), (1, 8, 8), (), "must keep the shape"),
-        (Shrinks(), (8, 8), (), "shape: things of shape"),
+        (Shrinks(), (8, 8), (), "shape: shape"),
     ],
 )
 def test_what_does_not_fit_is_said_at_once(net: Any, shape: Any, classes: Any, message: str) -> None:
@@ -286,8 +286,8 @@ def test_the_command_line_imports_what_it_is_told_to(desk: Path, capsys: pytest.
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        ("plus_net", "name a module and what is in it"),
-        (":Plus", "name a module and what is in it"),
+        ("plus_net", "write MODULE:NAME"),
+        (":Plus", "write MODULE:NAME"),
         ("plus_net:Minus", "Minus"),
         ("minus_net:Plus", "minus_net"),
         ("plus_net:wide", "without arguments"),

@@ -94,15 +94,15 @@ def test_what_is_refused(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture
     write_run(tmp_path / "large", Facts((1, 12, 12), ("a", "b")), network=UNET)
     write_run(tmp_path / "names", Facts((1, 8, 8), ("a", "c")), network=UNET, diffusion=FLOW)
     strong = load(run)
-    for name, what in (("large", "the shape of things differ"), ("names", "classes, the process differ")):
+    for name, what in (("large", "their shapes differ"), ("names", "classes, the process differ")):
         with pytest.raises(ConfigError, match=what):
             strong.by_weak(load(tmp_path / name))
-    with pytest.raises(ConfigError, match="mnist_fast is a student, whose guidance is baked in"):
+    with pytest.raises(ConfigError, match="mnist_fast is a student, whose guidance is fixed"):
         load("mnist").by_weak(load("mnist_fast"))
-    with pytest.raises(ConfigError, match="away from the weak model alone; leave negative"):
+    with pytest.raises(ConfigError, match="takes no negative prompt and no rescale; leave negative"):
         strong.by_weak(strong).sample(1, guidance_rescale=0.5)
     with pytest.raises(
-        ConfigError, match="weak: the picture was made with the weak model 800; open the model so"
+        ConfigError, match="weak: the picture was made with the weak model 800; load the model so"
     ):
         strong.sample(1, weak=800)
     with pytest.raises(ConfigError, match="by a CLIP or by a weak model, not by both"):
@@ -114,7 +114,7 @@ def test_what_is_refused(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture
     with pytest.raises(ConfigError, match=r"or such a length at a step, 0\.07@800, not '0\.1@x'"):
         load(run, weights="0.1@x")
     assert leave("sample", tmp_path / "large", "--weak", 10) == 2
-    assert "keeps no averages of its early steps" in capfd.readouterr().err
+    assert "keeps no EMA of its early steps" in capfd.readouterr().err
 
 
 def test_a_student_has_it_baked_in(run: Path) -> None:

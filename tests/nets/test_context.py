@@ -47,5 +47,5 @@ def test_a_network_looks_at_context() -> None:
     beside = net.sketched(x, context=context, context_mask=mask)
     (out.square().sum() + beside.sum()).backward()
     assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in net.parameters())
-    with pytest.raises(ValueError, match="looks at no context"):
+    with pytest.raises(ValueError, match="takes no context"):
         UNet(3, 8, (1,), 1)(x.float(), level.float(), context=context, context_mask=mask)

@@ -219,7 +219,7 @@ def test_the_length_of_a_step_starts_at_nothing_and_reaches_the_output() -> None
     lively(net)
     assert torch.equal(net(x, level), net(x, level, span=torch.zeros(1).double()))
     assert (net(x, level) - net(x, level, span=torch.ones(1).double())).abs().max() > 1e-6
-    with pytest.raises(ValueError, match="no flow map"):
+    with pytest.raises(ValueError, match="not a flow map"):
         DiT(1, 16, 1, head_channels=8)(x.float(), level.float(), span=torch.ones(1))
 
 
@@ -273,5 +273,5 @@ def test_compiled_it_says_the_same() -> None:
 def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="head_channels=32 must be even and divide the width 48"):
         DiT(1, 48)
-    with pytest.raises(ValueError, match="not for things of 3 axes"):
+    with pytest.raises(ValueError, match="does not fit 3 axes"):
         DiT(1, 32, patch=(4, 4), axes=3)

@@ -87,7 +87,7 @@ def test_a_network_with_words() -> None:
     torch.testing.assert_close(alone, out[:1], rtol=0, atol=1e-12)
     with pytest.raises(ValueError, match="knows no words"):
         UNet(3, 8, (1,), 1)(x.float(), level.float(), text=TEXTS)
-    with pytest.raises(ValueError, match="linear attention cannot look at words"):
+    with pytest.raises(ValueError, match="linear attention cannot attend to words"):
         UNet(3, 8, (1,), 1, attention=(1,), linear_attention=True, words=8, length=6)
 
 

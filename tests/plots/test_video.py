@@ -36,7 +36,7 @@ def test_what_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     one = Image.new("L", (4, 4))
     with pytest.raises(ConfigError, match=r"end it in \.mp4"):
         plots.mp4([one], tmp_path / "a.png")
-    with pytest.raises(ValueError, match="all of one size"):
+    with pytest.raises(ValueError, match="all frames of one size"):
         plots.mp4([one, Image.new("L", (6, 4))], tmp_path / "a.mp4")
     monkeypatch.setitem(__import__("sys").modules, "imageio_ffmpeg", None)
     with pytest.raises(MissingExtra, match=r'pip install "mezzotint\[video\]"'):

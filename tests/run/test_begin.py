@@ -187,8 +187,8 @@ def test_statistics_stay_with_their_norm(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("train", "words"),
     [
-        ({"freeze": ["dwon.*"]}, r"no weight has a name like 'dwon\.\*'; near are down\.\*"),
-        ({"freeze": ["*"]}, "every weight is frozen"),
+        ({"freeze": ["dwon.*"]}, r"no parameter has a name like 'dwon\.\*'; near are down\.\*"),
+        ({"freeze": ["*"]}, "all parameters are frozen"),
         ({"lora": 64}, "LoRA of rank 64 would learn .* and save nothing"),
     ],
 )
@@ -199,7 +199,7 @@ def test_what_would_not_learn_is_refused(train: dict[str, Any], words: str, runs
 
 @pytest.mark.parametrize("key", [{"replay": 0.5}, {"freeze": ["x"]}, {"lora": 4}])
 def test_keys_of_an_origin_want_one(key: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"is for a training that begins with another model: --from RUN"):
+    with pytest.raises(ConfigError, match=r"is for fine-tuning; add --from RUN"):
         config.parse({"train": key})
     written = config.parse({}).model_dump(mode="json")["train"]
     assert not {"replay", "freeze", "lora"} & written.keys()  # as it was before there were any

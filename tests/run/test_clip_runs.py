@@ -96,5 +96,5 @@ def test_a_transformer_takes_clips_by_their_third_axis(clips: dict[str, Any], tm
     model = mezzotint.load(tmp_path / "dit")
     assert model.sample(1).values.shape == (1, 1, 4, 8, 8)
     assert model.config.network.model_dump()["patch"] == [2, 4, 4]
-    with pytest.raises(ValueError, match=r"patch \[4, 4\] is not for things of 3 axes"):
+    with pytest.raises(ValueError, match=r"patch \[4, 4\] does not fit 3 axes"):
         check(config.parse({**tree, "network": {**network, "patch": [4, 4]}}))

@@ -125,7 +125,7 @@ def test_a_student_begins_as_its_teacher_and_does_without_it_afterwards(
     assert model.denoiser.dtype == torch.float32
     for calls in (1, 2, 4, 8):
         assert model.sample(3, label="all", steps=calls).values.shape == (3, 1, 8, 8)
-    with pytest.raises(ModelError, match="is gone; put it back"):
+    with pytest.raises(ModelError, match="is missing; restore it"):
         check(chosen)
 
 
@@ -140,7 +140,9 @@ def test_a_map_is_told_how_far_its_steps_go(teacher: Path, tmp_path: Path) -> No
     for calls in (1, 2):
         model.sample(2, steps=calls)
     assert spans == [1000, 500, 500]
-    with pytest.raises(ConfigError, match="dpmpp_2m combines answers: take ddpm, ddpm_large, ddim, euler_a"):
+    with pytest.raises(
+        ConfigError, match="dpmpp_2m combines several predictions; use ddpm, ddpm_large, ddim, euler_a"
+    ):
         model.sample(2, steps=2, sampler="dpmpp_2m")
 
 
@@ -166,7 +168,7 @@ def test_guidance_is_baked_in(teacher: Path, tmp_path: Path) -> None:
         (("sample.spacing=karras",), "karras do not nest"),
         (("teacher.sample.sampler=ddpm",), "without fresh noise"),
         (("diffusion.process=ve", "sample.spacing=time"), "no pure noise"),
-        (("train.precision=bf16",), "learned in float32"),
+        (("train.precision=bf16",), "trained in float32"),
         (("objective=denoise",), "has no teacher"),
         (("objective=mape",), "objective"),
     ],

@@ -110,7 +110,7 @@ def test_an_interrupted_run_is_the_run_that_was_not(
     assert run(config, parts, stop=after(1))[0] == Done(parts, 5, 10, False)
     done, events = run(config, parts)
     assert done == Done(parts, 10, 10, True)
-    assert any(isinstance(e, Note) and "going on from step 5" in e.text for e in events)
+    assert any(isinstance(e, Note) and "resuming from step 5" in e.text for e in events)
     assert [e.step for e in events if isinstance(e, Tick)] == [6, 7, 8, 9, 10]
     assert bytes_of(parts) == bytes_of(tmp_path / "whole")
     assert metrics(parts) == metrics(tmp_path / "whole")
@@ -233,7 +233,7 @@ def test_a_run_goes_on_by_the_looks_at_the_clock_that_were_kept(
     whole, events = run(config, tmp_path / "whole")
     assert whole.finished and whole.until > 150
     assert len(looks) == 4 and looks[0] == 10
-    told = [e.text for e in events if isinstance(e, Note) and "the pace of the last steps" in e.text]
+    told = [e.text for e in events if isinstance(e, Note) and "the speed of the last steps" in e.text]
     assert len(told) == 1  # the other looks change little
     parts = tmp_path / "parts"
     for stop in (8, 2, 3, 13):  # the second one at a look
@@ -307,7 +307,7 @@ def test_a_lost_network_ends_the_run_and_is_never_saved(tmp_path: Path) -> None:
 
 
 def test_a_training_that_is_lost_ends_at_the_next_line(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"training is lost: step \d+ was not finite") as caught:
+    with pytest.raises(RunError, match=r"training failed: step \d+ was not finite") as caught:
         run(make(POINTS, lr=1e30, clip=None, log_every="40 steps", steps=100), tmp_path)
     assert "weights" in str(caught.value) or "layer" in str(caught.value)
 
@@ -441,7 +441,7 @@ def test_a_damaged_checkpoint_costs_its_steps_and_is_said(tmp_path: Path) -> Non
     done, events = run(config, tmp_path / "a")
     notes = [e.text for e in events if isinstance(e, Note)]
     assert any("optim.safetensors is damaged" in n and "older checkpoint" in n for n in notes)
-    assert any("going on from step 6" in n for n in notes)
+    assert any("resuming from step 6" in n for n in notes)
     assert done.finished and bytes_of(tmp_path / "a") == bytes_of(tmp_path / "whole")
     assert metrics(tmp_path / "a") == metrics(tmp_path / "whole")
 
@@ -568,7 +568,7 @@ def test_a_limit_of_file_sizes_costs_the_steps_since(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     events = fit(config, tmp_path / "run")
     try:
-        with pytest.raises(RunError, match=r"cannot be written .*File too large.* same command to go on"):
+        with pytest.raises(RunError, match=r"cannot be written .*File too large.* same command to resume"):
             for event in events:
                 if isinstance(event, Tick) and event.step == 4:
                     resource.setrlimit(resource.RLIMIT_FSIZE, (4000, hard))
@@ -576,7 +576,7 @@ def test_a_limit_of_file_sizes_costs_the_steps_since(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not list((tmp_path / "run").rglob("*.tmp"))
     done, later = run(config, tmp_path / "run")
-    assert done.finished and any("going on from step 3" in e.text for e in later if isinstance(e, Note))
+    assert done.finished and any("resuming from step 3" in e.text for e in later if isinstance(e, Note))
     assert bytes_of(tmp_path / "run") == bytes_of(tmp_path / "whole")
     assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
 
@@ -616,7 +616,7 @@ def test_a_folder_that_stops_taking_files_midway_costs_the_steps_since(tmp_path:
     config = make(POINTS, checkpoint_every="3 steps")
     events = fit(config, tmp_path / "run")
     aside = tmp_path / "aside"
-    with pytest.raises(RunError, match=r"cannot be written .* then give the same command to go on"):
+    with pytest.raises(RunError, match=r"cannot be written .* then run the same command to resume"):
         for event in events:
             if isinstance(event, Tick) and event.step == 4:
                 (tmp_path / "run" / "checkpoints").rename(aside)
@@ -624,4 +624,4 @@ def test_a_folder_that_stops_taking_files_midway_costs_the_steps_since(tmp_path:
     (tmp_path / "run" / "checkpoints").unlink()
     aside.rename(tmp_path / "run" / "checkpoints")
     done, later = run(config, tmp_path / "run")
-    assert done.finished and any("going on from step 3" in e.text for e in later if isinstance(e, Note))
+    assert done.finished and any("resuming from step 3" in e.text for e in later if isinstance(e, Note))

@@ -189,9 +189,9 @@ def test_codes_are_standardised_and_kept(vae: Path, cache: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"data": {**DATA, "crop": 1}}, "data.crop changes pictures anew at every step"),
-        ({"data": {**DATA, "colour": 0.1}}, "data.colour changes pictures anew"),
-        ({"data": {**DATA, "size": [8, 10]}}, r"no multiple of that: set data.size=8"),
+        ({"data": {**DATA, "crop": 1}}, "data.crop changes pictures at every step"),
+        ({"data": {**DATA, "colour": 0.1}}, "data.colour changes pictures at every step"),
+        ({"data": {**DATA, "size": [8, 10]}}, r"not a multiple of that: set data.size=8"),
         ({"data": {**DATA, "channels": 3}}, "set data.channels=1"),
         ({"data": {"name": "moons"}, "network": {"kind": "mlp"}}, "a codec is for pictures"),
         ({"codec": {}}, "needs an autoencoder: --codec RUN"),
@@ -208,18 +208,18 @@ def test_another_autoencoder_is_not_taken_for_the_first(vae: Path, trained: Path
     finish(config.parse({**VAE, "train": {**VAE["train"], "steps": 2}}), other)
     digest = completed(latent(vae)).codec
     assert digest is not None
-    with pytest.raises(ModelError, match="is not the autoencoder that this model began with"):
+    with pytest.raises(ModelError, match="is not the autoencoder that this model was trained with"):
         completed(latent(other, codec={"file": str(other), "digest": digest.digest}))
     with pytest.raises(ModelError, match="no run and no model file"):
         completed(latent(tmp_path / "none"))
     borrowed = completed(latent(trained)).codec
     assert borrowed is not None and borrowed.digest == digest.digest and borrowed.network == digest.network
     finish(config.parse({**LATENT, "train": {**LATENT["train"], "steps": 1}}), tmp_path / "pixels")
-    with pytest.raises(ConfigError, match="is no autoencoder but a model of pictures"):
+    with pytest.raises(ConfigError, match="is a model of pictures, not an autoencoder"):
         completed(latent(tmp_path / "pixels"))
     with pytest.raises(ConfigError, match="is an autoencoder, which makes no pictures by itself"):
         mezzotint.load(vae)
-    with pytest.raises(ConfigError, match="is no autoencoder"):
+    with pytest.raises(ConfigError, match="is not an autoencoder"):
         load_autoencoder(trained)
 
 

@@ -97,11 +97,11 @@ def test_they_tell_classes_apart_and_are_part_of_the_loss(
 
 @pytest.mark.parametrize("data", [{"labels": False}, {"only": "3"}])
 def test_without_classes_there_are_none(data: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"two classes at least.*or leave train.features out"):
+    with pytest.raises(ConfigError, match=r"at least two classes.*or leave train.features out"):
         check(chosen({**DATA, **data}))
 
 
 def test_they_are_of_autoencoders_alone() -> None:
-    with pytest.raises(ConfigError, match=r"train.features is of autoencoders"):
+    with pytest.raises(ConfigError, match=r"train.features is for autoencoders"):
         config.parse({"train": {"features": 0.1}})
     assert "features" not in config.dump(chosen(features=0.0)), "runs without it are written as before"

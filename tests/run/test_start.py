@@ -77,7 +77,7 @@ def test_runs_from_random_weights_say_nothing_of_it(base: Path) -> None:
 @pytest.mark.parametrize(
     ("tree", "words"),
     [
-        ({"network": {**BASE["network"], "width": 16}}, "it is another network, of whose weights .* network.kind=unet"),
+        ({"network": {**BASE["network"], "width": 16}}, "its network differs, and only .* network.kind=unet"),
         ({"network": {"kind": "mlp"}}, "network.kind mlp is not for pictures"),
         ({"data": {"name": "moons"}, "network": {"kind": "mlp"}}, "its things are pictures, and those here points"),
         ({"diffusion": {**BASE["diffusion"], "parameterization": "v"}}, "its diffusion.parameterization are velocity"),
@@ -96,7 +96,7 @@ def test_an_origin_that_is_gone_or_another_one(base: Path, tmp_path: Path) -> No
     with pytest.raises(ModelError, match="is not the origin that this run began with"):
         check(chosen)
     shutil.rmtree(tmp_path / "moved")
-    with pytest.raises(ModelError, match=r"is gone; put it back, or say where it lies: origin\.file=FILE"):
+    with pytest.raises(ModelError, match=r"is missing; restore it, or give its place: origin\.file=FILE"):
         check(chosen)
     with pytest.raises(ModelError, match="nobody"):
         origin("nobody")

@@ -112,11 +112,11 @@ def test_from_data_to_pictures(
         (tmp_path / "encoder").rename(tmp_path / "elsewhere")
         again_asked = ("sample", "whole", "-n", 2, "--prompt", "a red circle", "-o", "b.png")
         assert leave(*again_asked) == 3
-        assert "by an encoder that is not at" in capsys.readouterr().err
+        assert "the text encoder of this model is not at" in capsys.readouterr().err
         assert leave(*again_asked, "--encoder", "elsewhere") == 0
         other = MAKERS[kind](tmp_path / "other", seed=1)
         assert leave(*again_asked, "--encoder", other) == 3
-        assert "is not the one that the model learnt with" in capsys.readouterr().err
+        assert "is not the one that the model was trained with" in capsys.readouterr().err
         told_where_the_encoder_lies(found, other, capsys)
 
 
@@ -153,8 +153,8 @@ def told_where_the_encoder_lies(
         (("sample", "whole", "--encoder", "nowhere"), 3, "there is no such folder"),
         (("serve", "whole", "--encoder", "nowhere"), 3, "there is no such folder"),
         (("ui", "--encoder", "nowhere"), 3, "there is no such folder"),
-        (("sample", "mnist", "--encoder", "elsewhere"), 2, "none of these does; leave it out"),
-        (("serve", "mnist", "moons", "--encoder", "elsewhere"), 2, "none of these does; leave it out"),
+        (("sample", "mnist", "--encoder", "elsewhere"), 2, "none of these has one; leave it out"),
+        (("serve", "mnist", "moons", "--encoder", "elsewhere"), 2, "none of these has one; leave it out"),
     ):
         capsys.readouterr()
         assert leave(*words) == code and said in capsys.readouterr().err, words

@@ -19,7 +19,7 @@ def codec(config: Config, facts: Facts) -> Codec:
     if facts.medium.rank < 3:
         raise ConfigError(f"a codec is for pictures, not for {facts.kind}; leave it out")
     if config.codec.network is None:
-        raise ConfigError("a model of latents needs an autoencoder: say --codec RUN")
+        raise ConfigError("a latent model needs an autoencoder: add --codec RUN")
     latents = Latents(coder(config.codec.network, facts.shape[0]))
     try:
         latents.shape(facts.shape)

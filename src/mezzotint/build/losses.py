@@ -132,7 +132,7 @@ def _of_denoiser(config: Config, bound: Denoiser, lesson: Lesson | None) -> Obje
             walked = config.teacher.sample
             if walked.eta or walked.churn or SAMPLERS[walked.sampler].stochastic:
                 raise ConfigError(
-                    f"the teacher walks without fresh noise, and {walked.sampler} as it stands adds some; say "
+                    f"the teacher samples without fresh noise, and {walked.sampler} adds some with these settings; set "
                     "teacher.sample.sampler=dpmpp_2m teacher.sample.eta=0 teacher.sample.churn=0"
                 )
             stops = nested_grid(config, walked.steps)
@@ -179,15 +179,13 @@ def nested_grid(config: Config, steps: int) -> Tensor:
     spacing has none such, or where steps is no power of two."""
     chosen = config.sample.spacing or spacing(config)
     if chosen not in ("time", "trailing"):
-        raise ConfigError(
-            f"the stops of spacing {chosen} do not nest: distil with sample.spacing time or trailing"
-        )
+        raise ConfigError(f"the stops of spacing {chosen} do not nest; set sample.spacing time or trailing")
     if steps & (steps - 1):
         raise ConfigError(f"teacher.sample.steps must be a power of two, not {steps}")
     stops = grid(chosen, steps, make_schedule(config))
     if not make_process(config)(stops[0])[1].isfinite():
         raise ConfigError(
-            "the ve process has no pure noise, where spacing time begins: distil a model of vp or flow"
+            "the ve process has no pure noise, where spacing time starts; distil a model with vp or flow"
         )
     return stops
 

@@ -22,14 +22,14 @@ def network(config: Config, facts: Facts) -> nn.Module:
     """The network with random weights."""
     if isinstance(config.network, Own):
         raise ConfigError(
-            "network.kind own is a network from Python, which no recipe can make; use mlp, unet_simple, unet or dit"
+            "network.kind own is a network from Python, which a recipe cannot build; use mlp, unet_simple, unet or dit"
         )
     options = config.network.model_dump(exclude={"kind"})
     if config.objective in HOPS:
         options["span"] = True
         if isinstance(config.network, UNet2D):
             raise ConfigError(
-                f"objective {config.objective} tells the network how far a step goes, which network.kind unet2d does not take; use unet"
+                f"objective {config.objective} passes the length of the step to the network, which network.kind unet2d does not take; use unet"
             )
     if facts.kind not in MEDIA_OF.get(config.network.kind, ("pictures",)):
         raise ConfigError(
@@ -38,10 +38,10 @@ def network(config: Config, facts: Facts) -> nn.Module:
     if config.train.recompute and not isinstance(config.network, UNet | DiT):
         raise ConfigError("train.recompute is for network.kind unet or dit; leave it out")
     if facts.width and isinstance(config.network, DiT):
-        raise ConfigError("network.kind dit looks at words, not at what an encoder says; use unet")
+        raise ConfigError("network.kind dit takes words, not the vectors of a text encoder; use unet")
     if facts.length and not isinstance(config.network, UNet | DiT | VAE):
         raise ConfigError(
-            f"network.kind {config.network.kind} knows no words; use unet or dit, or data.captions=false"
+            f"network.kind {config.network.kind} takes no captions; use unet or dit, or data.captions=false"
         )
     channels, classes = code_channels(config, facts), len(facts.classes)
     frames = facts.shape[1] if facts.kind == "clips" else 0
@@ -88,8 +88,7 @@ def network(config: Config, facts: Facts) -> nn.Module:
             if any(side % config.network.factor for side in facts.shape[1:]):
                 height, width = facts.shape[1:]
                 raise ConfigError(
-                    f"an autoencoder of factor {config.network.factor} needs sides that are multiples of it, not {height}x{width}; set "
-                    "data.size"
+                    f"an autoencoder of factor {config.network.factor} needs sides that are multiples of it, not {height}x{width}; change data.size"
                 )
             if config.network.latents > channels * config.network.factor**2:
                 raise ConfigError(
@@ -103,9 +102,11 @@ def network(config: Config, facts: Facts) -> nn.Module:
 def _check_enlarging(config: Config, facts: Facts, factor: int) -> None:
     """Raises ConfigError where pictures cannot be shown a small version of themselves."""
     if not isinstance(config.network, UNet):
-        raise ConfigError(f"network.kind {config.network.kind} is shown no pictures; data.enlarge needs unet")
+        raise ConfigError(
+            f"network.kind {config.network.kind} takes no picture as a condition; data.enlarge needs unet"
+        )
     if config.codec is not None:
-        raise ConfigError("data.enlarge is for models of pixels; leave it or the codec out")
+        raise ConfigError("data.enlarge is for models of pixels; leave out data.enlarge or the codec")
     height, width = facts.shape[1:]
     if height % factor or width % factor:
         raise ConfigError(
@@ -113,5 +114,5 @@ def _check_enlarging(config: Config, facts: Facts, factor: int) -> None:
         )
     if config.data.window > min(height, width):
         raise ConfigError(
-            f"data.window={config.data.window} is more than the pictures have, {width}x{height}"
+            f"data.window={config.data.window} is larger than the pictures, {width}x{height}; lower it"
         )

@@ -39,10 +39,10 @@ def described(denoiser: Denoiser, levels: schedule.Schedule, facts: Facts) -> Co
     of ours is of kind own. Raises ConfigError for a part that has no name."""
     if isinstance(denoiser, FlowMap):
         raise ConfigError(
-            "a flow map from Python has no words in a model file; use a Denoiser, or mezzotint distil"
+            "a flow map from Python cannot be written to a model file; use a Denoiser, or mezzotint distil"
         )
     if denoiser.process not in PROCESSES:
-        raise ConfigError("a process of your own has no name in a model file; use vp, ve or flow")
+        raise ConfigError("a process of your own cannot be written to a model file; use vp, ve or flow")
     if denoiser.dtype not in PRECISIONS:
         raise ConfigError(f"a model computes in float32 or bfloat16, not {denoiser.dtype}")
     tree: dict[str, Any] = {
@@ -83,7 +83,7 @@ def _schedule(levels: schedule.Schedule) -> dict[str, Any]:
     if levels is schedule.linear_time:
         return {"kind": "linear_time"}
     raise ConfigError(
-        "a schedule of your own has no name in a model file; use one of diffusion.schedule, a table with its usual ends"
+        "a schedule of your own cannot be written to a model file; use one of diffusion.schedule, a table with its usual ends"
     )
 
 
@@ -92,7 +92,7 @@ def _parameterization(choice: parameterization.Parameterization) -> dict[str, An
         return {"parameterization": "edm", **choice.keywords}
     if choice not in PARAMETERIZATIONS:
         raise ConfigError(
-            "a parameterization of your own has no name in a model file; use eps, x0, v, velocity, edm or "
+            "a parameterization of your own cannot be written to a model file; use eps, x0, v, velocity, edm or "
             "functools.partial(edm, sigma_data=...)"
         )
     return {"parameterization": PARAMETERIZATIONS[choice]}
@@ -111,7 +111,7 @@ def _told(c_noise: Callable[[Tensor], Tensor], levels: schedule.Schedule) -> Tol
     ):
         return "timestep"
     raise ConfigError(
-        "what this network is told of the level has no name in a model file; use time_condition, sigma_condition or the "
+        "this noise condition of the network cannot be written to a model file; use time_condition, sigma_condition or the "
         "schedule's index, and let the network compute the rest"
     )
 
@@ -123,6 +123,6 @@ def _check_shapes(net: nn.Module, config: Config, facts: Facts) -> None:
     here = {name: tensor.shape for name, tensor in net.state_dict().items()}
     if wrong := [name for name in sorted({*expected, *here}) if expected.get(name) != here.get(name)]:
         raise ConfigError(
-            f"the network is not for {facts} and {len(facts.classes)} classes ({wrong[0]} is "
+            f"the network does not fit {facts} and {len(facts.classes)} classes ({wrong[0]} is "
             f"{list(here.get(wrong[0], ()))}, not {list(expected.get(wrong[0], ()))}); give its shape and classes"
         )

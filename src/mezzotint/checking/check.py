@@ -161,7 +161,7 @@ def ours(name: str, process: Process = vp, seed: int = 0) -> AnySampler:
         stops = row.stops(levels)
         if stops[-1] != levels[-1]:
             raise ValueError(
-                f"{name} is for consistency models, which answer with the end of the flow, not with E[x0 | x]: "
+                f"{name} is for consistency models, which predict the end of the flow, not E[x0 | x]: "
                 "there is no order to check"
             )
         seeds = seed + torch.arange(len(x))

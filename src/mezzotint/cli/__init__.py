@@ -90,7 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
         code, text = explain(error)
         code = say_once(code, f"mezzotint: {text}")
     if give_up(sys.stdout) and not code:
-        say("mezzotint: the output cannot be written; make room, or give it another place", error=True)
+        say("mezzotint: the output cannot be written; free disk space, or send it elsewhere", error=True)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -109,7 +109,7 @@ def explain(error: Exception) -> tuple[int, str]:
         case ConfigError():
             return 2, line
         case BrokenPipeError():
-            return 1, "nobody reads the output any more"
+            return 1, "the program that read the output has ended"
         case DataError() | ModelError():
             return 3, line
         case MissingExtra():
@@ -126,7 +126,7 @@ def explain(error: Exception) -> tuple[int, str]:
         case OSError():
             return (
                 1,
-                f"{error.filename or 'a file'}: {error.strerror or line}; check its name, place and permissions",
+                f"{error.filename or 'a file'}: {error.strerror or line}; check the name, the folder and the permissions",
             )
         case _:
             return 1, f"{type(error).__name__}: {line} (--verbose shows where)"

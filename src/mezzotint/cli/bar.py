@@ -1,4 +1,4 @@
-"""Bars for what is going on, beside lines that stay."""
+"""Progress bars, beside lines that stay."""
 
 from typing import TYPE_CHECKING, Self
 
@@ -26,7 +26,7 @@ def progress(*, error: bool = False) -> "Progress":
 
 
 class Bar:
-    """One bar on a terminal for what is going on; elsewhere nothing but the lines."""
+    """One progress bar on a terminal; elsewhere only the lines."""
 
     def __init__(self) -> None:
         self.bar = progress()

@@ -20,7 +20,7 @@ def distil(
     overrides: options.Overrides = None,
     calls: Annotated[
         int,
-        typer.Option("--calls", help="network calls a picture that the student is made for: 1, 2, 4 or 8"),
+        typer.Option("--calls", help="network calls per picture that the student needs: 1, 2, 4 or 8"),
     ] = 1,
     method: Annotated[
         str,
@@ -47,7 +47,7 @@ def distil(
     """Trains a student that needs few network calls.
 
     It makes the pictures of the model in 1, 2, 4 or 8 calls; its guidance is fixed. Run it again to continue where it
-    stopped. Afterwards the model's file is not needed.
+    stopped. Afterwards the teacher's file is not needed.
 
     \b
     Examples:

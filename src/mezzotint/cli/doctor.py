@@ -21,13 +21,13 @@ def doctor(
     data: options.Data = None,
     device: options.Device = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="no trial training: time, memory and learning are left out")
+        bool, typer.Option("--quick", help="no trial training: time, memory and learning are not checked")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="findings as JSON")] = False,
 ) -> int:
-    """Checks data and configuration, by a short trial training, too.
+    """Checks data and configuration, with a short trial training.
 
-    Says how long a step and the whole run will take at a size (data.size), and how much memory.
+    Estimates the time of a step and of the whole run, and the memory, at this picture size (data.size).
 
     Nothing is written. The exit code is 1 where there is an error, such as a network that cannot learn.
 

@@ -12,12 +12,14 @@ from mezzotint.cli.output import lasting, reserve, say, writing
 Picture = Annotated[Path, typer.Argument(metavar="PICTURE", help="picture file")]
 Returns = Annotated[
     int | None,
-    typer.Option("--returns", help="times each step is walked; more agrees better and takes longer", min=1),
+    typer.Option(
+        "--returns", help="repetitions of each step (RePaint); more fit better and take longer", min=1
+    ),
 ]
 
 
 def _made(how: Making, run: str, task: str, picture: Path, **given: Any) -> int:
-    """Makes what one of the `Edits` of that name makes of a picture, with what all are told."""
+    """Runs the method of `Edits` with that name on a picture, with the shared options, and writes the result."""
     model = how.load(run)
     request = getattr(model.edits, task)(picture, **given, **how.asked(model))
     return make(model, request, how, f"{picture.stem}-{task}")
@@ -30,15 +32,17 @@ def edit(
     picture: Picture,
     mask: Annotated[
         Path | None,
-        typer.Option("--mask", help="mask file: white is repainted; default: what is transparent"),
+        typer.Option("--mask", help="mask file: white is repainted (default: the transparent parts)"),
     ] = None,
     strength: Annotated[
         float | None,
-        typer.Option("--strength", help="share of change, 0 to 1; default 1 with a mask, 0.6 without"),
+        typer.Option(
+            "--strength", help="strength of the change, 0 to 1 (default 1 with a mask, 0.6 without)"
+        ),
     ] = None,
     returns: Returns = None,
     feather: Annotated[
-        float, typer.Option("--feather", help="pixels of soft transition inside the mask's edge", min=0)
+        float, typer.Option("--feather", help="width of the soft edge inside the mask, in pixels", min=0)
     ] = 0.0,
     *,
     how: Making,
@@ -60,7 +64,7 @@ def edit(
 def vary(
     run: options.Run,
     picture: Picture,
-    strength: Annotated[float, typer.Option("--strength", help="share of change, 0 to 1")] = 0.5,
+    strength: Annotated[float, typer.Option("--strength", help="strength of the change, 0 to 1")] = 0.5,
     *,
     how: Making,
 ) -> int:
@@ -89,7 +93,7 @@ def enlarge(
 ) -> int:
     """Makes a picture larger.
 
-    Made small again, the result is the given picture. A model that was trained to enlarge (`mezzotint train upscale`) does it
+    Shrunk again, the result is the given picture. A model that was trained to enlarge (`mezzotint train upscale`) does it
     best; any other model makes pictures whose blocks have the given pixels as their means.
 
     \b
@@ -109,7 +113,7 @@ def colour(
     *,
     how: Making,
 ) -> int:
-    """Colours a grey picture. It takes a model of RGB pictures; the brightness stays.
+    """Colours a grey picture. It needs a model of RGB pictures; the brightness stays.
 
     \b
     Example:
@@ -153,13 +157,11 @@ def morph(
 def invert(
     run: options.Run,
     picture: Picture,
-    rounds: Annotated[
-        int | None, typer.Option("--rounds", help="network calls that each step is solved by", min=1)
-    ] = None,
+    rounds: Annotated[int | None, typer.Option("--rounds", help="network calls per step", min=1)] = None,
     *,
     how: Making,
 ) -> int:
-    """Finds the noise that a picture is made from. It is an npz file for `mezzotint sample RUN --noise FILE`.
+    """Finds the noise that a picture is made from, as an npz file for `mezzotint sample RUN --noise FILE`.
 
     \b
     Example:
@@ -187,8 +189,8 @@ def invert(
     with writing(path):
         inverted.save(path)
     say(
-        f"{path}: the noise of {picture} in {time.perf_counter() - began:.1f} s; sampled again it is off by "
-        f"{inverted.residual:.1e} of [-1, 1] at most\n"
+        f"{path}: the noise of {picture} in {time.perf_counter() - began:.1f} s; sampled again, its values in [-1, 1] "
+        f"differ by {inverted.residual:.1e} at most\n"
         f"sample it:  mezzotint sample {run} --noise {path}"
     )
     return 0

@@ -27,14 +27,14 @@ def evaluate(
         list[str],
         typer.Argument(
             metavar="RUN|MODEL|FOLDER|NPZ...",
-            help="pictures to measure: of runs, models or files; several make one table",
+            help="pictures to measure: of runs, models or files; several give one table",
         ),
     ],
     n: Annotated[
         int | None,
         typer.Option(
             "-n",
-            help="number of pictures of each (default 2000, of clips 200); numbers of other n do not compare",
+            help="number of pictures of each (default 2000, of clips 200); numbers with different n cannot be compared",
         ),
     ] = None,
     extractor: Annotated[
@@ -66,7 +66,7 @@ def evaluate(
     as_json: Annotated[
         bool,
         typer.Option(
-            "--json", help="JSON in place of the table; a file of it can stand for its source later"
+            "--json", help="JSON in place of the table; saved to a file, it can replace its source later"
         ),
     ] = False,
     device: options.Device = None,
@@ -89,9 +89,8 @@ def evaluate(
     $MEZZOTINT_CACHE or ~/.cache/mezzotint.
     Autoencoders are measured by how well they reconstruct held-out pictures: PSNR and Fréchet distance, beside trivial codecs of
     the same rate. Models of captioned scenes are given captions, and a program judges their pictures, without any network. Clips of
-    bouncing digits are judged by where the digit is in every frame, and which.
-    --weak and --guidance are for all models, and their numbers are not kept in the folders of runs, whose reports are of what models do by
-    themselves. vlb and ode, the bits/dim of real pictures under the model, take minutes and are measured when asked for.
+    bouncing digits are judged by the position and class of the digit in every frame.
+    --weak and --guidance apply to all models. Their numbers are not saved in the runs' folders, since a run's report is about its own settings. vlb and ode, the bits/dim of real pictures under the model, take minutes and are measured only where --metrics names them.
     """
     from mezzotint.errors import ConfigError
     from mezzotint.evaluate import evaluation as study
@@ -102,7 +101,7 @@ def evaluate(
 
     ranks = start()
     if n is not None and n < 1:
-        raise ConfigError(f"-n {n} is too few to say anything; the usual is {USUAL}, of clips 200")
+        raise ConfigError(f"-n must be at least 1, not {n}; the default is {USUAL}, for clips 200")
     options.check_encoder(encoder, sources)
     settings = {} if guidance is None else {"guidance": guidance}
     changed = weak is not None or bool(settings)
@@ -256,9 +255,9 @@ def _read(path: Path) -> "list[Evaluation]":
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ModelError(f"there is no file {path}; check its name") from error
+        raise ModelError(f"there is no file {path}; check the name") from error
     except (ValueError, OSError) as error:
-        raise ModelError(f"{path} cannot be read as JSON ({error}); write it anew with --json") from error
+        raise ModelError(f"{path} cannot be read as JSON ({error}); write it again with --json") from error
     return [Evaluation.from_json(one) for one in (content if isinstance(content, list) else [content])]
 
 

@@ -1,4 +1,4 @@
-"""mezzotint export: a model in other forms"""
+"""mezzotint export"""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,7 +9,7 @@ from mezzotint.cli import options
 from mezzotint.cli.output import Patience, reserve, say, writing
 from mezzotint.errors import ConfigError
 
-HELP = "A model in other forms: a page, diffusers, ONNX, torch.export."
+HELP = "Exports a model: a web page, diffusers, ONNX, torch.export."
 export = typer.Typer(help=HELP, rich_markup_mode=None)
 
 
@@ -26,8 +26,8 @@ def web(
 ) -> int:
     """Writes a page that makes pictures by itself.
 
-    A folder whose index.html makes the model's pictures in any browser, offline: a double-click opens it. The same seed is
-    the same picture as that of `mezzotint sample`.
+    A folder whose index.html makes the model's pictures in any browser, offline: a double-click opens it. The same seed gives
+    the same picture as `mezzotint sample`.
 
     \b
     Example:
@@ -61,8 +61,7 @@ def diffusers(
 ) -> int:
     """Writes a folder that diffusers opens.
 
-    DDPMPipeline.from_pretrained loads it: a UNet2DModel, a scheduler, a model card. What has no counterpart there is refused by
-    its key.
+    DDPMPipeline.from_pretrained loads it: a UNet2DModel, a scheduler, a model card. A setting that diffusers lacks is refused by name.
 
     \b
     Example:
@@ -89,9 +88,7 @@ def diffusers(
 
 Weights = Annotated[
     Literal["float32", "float16", "int8"],
-    typer.Option(
-        "--weights", help="numbers that weights are kept as: a file of half or a quarter of the size"
-    ),
+    typer.Option("--weights", help="number format of the weights; float16 halves the file, int8 quarters it"),
 ]
 
 
@@ -109,8 +106,8 @@ def onnx(
     """Writes the network as ONNX, its sampler, and a program.
 
     A folder of three files: denoiser.onnx, for batches of any size; sampler.json, the sampler as a table of numbers; and
-    sample.py, which makes pictures by onnxruntime and numpy alone. Models of an autoencoder's codes get a fourth one, decoder.onnx.
-    The same seed is the same picture as that of `mezzotint sample`.
+    sample.py, which makes pictures with onnxruntime and numpy only. Latent models get a fourth one, decoder.onnx.
+    The same seed gives the same picture as `mezzotint sample`.
 
     \b
     Example:
@@ -126,7 +123,7 @@ def onnx(
     require()
     with writing(folder), Patience().during("exporting the network"):
         size = export_onnx(model, folder, weights, sampler=sampler, steps=steps, guidance=guidance)
-    say(f"{folder}: {model.source} as ONNX, {size / 1e6:.1f} MB; python {folder / 'sample.py'} makes some")
+    say(f"{folder}: {model.source} as ONNX, {size / 1e6:.1f} MB; to sample: python {folder / 'sample.py'}")
     return 0
 
 
@@ -143,7 +140,7 @@ def torch(
     """Writes the network as a program of torch.export.
 
     One file, which torch.export.load opens without this package: the network, for batches of any size, with the sampler as
-    a table of numbers inside, sampler.json. Models of an autoencoder's codes get a second one beside it, NAME.decoder.pt2.
+    a table of numbers inside, sampler.json. Latent models get a second one beside it, NAME.decoder.pt2.
 
     \b
     Example:
@@ -169,6 +166,6 @@ def torch(
             size += save_program(way_back, {}, back)
     what = f"{model.source} as a program of torch.export"
     if way_back is not None:
-        what += f", and {back}, the way from codes to pictures"
+        what += f", and {back}, the decoder from codes to pictures"
     say(f"{path}: {what}, {size / 1e6:.1f} MB")
     return 0

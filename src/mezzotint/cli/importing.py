@@ -7,7 +7,7 @@ import typer
 
 from mezzotint.cli.output import say, writing
 
-HELP = "Models of other programs, as models of this one."
+HELP = "Imports models of other programs."
 importing = typer.Typer(help=HELP, rich_markup_mode=None)
 
 
@@ -27,8 +27,7 @@ def diffusers(
 ) -> int:
     """Reads a folder of diffusers: a UNet2DModel with its scheduler.
 
-    Every field of its files is taken over, or refused by its name. The model is sampled, served and evaluated like any
-    other, by its own scheduler unless you say --sampler and --steps. diffusers need not be installed.
+    Every field of its files is used, or refused by name. The model is sampled, served and evaluated like any other, with its own scheduler unless you give --sampler and --steps. diffusers need not be installed.
 
     \b
     Examples:
@@ -51,6 +50,6 @@ def diffusers(
         header = import_pipeline(folder, path)
     sample = header.config.sample
     say(
-        f"{path}: {header.facts.medium.words(header.facts.shape)}, sampled by {sample.sampler} in {sample.steps} steps unless told otherwise"
+        f"{path}: {header.facts.medium.words(header.facts.shape)}, by default sampled by {sample.sampler} in {sample.steps} steps"
     )
     return 0

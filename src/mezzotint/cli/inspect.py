@@ -19,7 +19,7 @@ def info(
 ) -> int:
     """Shows how a PNG was made, or what a model file contains.
 
-    Of a PNG, the settings come as JSON, and on stderr the command that makes it again.
+    For a PNG: the settings as JSON on stdout, and the command that makes it again on stderr.
 
     \b
     Example:
@@ -78,7 +78,7 @@ def _picture(path: Path) -> int:
     except Exception as error:  # Pillow raises nearly anything for what is no picture
         raise ModelError(f"{path} cannot be read as a picture; check the name ({error})") from error
     if settings is None and kind in ("npz", "MP4"):
-        raise ModelError(f"{path} carries no settings; only files written by mezzotint do")
+        raise ModelError(f"{path} has no settings; only files written by mezzotint have them")
     if settings is None:
         raise ModelError(
             f"{path} is a {kind} picture, {width:,} pixels wide and {height:,} high, without settings; only PNGs written "
@@ -115,7 +115,7 @@ def _tell_other_model(settings: dict[str, Any]) -> None:
     try:
         step = read_header(find(settings["model"])).step
     except ModelError:
-        say(f"no model {settings['model']!r} is here: name its file instead", error=True)
+        say(f"there is no model {settings['model']!r} here; give its file instead", error=True)
         return
     if step != settings["step"]:
         say(f"but {settings['model']} is at step {step:,} now, and was at {settings['step']:,}", error=True)
@@ -201,13 +201,13 @@ def _rarer() -> str:
 def _datasets() -> Rows:
     from mezzotint.data import KNOWN, TOYS
 
-    rows: list[tuple[Any, ...]] = [(name, "points", "made on the spot") for name in TOYS]
+    rows: list[tuple[Any, ...]] = [(name, "points", "generated") for name in TOYS]
     for name, known in KNOWN.items():
         origin = f"hub {known.hub}, or --data" if known.hub else "bundled"
         rows.append(
             (
                 name,
-                f"pictures {known.size}x{known.size}" + (f", {known.only} alone" if known.only else ""),
+                f"pictures {known.size}x{known.size}" + (f", {known.only} only" if known.only else ""),
                 origin,
             )
         )

@@ -43,16 +43,20 @@ class Making:
     interval: Annotated[
         str | None,
         typer.Option(
-            "--interval", help="LOW,HIGH: guidance for sigma / alpha in between alone; 0,inf: always"
+            "--interval", help="range LOW,HIGH of noise levels sigma / alpha with guidance; 0,inf: all"
         ),
     ] = None
     rescale: Annotated[
         float | None,
-        typer.Option("--rescale", help="share of CFG rescale, 0 to 1, for the contrast of guidance"),
+        typer.Option(
+            "--rescale", help="CFG rescale factor, 0 to 1, against the strong contrast of high guidance"
+        ),
     ] = None
     clip: Annotated[
         bool | None,
-        typer.Option("--clip/--no-clip", help="beliefs kept in the range of the data; for pictures"),
+        typer.Option(
+            "--clip/--no-clip", help="x0 predictions clipped to the range of the data; for pictures"
+        ),
     ] = None
     eta: Annotated[float | None, typer.Option("--eta", help="share of fresh noise, 0 to 1, for ddim")] = None
     churn: Annotated[
@@ -69,7 +73,7 @@ class Making:
         str,
         typer.Option(
             "--weights",
-            help="weights: ema (averaged), raw (the last), an EMA length such as 0.1, also at a step, 0.1@800, or what info shows",
+            help="weights: ema (averaged), raw (the last), an EMA length such as 0.1, also at a step, 0.1@800, or as `mezzotint info` shows them",
         ),
     ] = "ema"
     output: options.Output = None
@@ -78,7 +82,7 @@ class Making:
     ] = None
     trajectory: Annotated[bool, typer.Option("--trajectory", help="pictures of every step, too")] = False
     batch: Annotated[
-        int | None, typer.Option("--batch", help="batch size: pictures in a network call", min=1)
+        int | None, typer.Option("--batch", help="batch size: pictures per network call", min=1)
     ] = None
     device: options.Device = None
     encoder: options.Encoder = None
@@ -86,13 +90,14 @@ class Making:
         Path | None,
         typer.Option(
             "--adapter",
-            help="adapter.safetensors of a run with train.lora, laid over the model it began with",
+            help="adapter.safetensors of a run with train.lora, added to the model it was trained from",
         ),
     ] = None
     by_clip: Annotated[
         Path | None,
         typer.Option(
-            "--by-clip", help="folder of a CLIP, which drives pictures to --prompt; --guidance is its factor"
+            "--by-clip",
+            help="folder of a CLIP that guides pictures towards --prompt; --guidance is its scale",
         ),
     ] = None
     weak: options.Weak = None
@@ -100,7 +105,7 @@ class Making:
         str | None,
         typer.Option(
             "--network",
-            help="class of a network from Python whose weights the file holds, as MODULE:NAME; imports MODULE, here or installed",
+            help="Python class of the network whose weights the file holds, as MODULE:NAME; MODULE is imported from this folder or as installed",
         ),
     ] = None
 
@@ -121,7 +126,7 @@ class Making:
         return {name: getattr(self, name) for name in names} | guided | words
 
     def asked(self, model: "Model") -> dict[str, Any]:
-        """What every request is told: how many, of which classes, from which seed, by which settings."""
+        """The arguments of every request: number, classes, seed and settings."""
         return {"n": self.n, "label": self.classes(model), "seed": self.seed, **self.settings}
 
     def load(self, run: str, precision: str | None = None) -> "Model":
@@ -158,7 +163,7 @@ def _network(place: str) -> "nn.Module":
     module, _, name = place.partition(":")
     if not module or not name:
         raise ConfigError(
-            f"--network {place}: name a module and what is in it, such as small:Small for the class Small of small.py"
+            f"--network {place}: write MODULE:NAME, such as small:Small for the class Small of small.py"
         )
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
@@ -172,7 +177,7 @@ def _network(place: str) -> "nn.Module":
 def making(
     *, n: int, without: Sequence[str] = (), label: Any = options.Class
 ) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Gives a command the options of `Making`, but for some, beside its own; it takes them as `how`. n: the usual number; label: the option of the class."""
+    """Adds the options of `Making`, except `without`, to a command's own; it takes them as `how`. n: the default number; label: the option of the class."""
     hints = get_type_hints(Making, include_extras=True) | {"label": label}
 
     def decorate(command: Callable[..., int]) -> Callable[..., int]:
@@ -202,7 +207,7 @@ def making(
 
 
 def make(model: "Model", request: "Request", how: Making, name: str) -> int:
-    """Answers a request with a bar, and writes what came of it. name: of the file, without ending, where none is given. Several
+    """Answers a request with a progress bar, and writes the result. name: of the file, without ending, where -o is missing. Several
     processes share the batches, and the first one writes."""
     import time
 

@@ -22,14 +22,14 @@ Device = Annotated[
 ]
 Encoder = Annotated[
     Path | None,
-    typer.Option("--encoder", help="folder of the encoder that reads texts, if it lies elsewhere now"),
+    typer.Option("--encoder", help="folder of the text encoder, if it was moved"),
 ]
 Out = Annotated[Path, typer.Option("--out", help="folder of all runs")]
 Images = Annotated[int | None, typer.Option("--images", help="budget: pictures seen")]
 TrainSteps = Annotated[int | None, typer.Option("--steps", help="budget: optimiser steps")]
 TrainSeed = Annotated[int | None, typer.Option("--seed", help="random seed (default 0)")]
 Resume = Annotated[bool, typer.Option("--resume", help="continuation with another budget")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="new run in place of one of this name")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="new run that replaces the one of this name")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="file or folder to write")]
 Sampler = Annotated[
     str | None, typer.Option("--sampler", help="name of a sampler: mezzotint list samplers [--all]")
@@ -47,14 +47,16 @@ Class = Annotated[
 ]
 Prompt = Annotated[
     list[str] | None,
-    typer.Option("--prompt", help="text of what to show; repeated: several texts in turn"),
+    typer.Option("--prompt", help="text that describes the picture; repeated: several texts in turn"),
 ]
-Negative = Annotated[str | None, typer.Option("--negative", help="text of what guidance drives away from")]
+Negative = Annotated[
+    str | None, typer.Option("--negative", help="negative prompt: text that guidance steers away from")
+]
 Grain = Annotated[
     float | None,
     typer.Option(
         "--grain",
-        help="noise laid over the small picture, 0 to 0.5 (default 0.1), for models trained to enlarge; with more noise they invent more",
+        help="noise added to the small picture, 0 to 0.5 (default 0.1), for models trained to enlarge; more noise, more invented detail",
         min=0,
         max=0.5,
     ),
@@ -66,7 +68,7 @@ EditClass = Annotated[
 MorphClass = Annotated[
     list[str] | None,
     typer.Option(
-        "--class", help="class, or two A,B of the beginning and the end; default: those of the seeds"
+        "--class", help="class, or two classes A,B for the beginning and the end; default: those of the seeds"
     ),
 ]
 Guidance = Annotated[
@@ -77,7 +79,7 @@ Weak = Annotated[
     str | None,
     typer.Option(
         "--weak",
-        help="weak model that guidance drives away from (autoguidance): an early step of the run, such as 800, or another model",
+        help="weak model that guidance steers away from (autoguidance): an early step of the run, such as 800, or another model",
     ),
 ]
 
@@ -102,12 +104,12 @@ def check_encoder(encoder: Path | None, models: Sequence[str]) -> None:
     from mezzotint.errors import ConfigError, ModelError
 
     if not encoder.expanduser().is_dir():
-        raise ModelError(f"--encoder {encoder}: there is no such folder; name the one where the encoder lies")
+        raise ModelError(f"--encoder {encoder}: there is no such folder; give the folder of the text encoder")
     readings = set()
     for name in models:
-        with suppress(ModelError):  # which is told of where it is opened
+        with suppress(ModelError):  # which is reported where it is opened
             readings.add(read_header(find(name)).facts.reading)
     if readings and "encoder" not in readings:
         raise ConfigError(
-            "--encoder is for models that read texts by one, and none of these does; leave it out"
+            "--encoder is for models with a text encoder, and none of these has one; leave it out"
         )

@@ -66,7 +66,7 @@ def read_orders(path: Path, model: "Model", usual: Mapping[str, Any]) -> list[Or
             order = _order(number, line, model, usual, width)
             for file in order.files:
                 if (other := taken.setdefault(file.casefold(), number)) != number:
-                    raise ConfigError(f"its file {file} is one of line {other}, too; give it another name")
+                    raise ConfigError(f"its file {file} is also that of line {other}; give it another name")
             orders.append(order)
         except ConfigError as error:
             faults.append(f"line {number}: {error}")
@@ -82,14 +82,14 @@ def _order(number: int, line: str, model: "Model", usual: Mapping[str, Any], wid
     try:
         content = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"no JSON ({error})") from None
+        raise ConfigError(f"not JSON ({error})") from None
     if not isinstance(content, dict):
         raise ConfigError('an order is an object, such as {"label": 7, "seed": 1}')
     known = [*OWN, *Sample.model_fields]
     for key in content:
         if key not in known:
             near = difflib.get_close_matches(key, known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(known)}"
             raise ConfigError(f"unknown key {key!r}; {hint}")
     words = {**usual, **{key: value for key, value in content.items() if value is not None}}
     name = words.pop("name", f"{number:0{width}d}")
@@ -101,7 +101,7 @@ def _order(number: int, line: str, model: "Model", usual: Mapping[str, Any], wid
         or Path(name).name != name
         or "\0" in name
     ):
-        raise ConfigError(f"name must be one of a file, and not {name!r}")
+        raise ConfigError(f"name must be the name of a file, not {name!r}")
     if len(name.encode(errors="replace")) > MAX_NAME_BYTES:
         raise ConfigError(f"name has more than {MAX_NAME_BYTES} bytes; take a shorter one")
     _check_texts(words)
@@ -148,7 +148,7 @@ def make_orders(
     due = sum(end - begin for group in groups for _, begin, end in group)
     mine = ranks.share(groups)
     wanted, done, began = sum(end - begin for group in mine for _, begin, end in group), 0, time.monotonic()
-    say(f"{path}: {len(orders):,} orders of {total:,} things; {total - due:,} are there, {due:,} to make")
+    say(f"{path}: {len(orders):,} orders of {total:,} samples; {total - due:,} are there, {due:,} to make")
     spoken = began
     with Bar() as bar:
         for group in mine:

@@ -1,4 +1,4 @@
-"""Where a command writes what it made, and how it says what it does: no terminal, pipe or disk that is gone ends work."""
+"""The output of commands: files and lines. A terminal, pipe or disk that is gone does not end the work."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def warn_of_token(token: str | None) -> None:
     """A line where a token stands on the command line, and so in the list of processes."""
     if token not in (None, "none") and {token, f"--token={token}"} & set(sys.argv):
         say(
-            "mezzotint: other users see the token in the list of processes; MEZZOTINT_TOKEN hides it",
+            "mezzotint: other users see the token in the list of processes; set MEZZOTINT_TOKEN instead of --token",
             error=True,
         )
 

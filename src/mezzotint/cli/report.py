@@ -10,7 +10,7 @@ def report(
     run: Annotated[str, typer.Argument(metavar="RUN", help="name or folder of a run, or latest")],
     copies: Annotated[
         bool,
-        typer.Option("--copies", help="check for copies of training pictures first; short runs leave it out"),
+        typer.Option("--copies", help="check for copies of training pictures first, which short runs skip"),
     ] = False,
 ) -> int:
     """One page about a run: findings, curves, samples.

@@ -25,24 +25,26 @@ def sample(
     ] = None,
     then: Annotated[
         list[str] | None,
-        typer.Option("--then", help="model that enlarges what this one makes; repeated: one after the other"),
+        typer.Option("--then", help="model that enlarges these pictures; repeated: one after the other"),
     ] = None,
     grain: options.Grain = None,
     batch_file: Annotated[
         Path | None,
         typer.Option(
             "--batch-file",
-            help="file of orders, a JSON object a line: label, prompt, seed, n, name, steps, ...",
+            help="file of orders, one JSON object a line: label, prompt, seed, n, name, steps, ...",
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="folder of what --batch-file orders; what is there is not made again"),
+        typer.Option(
+            "--out", help="folder for the pictures of --batch-file; those already there are not made again"
+        ),
     ] = None,
     *,
     how: Making,
 ) -> int:
-    """Makes pictures. The PNG carries its settings; `mezzotint info` shows them, and what to type for it again.
+    """Makes pictures. The PNG stores its settings; `mezzotint info` shows them, and the command that makes it again.
 
     \b
     Examples:
@@ -64,7 +66,7 @@ def sample(
         from mezzotint.model.spread import things
 
     if out is not None:
-        raise ConfigError("--out is the folder of --batch-file; say -o for what a single command makes")
+        raise ConfigError("--out goes with --batch-file; without it, write -o FILE")
     if prompts is not None:
         how.prompt = [*(how.prompt or []), *_lines(prompts)]
     model = how.load(run, precision=None if noise is None else "fp32")  # as it was found
@@ -74,7 +76,7 @@ def sample(
         request = model.edits.from_noise(noise, **how.asked(model))
         name = f"{model.source}-{noise.stem}"
     if grain is not None and not then:
-        raise ConfigError("--grain is of the model that enlarges; name it, --then RUN, or leave it out")
+        raise ConfigError("--grain is for a model that enlarges; add --then RUN, or leave it out")
     larger = [load(place, device=how.device or "auto") for place in then or ()]  # before anything is made
     for step in larger:
         samples = model.finish(request, things(model, request, how.ranks, how.batch))
@@ -88,7 +90,7 @@ ALONE = ("noise", "prompts", "then", "grain", "output", "format", "trajectory") 
 
 
 def _orders(context: typer.Context, run: str, path: Path, out: Path | None, how: Making) -> int:
-    """Makes what a file orders; settings on the command line are those of lines that say none."""
+    """Makes the orders of a file; settings on the command line are the defaults of its lines."""
     from mezzotint.cli.orders import make_orders
     from mezzotint.errors import ConfigError
 
@@ -97,7 +99,7 @@ def _orders(context: typer.Context, run: str, path: Path, out: Path | None, how:
         if source is not None and source.name == "COMMANDLINE":
             remedy = f'put it into the lines, {{"{name}": ...}}' if name in IN_LINES else "leave it out"
             option = {"n": "-n", "label": "--class", "output": "-o"}.get(name, f"--{name}")
-            raise ConfigError(f"{option} says nothing to --batch-file; {remedy}")
+            raise ConfigError(f"{option} has no effect with --batch-file; {remedy}")
     if out is None:
         raise ConfigError("--batch-file needs --out FOLDER, where its pictures go")
     usual = {key: value for key, value in how.settings.items() if value is not None}

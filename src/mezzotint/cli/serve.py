@@ -35,7 +35,7 @@ def serve(
         list[str] | None,
         typer.Argument(
             metavar="[RUN|MODEL]...",
-            help="models to serve, the default one first; else the newest run, or a bundled model",
+            help="models to serve, the default model first (default: the newest run, or a bundled model)",
         ),
     ] = None,
     host: Annotated[
@@ -51,24 +51,26 @@ def serve(
         ),
     ] = None,
     max_queue: Annotated[
-        int | None, typer.Option("--max-queue", help="number of requests under way (default 64)", min=1)
+        int | None, typer.Option("--max-queue", help="limit: requests in progress (default 64)", min=1)
     ] = None,
     max_per_client: Annotated[
         int | None,
-        typer.Option("--max-per-client", help="number of requests of one address (default 32)", min=1),
+        typer.Option(
+            "--max-per-client", help="limit: requests in progress from one address (default 32)", min=1
+        ),
     ] = None,
     max_rows: Annotated[
         int | None,
-        typer.Option("--max-rows", help="batch size: pictures in a network call (default 64)", min=1),
+        typer.Option("--max-rows", help="batch size: pictures per network call (default 64)", min=1),
     ] = None,
     max_n: Annotated[
-        int | None, typer.Option("--max-n", help="number of pictures in a request (default 64)", min=1)
+        int | None, typer.Option("--max-n", help="limit: pictures per request (default 64)", min=1)
     ] = None,
     max_steps: Annotated[
-        int | None, typer.Option("--max-steps", help="number of steps in a request (default 1000)", min=1)
+        int | None, typer.Option("--max-steps", help="limit: steps per request (default 1000)", min=1)
     ] = None,
     max_seconds: Annotated[
-        int | None, typer.Option("--max-seconds", help="seconds for a request (default 300)", min=1)
+        int | None, typer.Option("--max-seconds", help="limit: seconds per request (default 300)", min=1)
     ] = None,
     allow_host: Annotated[
         list[str] | None,
@@ -76,7 +78,7 @@ def serve(
     ] = None,
     show_runs: Annotated[
         Path | None,
-        typer.Option("--runs", help="folder of runs to show, with models to ask (default: none is shown)"),
+        typer.Option("--runs", help="folder of runs to show, with their models (default: none)"),
     ] = None,
     proxy: Annotated[
         str | None, typer.Option("--proxy", help="trusted proxy addresses a,b (X-Forwarded-For)")
@@ -90,19 +92,20 @@ def serve(
     device: options.Device = None,
     threads: Annotated[
         int | None,
-        typer.Option(
-            "--threads", help="threads of a network call on a processor (default: its cores)", min=1
-        ),
+        typer.Option("--threads", help="CPU threads per network call (default: the number of cores)", min=1),
     ] = None,
     measure: Annotated[
         bool,
-        typer.Option("--measure/--no-measure", help="at the start, a second a model: how large a call pays"),
+        typer.Option(
+            "--measure/--no-measure",
+            help="measurement of the best batch size at the start, a second a model",
+        ),
     ] = True,
     encoder: options.Encoder = None,
 ) -> int:
     """Serves models over HTTP, and the Studio at /studio.
 
-    The page /docs says how programs ask. Requests share each network call, whatever their samplers, steps and classes.
+    The page /docs describes the HTTP API. Requests with different samplers, steps and classes share network calls.
 
     \b
     Examples:

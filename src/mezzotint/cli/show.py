@@ -1,4 +1,4 @@
-"""mezzotint show: pictures of the data, the noising, the schedule, the way back, the loss"""
+"""mezzotint show: pictures of the data, the forward process, the schedule, the reverse process, the loss"""
 
 from pathlib import Path
 from typing import Annotated, Any

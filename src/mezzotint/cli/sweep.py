@@ -36,9 +36,8 @@ def sweep(
       mezzotint sweep my_sweep.yaml --out sweeps/second
       torchrun --nproc-per-node=8 -m mezzotint sweep my_sweep.yaml
 
-    All are scored by the features of one classifier, against the same real pictures. The folder gets table.csv, table.md,
-    quality.png, loss.png, a sheet and an ordinary run of every trained cell. Of the processes of torchrun each trains cells of
-    its own; the first one speaks of its own, and of all at the end.
+    All cells are scored with the features of one classifier, against the same real pictures. The folder gets table.csv, table.md,
+    quality.png, loss.png, a sheet and an ordinary run of every trained cell. Under torchrun each process trains its own cells; the first one prints the progress of its own, and all results at the end.
     """
     from mezzotint.cli.bar import Bar
     from mezzotint.studies.sweep import cells as study
@@ -60,7 +59,7 @@ def sweep(
         return 0
     out = Path("sweeps") / Path(source).stem if out is None else out
     ranks.once(lambda: reserve(out, folder=True))
-    with stopping("saving after this step or row; once more stops at once") as received:
+    with stopping("saving after this step or row; a second time stops at once") as received:
         with writing(out), Bar() as bar:
             for update in study.sweep(
                 plan,

@@ -33,7 +33,7 @@ def train(
         typer.Option(
             "--codec",
             metavar="RUN|FILE",
-            help="autoencoder of a model of latents: a run, or a published file",
+            help="autoencoder of a latent model: a run, or a published file",
         ),
     ] = None,
     out: options.Out = Path("runs"),
@@ -45,17 +45,17 @@ def train(
     steps: options.TrainSteps = None,
     minutes: Annotated[float | None, typer.Option("--minutes", help="budget: time on this machine")] = None,
     batch_size: Annotated[
-        int | None, typer.Option("--batch-size", help="number of pictures or points in a step")
+        int | None, typer.Option("--batch-size", help="batch size: pictures or points per step")
     ] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="peak learning rate")] = None,
     seed: options.TrainSeed = None,
     origin: Annotated[
         str | None,
-        typer.Option("--from", help="run or model file whose weights to begin with"),
+        typer.Option("--from", help="run or model file to start from (fine-tuning)"),
     ] = None,
     freeze: Annotated[
         list[str] | None,
-        typer.Option("--freeze", help="weights that stay as they are, by names with * and ?; with --from"),
+        typer.Option("--freeze", help="parameters to freeze, by names with * and ?; with --from"),
     ] = None,
     device: options.Device = None,
     precision: Annotated[
@@ -123,7 +123,9 @@ def check_name(name: str) -> None:
     from mezzotint.errors import ConfigError
 
     if name in ("", "..", "latest") or Path(name).name != name:
-        raise ConfigError(f"--name must name one folder, and not {name!r}; --out says where it lies")
+        raise ConfigError(
+            f"--name must be the name of one folder, not {name!r}; --out sets the folder around it"
+        )
 
 
 def run_of(
@@ -136,7 +138,7 @@ def run_of(
     watch: bool = False,
     track: Sequence[str] | None = None,
 ) -> int:
-    """Trains what a configuration says into out / name, and says on the way how it goes. Returns the exit code."""
+    """Trains a configuration into out / name, and prints its progress. Returns the exit code."""
     from mezzotint.run.allowance import Allowance
 
     allowance, patience = Allowance(), Patience(say)
@@ -152,7 +154,7 @@ def run_of(
 
         trackers = open_trackers(list(track), folder, config.model_dump(mode="json"), name)
     judge = _judge_of(config) if config.train.evaluate_every and first_process() else None
-    with stopping("saving after this step; once more stops at once, at the last checkpoint") as received:
+    with stopping("saving after this step; a second time stops at once, at the last checkpoint") as received:
         try:
             events = fit(
                 config,
@@ -166,7 +168,7 @@ def run_of(
             )
             done, source_read = _follow(events, folder, trackers, patience)
         except KeyboardInterrupt:
-            say("stopped at once; the same command goes on from the last checkpoint")
+            say("stopped at once; the same command resumes from the last checkpoint")
             return 128 + received[-1]
         finally:
             patience.done()
@@ -174,7 +176,7 @@ def run_of(
                 tracker.close()
             leave()
     if not done.finished:
-        say(f"saved at step {done.step:,} of {done.until:,}; the same command goes on from there")
+        say(f"saved at step {done.step:,} of {done.until:,}; the same command resumes there")
         return 128 + received[0]
     say(f"done: {done.folder}/model.safetensors at step {done.step:,}")
     _afterwards(folder, source_read, allowance, patience)
@@ -191,7 +193,7 @@ def _judge_of(config: "Config") -> "Callable[[Model], dict[str, float]]":
     from mezzotint.evaluate.reference import open_judge, open_reference
     from mezzotint.model.device import find_device
 
-    say("preparing the classifier that scores the samples; it is kept for the next time")
+    say("preparing the classifier that scores the samples; it is cached for the next time")
     reference = open_reference(config.data)
     judge = open_judge("auto", reference, find_device(config.train.device))
     return lambda model: quality(model, judge, reference, n=500)

@@ -21,19 +21,19 @@ def tune(
         int | None,
         typer.Option(
             "--calls",
-            help="network calls a picture (NFE) at most; a guided step counts twice (default: as many as now)",
+            help="limit: network calls per picture (NFE); a guided step counts twice (default: as many as now)",
             min=1,
         ),
     ] = None,
     seconds: Annotated[
         float | None,
-        typer.Option("--seconds", help="seconds for 64 pictures on this machine, at most", min=1e-3),
+        typer.Option("--seconds", help="limit: seconds for 64 pictures on this machine", min=1e-3),
     ] = None,
     agreement: Annotated[
         float,
         typer.Option(
             "--agreement",
-            help="share that a classifier should take for the class asked for, where there are classes",
+            help="least share of pictures that a classifier recognises as the requested class, for models with classes",
             min=0,
             max=1,
         ),
@@ -55,10 +55,9 @@ def tune(
       mezzotint tune moons --quick --dry-run
       torchrun --nproc-per-node=8 -m mezzotint tune latest -n 5000
 
-    Guidance has an interval, too. The length of the EMA, the average of the weights, is tuned for runs only. Settings are
+    The interval of guidance is tuned, too. The length of the EMA, the average of the weights, is tuned for runs only. Settings are
     judged on the training split. They become the defaults of the model file if they are better by more than chance. The
-    test split is left for mezzotint evaluate. A run keeps the trials in its tune.json: interrupted, the same command
-    goes on.
+    test split is left for mezzotint evaluate. A run keeps the trials in its tune.json: after an interruption, the same command resumes.
     """
     from mezzotint.studies.tune.search import tune as search
     from mezzotint.studies.tune.trials import Outcome, Target, TrialDone
@@ -128,7 +127,7 @@ def _ends(interval: tuple[float, float | None]) -> str:
 
 
 def table(outcome: "Outcome") -> list[str]:
-    """Lines: the present defaults against the found ones, and what became of them."""
+    """Lines: the present defaults, the best ones found, and whether these were written."""
     columns = []
     for head, trial, seconds in zip(
         ("now", "best"), (outcome.present, outcome.best), outcome.seconds, strict=True

@@ -19,7 +19,7 @@ def ui(
         list[str] | None,
         typer.Argument(
             metavar="[RUN|MODEL]...",
-            help="models to choose from; those of the package by default, and runs in any case",
+            help="models to choose from, beside all runs (default: the bundled models)",
         ),
     ] = None,
     host: Annotated[
@@ -46,7 +46,7 @@ def ui(
 ) -> int:
     """Opens the Studio, a page to make pictures in the browser.
 
-    Grids, edits, a history, and runs as they train. It is the page of `mezzotint serve`, with the models of the package and of all runs, and sends nothing anywhere.
+    Grids, edits, a history, and runs as they train. It is the Studio of `mezzotint serve`, with the bundled models and all runs. Nothing leaves this machine.
 
     \b
     Examples:

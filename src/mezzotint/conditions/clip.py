@@ -70,7 +70,7 @@ def open_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
     library = frozen.transformers()
     if (kind := frozen.kind_of(folder, library)) != "clip":
         raise DataError(
-            f"{folder} holds a network of kind {kind!r}; guidance by pictures and texts needs a whole clip"
+            f"{folder} holds a network of kind {kind!r}; guidance needs a whole CLIP; give its folder"
         )
     net = frozen.weights(folder, library.CLIPModel).to(device)
     said = _preprocessing(folder)
@@ -90,7 +90,7 @@ def _preprocessing(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise DataError(f"{path} cannot be read ({error}); copy it again") from error
     if len(mean) != 3 or len(deviation) != 3 or not all(map(math.isfinite, mean)) or min(deviation) <= 0:
-        raise DataError(f"{path} gives no mean and deviation of three colours; copy it again")
+        raise DataError(f"{path} has no mean and deviation for three colours; copy it again")
     return mean, deviation
 
 

@@ -74,7 +74,7 @@ def open_encoder(folder: Path, device: torch.device | str = "cpu") -> Encoder:
     kind = kind_of(folder, library)
     if kind not in KINDS:
         raise DataError(
-            f"{folder} holds a network of kind {kind!r}; texts are read by one of {', '.join(KINDS)}"
+            f"{folder} holds a network of kind {kind!r}; a text encoder is one of {', '.join(KINDS)}"
         )
     net = weights(folder, getattr(library, KINDS[kind])).to(device)
     tokenizer = tokenizer_of(folder, library, int(net.config.vocab_size))
@@ -105,7 +105,7 @@ def kind_of(folder: Path, library: Any) -> str:
     """What a folder's config.json says it holds. Raises DataError."""
     if not (folder / "config.json").is_file():
         raise DataError(
-            f"{folder} holds no encoder: name a folder with config.json, model.safetensors and the tokenizer's files"
+            f"{folder} holds no text encoder; give a folder with config.json, model.safetensors and the tokenizer's files"
         )
     try:
         return str(library.AutoConfig.from_pretrained(str(folder), local_files_only=True).model_type)
@@ -133,7 +133,7 @@ def weights(folder: Path, cls: Any) -> Any:
             ) from error
     if missing := sorted(map(str, report["missing_keys"])):
         raise DataError(
-            f"{folder} lacks weights of {cls.__name__}, such as {missing[0]}; take a whole copy of it"
+            f"{folder} lacks weights of {cls.__name__}, such as {missing[0]}; copy the folder again"
         )
     return net.eval().requires_grad_(False)
 
@@ -189,13 +189,12 @@ class Frozen:
     def encoder(self) -> Encoder:
         if self.folder is None or not self.folder.is_dir():
             raise ModelError(
-                f"this model reads texts by an encoder that is not at {self.folder}; say where it is: --encoder FOLDER"
+                f"the text encoder of this model is not at {self.folder}; give its folder: --encoder FOLDER"
             )
         opened = open_encoder(self.folder, self.device)
         if opened.digest != self.digest:
             raise ModelError(
-                f"the encoder in {self.folder} ({opened.digest}) is not the one that the model learnt with ({self.digest}); "
-                "say where that is: --encoder FOLDER"
+                f"the encoder in {self.folder} ({opened.digest}) is not the one that the model was trained with ({self.digest}); give its folder: --encoder FOLDER"
             )
         return opened
 

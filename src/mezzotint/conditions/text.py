@@ -65,7 +65,7 @@ def numbers(texts: Sequence[str], words: Sequence[str], length: int) -> Tensor:
                 if near
                 else f"it knows {len(words)}, such as {', '.join(words[:8])}"
             )
-            raise ConfigError(f"the model knows no word {unknown[0]!r}; {hint}")
+            raise ConfigError(f"the model does not know the word {unknown[0]!r}; {hint}")
         if len(found) >= length:
             raise ConfigError(f"a text of {len(found)} words is too long for the model: at most {length - 1}")
         row[1 : len(found) + 1] = torch.tensor([table[word] for word in found])

@@ -20,7 +20,7 @@ Factors = Annotated[list[PositiveInt], Field(min_length=1)]
 
 def _interval(text: str) -> str:
     if not re.fullmatch(r"\s*(?=.*[1-9])\d+(\.\d+)?\s*(%|steps?|epochs?)\s*", text):
-        raise ValueError("say it as '500 steps', '2 epochs' or '10%' (of the budget)")
+        raise ValueError("write '500 steps', '2 epochs' or '10%' (of the budget)")
     return text
 
 
@@ -28,7 +28,7 @@ def _size(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
     try:
         return check(value)
     except ValidationError:
-        raise ValueError("say it as one number, or as [height, width], of 1 to 4096") from None
+        raise ValueError("write one number, or [height, width], each from 1 to 4096") from None
 
 
 Interval = Annotated[str, AfterValidator(_interval)]

@@ -58,7 +58,7 @@ class Data(Tree):
     def _check_clips(self) -> "Data":
         if self.stride > 1 and self.frames is None:
             raise ValueError(
-                "stride is for clips; say how many frames they have, data.frames=16, or leave it out"
+                "stride is for clips; set the number of frames, data.frames=16, or leave stride out"
             )
         return self
 

@@ -108,12 +108,12 @@ def read(source: str) -> dict[str, Any]:
     path = Path(source)
     if path.is_dir() and source not in known:
         raise ConfigError(
-            f"{path} is a folder; to learn from its pictures: mezzotint train folder --data {path}"
+            f"{path} is a folder; to train on its pictures: mezzotint train folder --data {path}"
         )
     if not path.is_file() and source not in known:
         close = difflib.get_close_matches(source, known, 1)
         hint = f"did you mean {close[0]!r}?" if close else f"recipes: {', '.join(known)}"
-        raise ConfigError(f"no recipe and no file is called {source!r}; {hint}")
+        raise ConfigError(f"there is no recipe or file {source!r}; {hint}")
     path = path if path.is_file() else known[source]
     try:
         text = path.read_text(encoding="utf-8")

@@ -76,7 +76,7 @@ class Train(Tree):
         if len(budgets := [b for b in BUDGETS if getattr(self, b) is not None]) > 1:
             raise ValueError(f"give one budget, not {' and '.join(budgets)}")
         if self.accumulate > self.batch_size:
-            raise ValueError(f"accumulate {self.accumulate} is more than the batch size {self.batch_size}")
+            raise ValueError(f"accumulate {self.accumulate} is larger than the batch size {self.batch_size}")
         return self
 
 

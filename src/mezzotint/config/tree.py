@@ -40,30 +40,29 @@ class Config(Tree):
     def _check_autoencoder(self) -> "Config":
         if (self.objective == "autoencode") != isinstance(self.network, VAE):
             raise ValueError(
-                "objective autoencode and network.kind vae go together: take the recipe vae, or neither of them"
+                "objective autoencode and network.kind vae go together: use the recipe vae, or change one of them"
             )
         if self.objective == "autoencode" and self.train.evaluate_every is not None:
             raise ValueError(
-                "train.evaluate_every judges samples, and an autoencoder makes none; leave it out: its PSNR is told with "
-                "every held-out loss"
+                "train.evaluate_every judges samples, and an autoencoder makes none; leave it out: its PSNR is logged with every held-out loss"
             )
         if self.objective == "autoencode" and self.train.compile:
             raise ValueError(
-                "an autoencoder is not compiled, since its codes have another size in every second step; leave train.compile out"
+                "an autoencoder cannot be compiled, since the size of its codes changes every second step; leave train.compile out"
             )
         if self.objective != "autoencode" and self.train.features:
-            raise ValueError("train.features is of autoencoders: take the recipe vae, or leave it out")
+            raise ValueError(
+                "train.features is for autoencoders; use the recipe vae, or leave train.features out"
+            )
         if self.objective == "autoencode" and self.codec is not None:
-            raise ValueError("an autoencoder of another one's codes is none of ours; leave codec out")
+            raise ValueError("an autoencoder is trained on pixels, not on codes; leave codec out")
         return self
 
     @model_validator(mode="after")
     def _check_origin(self) -> "Config":
         wanted = [key for key in OF_ORIGIN if getattr(self.train, key)]
         if wanted and self.origin is None:
-            raise ValueError(
-                f"train.{wanted[0]} is for a training that begins with another model: --from RUN, or leave it out"
-            )
+            raise ValueError(f"train.{wanted[0]} is for fine-tuning; add --from RUN, or leave it out")
         if self.train.replay and (self.data.enlarge or self.objective == "autoencode"):
             raise ValueError(
                 "train.replay needs a model that makes pictures by itself; leave it out for autoencoders and models that enlarge"
@@ -75,13 +74,13 @@ class Config(Tree):
         if self.objective in ("map", "progressive") and self.teacher is None:
             raise ValueError(f"objective {self.objective} needs a teacher: mezzotint distil RUN")
         if self.teacher is not None and self.origin is not None:
-            raise ValueError("a student begins with its teacher's weights; leave origin out")
+            raise ValueError("a student starts from its teacher's weights; leave origin out")
         if self.teacher is not None and self.objective in ("denoise", "meanflow", "autoencode"):
             raise ValueError(f"objective {self.objective} has no teacher; leave teacher out")
         if self.teacher is not None and self.sample.guidance != 1:
             raise ValueError(BAKED_IN)
         if self.objective not in ("denoise", "autoencode") and self.train.precision == "bf16":
-            raise ValueError(f"objective {self.objective} is learned in float32: leave train.precision out")
+            raise ValueError(f"objective {self.objective} is trained in float32; leave train.precision out")
         if self.data.enlarge and self.objective != "denoise":
             raise ValueError(
                 "models that enlarge have no students (yet); leave data.enlarge or objective out"
@@ -91,7 +90,9 @@ class Config(Tree):
                 "models that enlarge have no Fréchet distance in training; leave train.evaluate_every out"
             )
         if self.data.window and not self.data.enlarge:
-            raise ValueError("data.window is for models that enlarge; give data.enlarge, or leave it out")
+            raise ValueError(
+                "data.window is for models that enlarge; set data.enlarge, or leave data.window out"
+            )
         if self.data.window % (self.data.enlarge or 1):
             raise ValueError(f"data.window={self.data.window} must be a multiple of data.enlarge")
         diffusion = self.diffusion

@@ -20,7 +20,7 @@ def check_ranks(size: int, world: int) -> None:
     if size % world:
         fits = [n for n in (size - size % world, size + world - size % world) if n]
         raise ConfigError(
-            f"train.batch_size {size} does not divide among {world} processes; "
+            f"train.batch_size {size} cannot be divided among {world} processes; "
             f"use {' or '.join(map(str, fits))}"
         )
 

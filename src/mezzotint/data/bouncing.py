@@ -33,7 +33,7 @@ class Glyphs:
         kept = [(one, label) for one, label in cut if one is not None and max(one.shape) <= SIDE]
         if not kept:
             raise ValueError(
-                f"none of {len(pictures)} pictures is bright ink on black that fits {SIDE} pixels"
+                f"none of {len(pictures)} pictures shows bright ink on black and fits into {SIDE} pixels"
             )
         return Glyphs(tuple(one for one, _ in kept), np.array([label for _, label in kept]), classes)
 

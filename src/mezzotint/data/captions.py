@@ -52,7 +52,9 @@ def of_column(tables: Sequence[Any], column: str, names: Sequence[str]) -> tuple
         cells = table.column(column).to_pylist()
         wrong = [cell for cell in cells if cell is not None and not isinstance(cell, str)]
         if wrong:
-            raise DataError(f"the column {column!r} of {name} holds no texts but such as {wrong[0]!r:.60}")
+            raise DataError(
+                f"the column {column!r} of {name} holds values that are not texts, such as {wrong[0]!r:.60}"
+            )
         texts += map(one_caption, cells)
     return texts, _missing(texts, names[0], "choose another column by data.captions")
 
@@ -94,5 +96,5 @@ def _table(root: Path) -> dict[str, str]:
         return {one_form(str(row[place])): str(row[text] or "") for row in rows}
     except (ValueError, KeyError, TypeError, StopIteration, csv.Error) as error:
         raise DataError(
-            f"{spoken(file)} is no table of captions: each row has one of {', '.join(PLACES)} and one of {', '.join(TEXTS)}"
+            f"{spoken(file)} is not a table of captions: each row needs one of {', '.join(PLACES)} and one of {', '.join(TEXTS)}"
         ) from error

@@ -125,7 +125,7 @@ def check_keys(data: Data) -> None:
     for key in ("captions", "encoder", "enlarge", "window"):
         if getattr(data, key) != Data.model_fields[key].default:
             raise ConfigError(
-                f"data.{key} is for pictures, and data.frames makes clips; leave one of them out"
+                f"data.{key} is for pictures, and data.frames is for clips; leave one of them out"
             )
 
 
@@ -133,8 +133,7 @@ def check_still(data: Data) -> None:
     """Raises ConfigError for sets of clips, where pictures are compared."""
     if data.frames is not None or data.name == "bouncing":
         raise ConfigError(
-            f"{data.name} has clips, which are not compared with others as pictures are; those of bouncing are judged by how they move: "
-            "mezzotint evaluate RUN, without more"
+            f"{data.name} has clips, which are not compared as pictures are; clips of bouncing are scored by: mezzotint evaluate RUN, without other options"
         )
 
 
@@ -276,7 +275,7 @@ def _arrays(path: Path, labels: Any, memory_limit: int) -> Undecoded:
         raise
     except Exception as error:  # zip, numpy and the file system have a dozen types for a damaged file
         raise DataError(
-            f"{spoken(path)} cannot be read as npz ({cells.line(error)}); write it anew"
+            f"{spoken(path)} cannot be read as npz ({cells.line(error)}); save it again"
         ) from error
     if (
         stack.dtype != np.uint8
@@ -292,7 +291,7 @@ def _arrays(path: Path, labels: Any, memory_limit: int) -> Undecoded:
         )
     if numbers is not None and (numbers.shape != stack.shape[:1] or numbers.min(initial=0) < 0):
         raise DataError(
-            f"{spoken(path)} has labels of shape {numbers.shape} for {len(stack)} clips, or below 0; mend them, or set data.labels=false"
+            f"{spoken(path)} has labels of shape {numbers.shape} for {len(stack)} clips, or below 0; correct them, or set data.labels=false"
         )
     if numbers is not None and numbers.max(initial=-1) >= len(classes):
         classes = [str(k) for k in range(int(numbers.max(initial=-1)) + 1)]

@@ -70,7 +70,7 @@ def _check_unused(data: Data, what: str, unused: Sequence[str]) -> None:
     """Raises ConfigError for keys that are for pictures on a disk."""
     if wrong := [key for key in unused if getattr(data, key) != Data.model_fields[key].default]:
         raise ConfigError(
-            f"data.{wrong[0]} is for pictures on a disk, and {what} are drawn; leave it out, or set data.{wrong[0]}=null where a recipe has it"
+            f"data.{wrong[0]} is for pictures on a disk, and {what} are drawn by a program; leave it out, or set data.{wrong[0]}=null where a recipe has it"
         )
 
 

@@ -124,7 +124,7 @@ def window(
         for frame in one.read(begin, length, stride)
     ]
     if len(frames) < length:
-        raise ValueError(f"it ends before the {count(one.count, 'frame')} that it says it has")
+        raise ValueError(f"it ends before the {count(one.count, 'frame')} that its header gives")
     return stacked(frames)
 
 

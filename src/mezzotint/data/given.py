@@ -137,7 +137,7 @@ def mask(source: Any, given: Given, *, max_pixels: int = MAX_PIXELS) -> tuple[Te
         height,
     ):
         raise DataError(
-            f"the mask is {wide}x{high} and the picture {width}x{height}, of another aspect; make them of one size"
+            f"the mask is {wide}x{high} and the picture {width}x{height}; give a mask of the same aspect ratio"
         )
     size = (given.pixels.shape[1], given.pixels.shape[2])
     box = tuple(
@@ -146,9 +146,7 @@ def mask(source: Any, given: Given, *, max_pixels: int = MAX_PIXELS) -> tuple[Te
     fitted = Image.fromarray(white.astype(np.uint8) * 255).resize(size[::-1], Image.Resampling.NEAREST, box)
     repainted = torch.from_numpy(np.asarray(fitted) > 0)
     if not repainted.any():
-        raise DataError(
-            "the mask repaints nothing: white (128 or more) is what is made anew; is it the other way round?"
-        )
+        raise DataError("the mask repaints nothing: white (128 or more) is repainted; is it inverted?")
     return repainted, digest
 
 
@@ -161,7 +159,7 @@ def _opened(source: Any, what: str, max_pixels: int) -> tuple[Image.Image, str]:
             image: Image.Image = Image.open(io.BytesIO(source), formats=FORMATS)
         except UnidentifiedImageError as error:
             raise DataError(
-                f"{what} is not a {', '.join(FORMATS)} picture, or a damaged one; give another file"
+                f"{what} is damaged or not a {', '.join(FORMATS)} picture; give another file"
             ) from error
         except Exception as error:  # a bomb, or a hostile header
             raise DataError(f"{what} cannot be opened ({error}); save it as PNG and try again") from error

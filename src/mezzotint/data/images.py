@@ -167,7 +167,7 @@ def load_pictures(
     if by_class:
         if source.labels is None:
             why = source.why or "put its pictures into one sub-folder per class"
-            raise DataError(f"{name} has no classes, whose names were to be captions; {why}")
+            raise DataError(f"{name} has no classes, whose names could be captions; {why}")
         names = named(source.classes)
         source = replace(source, captions=[names[k] for k in source.labels.tolist()])
     source = labelled(source, name, False if by_class and not labels else labels, only, split)

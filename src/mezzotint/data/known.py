@@ -44,14 +44,14 @@ def check_name(name: str, path: Path | None) -> None:
             "digits come with the package; leave out --data, or use the name 'folder' to read your own"
         )
     if name in ("folder", "parquet") and path is None:
-        raise DataError(f"{name} needs to know where your pictures are: give --data PATH")
+        raise DataError(f"{name} needs the place of your pictures; add --data PATH")
     if name not in KNOWN and name not in ("folder", "parquet") and "/" not in name:
         names = [*KNOWN, "folder", "parquet"]
         close = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {close[0]!r}?" if close else "or an id 'owner/set' of the dataset hub"
-        raise DataError(f"no set is called {name!r}; the names are {', '.join(names)}; {hint}")
+        raise DataError(f"there is no data set {name!r}; the names are {', '.join(names)}; {hint}")
     if path is None and "/" in name and Path(name).exists():
-        raise DataError(f"{name} lies on this disk; use the name 'folder' and --data {name}")
+        raise DataError(f"{name} is a folder on this disk; use the name 'folder' and --data {name}")
 
 
 def flips_by_default(name: str) -> bool:

@@ -41,7 +41,7 @@ def pictures(path: Path, split: str | None, memory_limit: int, keys: Keys) -> Un
     if path.is_file():
         if not is_table(path):
             raise DataError(
-                f"{spoken(path)} is neither a folder nor a parquet file; point --data at one of these"
+                f"{spoken(path)} is neither a folder nor a parquet file; give one of these as --data"
             )
         return parquet([path], memory_limit, keys)
     there = listed(path)
@@ -88,7 +88,9 @@ def listed(path: Path, more: Sequence[str] = ()) -> Listing:
     """The files below a folder. more: endings of what counts as a picture, beside those of pictures. Raises DataError where there is none."""
     if not path.is_dir():
         here = "" if path.is_absolute() else f" in {spoken(Path.cwd())}"
-        raise DataError(f"there is no folder or file {spoken(path)}{here}; point --data at your pictures")
+        raise DataError(
+            f"there is no folder or file {spoken(path)}{here}; give the place of your pictures as --data"
+        )
     return listing(path, more)
 
 

@@ -111,7 +111,7 @@ def coverage(shape: str, side: int) -> np.ndarray:
         case "cross":
             inside = (np.abs(x - 0.5) <= 1 / 6) | (np.abs(y - 0.5) <= 1 / 6)
         case _:
-            raise ValueError(f"no shape is called {shape!r}; there are {', '.join(SHAPES)}")
+            raise ValueError(f"there is no shape {shape!r}; the shapes are {', '.join(SHAPES)}")
     return inside.reshape(side, FINE, side, FINE).mean((1, 3))
 
 
@@ -202,7 +202,7 @@ def holds(relation: str, a: Placed, b: Placed) -> bool:
         case "below":
             return b.top + b.side <= a.top
         case _:
-            raise ValueError(f"no relation is called {relation!r}; there are {', '.join(RELATIONS)}")
+            raise ValueError(f"there is no relation {relation!r}; the relations are {', '.join(RELATIONS)}")
 
 
 # --- words -----------------------------------------------------------------------------------------------
@@ -266,7 +266,7 @@ def meaning_of(caption: str) -> Meaning:
     found = list(_THING.finditer(text))
     if not 1 <= len(found) <= 2:
         raise ValueError(
-            f"{caption!r} does not say what a scene shows; say it as 'a small red circle left of a large blue square'"
+            f"{caption!r} does not describe a scene; write it like 'a small red circle left of a large blue square'"
         )
     things = tuple(Thing(match[3], match[4], match[2]) for match in found)
     count = next((k for k, word in NUMBERS.items() if word == found[0][1]), 1)
@@ -278,7 +278,7 @@ def meaning_of(caption: str) -> Meaning:
         (r for said, r in sorted(pairs, key=lambda p: -len(p[0])) if re.search(rf"\b{said}\b", between)), None
     )
     if relation is None:
-        raise ValueError(f"{caption!r} does not say how the one lies to the other: {', '.join(RELATIONS)}")
+        raise ValueError(f"{caption!r} does not relate the two objects by one of {', '.join(RELATIONS)}")
     if re.search(r"\bit\b", between):  # "a, and left of it b": b is left of a
         things = things[::-1]
     return Meaning(things, relation)

@@ -85,7 +85,7 @@ class Shards:
                 table = reader.read_row_group(block.group, columns=wanted, use_threads=False)
         except Exception as error:  # arrow, the file system and the network have a dozen types for it
             raise DataError(
-                f"cannot read {file} ({line(error)}); mend that, then give the same command to go on"
+                f"cannot read {file} ({line(error)}); repair the file, then run the same command to resume"
             ) from error
         pictures, labels = table.column(self.image), None
         if self.label is not None:
@@ -126,7 +126,7 @@ class Shards:
                     return reader.read(columns=[key], use_threads=False)
             except Exception as error:
                 raise DataError(
-                    f"cannot read {names[file]} ({line(error)}); mend that, then try again"
+                    f"cannot read {names[file]} ({line(error)}); repair the file, then try again"
                 ) from error
 
         with ThreadPoolExecutor(READERS) as pool:

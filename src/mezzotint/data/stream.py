@@ -237,7 +237,7 @@ def open_stream(data: Data, device: torch.device) -> StreamSource:
     lacking: Sequence[str] = ()
     if by_class:
         if not shards.classes:
-            raise DataError(f"{data.name} has no classes, whose names were to be captions; {shards.why}")
+            raise DataError(f"{data.name} has no classes, whose names could be captions; {shards.why}")
         captions = named(shards.classes)
     elif data.captions:
         shards, captions, lacking = shards.captions(data.captions)

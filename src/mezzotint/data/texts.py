@@ -61,11 +61,11 @@ def check(data: Data) -> None:
         for key in ("reading", "encoder"):
             if getattr(data, key) != Data.model_fields[key].default:
                 raise ConfigError(
-                    f"data.{key} is for captions, and none are read; set data.captions, or leave it out"
+                    f"data.{key} is for captions, and data.captions is not set; set it, or leave data.{key} out"
                 )
     if data.encoder is not None and data.reading != "words":
         raise ConfigError(
-            "captions are read by data.encoder, or by data.reading=bytes; leave one of them out"
+            "captions are read with data.encoder or with data.reading=bytes; leave one of them out"
         )
 
 
@@ -106,6 +106,6 @@ def named(classes: Sequence[str]) -> list[str]:
     texts = [" ".join(name.replace("_", " ").split()) for name in classes]
     if doubled := [text for text in texts if texts.count(text) > 1]:
         raise ConfigError(
-            f"as captions, classes would have one name ({few(doubled[:1])}); rename one, or train with data.captions=false"
+            f"two classes would have the same name as captions ({few(doubled[:1])}); rename one, or train with data.captions=false"
         )
     return texts

@@ -82,7 +82,7 @@ def log_prob(name: str, x: Tensor) -> Tensor:
 
 def _known(name: str) -> str:
     if name not in TOYS:
-        raise ValueError(f"no 2-D set is called {name!r}; choose from {', '.join(TOYS)}")
+        raise ValueError(f"there is no 2-D set {name!r}; choose from {', '.join(TOYS)}")
     return name
 
 

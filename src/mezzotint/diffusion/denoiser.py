@@ -70,7 +70,7 @@ class Denoiser:
         c = self.parameterization(*self.process(logsnr))
         if not c.c_skip.abs().max() < 22026:  # exp(10), that is logsnr -20 for eps-prediction
             raise ValueError(
-                "a network that predicts eps knows nothing about the picture at (nearly) pure noise, logsnr below -20: "
+                "eps prediction says nothing about the picture at (nearly) pure noise, logsnr below -20: "
                 "start lower, or train with v, x0 or velocity"
             )
         return per_row(c.c_skip, x) * x + per_row(c.c_out, x) * self.predict(x, logsnr, cond)

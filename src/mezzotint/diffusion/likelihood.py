@@ -82,12 +82,12 @@ def log_likelihood(
         raise ValueError(f"the ends must be finite levels with low < high, not low={low}, high={high}")
     if probes < 0 or probes == 1:
         raise ValueError(
-            f"probes={probes}: take 0 for the exact trace, or 2 and more for an estimate with its error"
+            f"probes={probes}: use 0 for the exact trace, or 2 and more for an estimate with its error"
         )
     if probes and seeds is None:
         raise ValueError("random probes need seeds, (B,) int64, one a picture")
     if not x0.is_floating_point():
-        raise ValueError("a density is one of real numbers: give dequantize(images, seeds) for bytes")
+        raise ValueError("a density needs real numbers, not bytes; give dequantize(images, seeds)")
     count, d = len(x0), x0.shape[1:].numel()
     if seeds is None or not probes:
         vectors = torch.eye(d, dtype=torch.float64)[:, None].expand(d, count, d)  # their sum is the trace
@@ -159,7 +159,7 @@ def integrate(slope: Slope, z: Tensor, start: float, end: float, size: Size) -> 
         z[done], level[done], first[done] = y[taken], t[taken], slopes[-1][taken]
         step[which] = h * (0.9 * error.nan_to_num(math.inf) ** -0.2).clamp(0.2, 5)
         if (~taken & (step[which].abs() < SMALLEST)).any():
-            raise ValueError("the denoiser's answers are not finite, or no step is small enough for them")
+            raise ValueError("the denoiser's predictions are not finite, or no step is small enough for them")
         which = which[~(taken & last)]
     return z
 

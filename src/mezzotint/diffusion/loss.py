@@ -107,7 +107,7 @@ class DenoisingLoss:
         a, b = target_mix(denoiser.parameterization, denoiser.process, logsnr)
         if not (a.isfinite() & b.isfinite()).all():
             raise ValueError(
-                "eps cannot be learnt from pure noise, logsnr -inf: train with v, x0 or velocity, "
+                "eps cannot be learned from pure noise, logsnr -inf: train with v, x0 or velocity, "
                 "or on a schedule without zero terminal SNR"
             )
         x = add_noise(denoiser.process, x0, eps, logsnr)

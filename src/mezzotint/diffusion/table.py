@@ -43,7 +43,9 @@ def check_noise(sampler: str, eta: float, churn: float) -> None:
     for name, amount in (("eta", eta), ("churn", churn)):
         if amount and not getattr(SAMPLERS[sampler], name):
             takers = [row for row in SAMPLERS if getattr(SAMPLERS[row], name)]
-            raise ValueError(f"{name} is for {', '.join(takers)}; {sampler} takes none: leave {name} out")
+            raise ValueError(
+                f"{name} is for {', '.join(takers)}; {sampler} does not take it; leave {name} out"
+            )
 
 
 SAMPLERS: dict[str, Sampler] = {

@@ -136,7 +136,7 @@ def read_tensors(path: Path, remedy: str = "copy it again or train again") -> di
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} is damaged or missing ({error}); {remedy}") from error
     if not isinstance(header, dict) or "crc32" not in header:
-        warnings.warn(f"{path} has no checksum: were it damaged, nobody would know", stacklevel=2)
+        warnings.warn(f"{path} has no checksum, so damage cannot be detected", stacklevel=2)
     elif is_broken(header, layout) or header["crc32"] != _crc32(named):
         raise ModelError(f"{path} is damaged: its checksum differs; {remedy}")
     return named

@@ -64,7 +64,7 @@ def check_free(folder: Path, config: Config, *, overwrite: bool, resume: bool) -
         str(folder).encode()
     except UnicodeEncodeError as error:
         raise ConfigError(
-            f"the name {folder} is not UTF-8, in which model files are read; choose another --name or --out"
+            f"the name {folder} is not UTF-8, which model files need; choose another --name or --out"
         ) from error
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file; choose another --name")

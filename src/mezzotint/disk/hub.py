@@ -24,7 +24,7 @@ def fetch(name: str, files: list[str]) -> Path:
     ) as error:  # no network, a proxy, a busy hub: each library below has types of its own for it
         reason = next(iter(str(error).splitlines()), type(error).__name__)[:200].rstrip(" .")
         raise ModelError(
-            f"cannot get {name} from the hub ({reason}); download it elsewhere and name its folder"
+            f"cannot get {name} from the hub ({reason}); download it elsewhere and give its folder"
         ) from error
 
 
@@ -33,7 +33,7 @@ def _client() -> Any:
         return importlib.import_module("huggingface_hub")
     except ImportError as error:
         raise MissingExtra(
-            'a model of the hub needs huggingface_hub, which is not installed; run: pip install "mezzotint[hub]"'
+            'a model from the hub needs huggingface_hub, which is not installed; run: pip install "mezzotint[hub]"'
         ) from error
 
 

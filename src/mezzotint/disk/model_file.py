@@ -65,7 +65,7 @@ def read_adapter(path: Path, base: Path) -> tuple[Header, dict[str, Tensor]]:
     if header.config.origin is None or header.config.origin.digest != digest(base):
         began = "" if header.config.origin is None else f", {header.config.origin.file.name} as it was then"
         raise ModelError(
-            f"{path} is not an adapter of {base}; give the model that its training began with{began}"
+            f"{path} is not an adapter of {base}; give the model that it was trained from{began}"
         )
     return header, read_tensors(path)
 
@@ -105,7 +105,7 @@ def read_header(path: Path, adapter: bool = False) -> Header:
         raise
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelError(
-            f"{path} is no model file of mezzotint: its header names no model; take the model.safetensors of a run"
+            f"{path} is not a model file of mezzotint: its header has no model; give the model.safetensors of a run"
         ) from error
 
 
@@ -151,13 +151,13 @@ def check_header(content: dict[str, Any], layout: Layout, path: Path) -> None:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise ModelError(
-            f"{path} is no model file of mezzotint ({place}: {first['msg']}); take the model.safetensors of a run"
+            f"{path} is not a model file of mezzotint ({place}: {first['msg']}); give the model.safetensors of a run"
         ) from error
     network = content["config"].get("network")
     for key, value in network.items() if isinstance(network, dict) else ():
         if isinstance(value, list) and len(value) > MAX_LEVELS:
             raise ModelError(
-                f"{path} is no model file of mezzotint: network.{key} has {len(value):,} entries"
+                f"{path} is not a model file of mezzotint: network.{key} has {len(value):,} entries"
             )
 
 

@@ -75,7 +75,7 @@ def find_run(name: str | Path, runs: Path = Path("runs")) -> Path:
     for folder in (runs / name, Path(name)):
         if (folder / CONFIG).is_file():
             return folder
-    raise ModelError(f"no run is called {str(name)!r}; {_what_there_is(runs, CONFIG)}")
+    raise ModelError(f"there is no run {str(name)!r}; {_what_there_is(runs, CONFIG)}")
 
 
 def check_runs(runs: Path, usual: Path | None = None) -> Path:
@@ -87,7 +87,7 @@ def check_runs(runs: Path, usual: Path | None = None) -> Path:
         next(runs.iterdir(), None)
     except OSError as error:
         raise ModelError(
-            f"{runs} is no folder of runs ({error.strerror}); name the folder in which runs lie, such as runs"
+            f"{runs} is not a folder of runs ({error.strerror}); give the folder that holds them, such as runs"
         ) from error
     return runs
 

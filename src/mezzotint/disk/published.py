@@ -52,7 +52,7 @@ def read_published(path: Path) -> tuple[Coder, dict[str, Tensor]]:
     if "encoder.layers.1.conv.0.weight" in named:
         return _attempt(path, lambda: (_taesd(named), named))
     raise ModelError(
-        f"{path} is no autoencoder that is known here; give a run of mezzotint train vae, or safetensors of diffusers' "
+        f"{path} is not a supported autoencoder; give a run of mezzotint train vae, or safetensors of diffusers' "
         "AutoencoderKL or AutoencoderTiny"
     )
 
@@ -117,7 +117,7 @@ def _both_halves(path: Path) -> dict[str, Tensor]:
     match = HALVES.fullmatch(path.name)
     if match is None:
         raise ModelError(
-            f"{path} is half of an autoencoder; name the files taesd_encoder.safetensors and taesd_decoder.safetensors"
+            f"{path} is half of an autoencoder; give the files as taesd_encoder.safetensors and taesd_decoder.safetensors"
         )
     result = {}
     for half, shift in (("encoder", 0), ("decoder", -1)):

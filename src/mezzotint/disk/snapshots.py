@@ -61,7 +61,7 @@ def average_of(folder: Path, length: float, step: int | None = None) -> dict[str
     found = snapshots(folder) if step is None else snapshots_until(folder, step)
     if not found:
         raise ModelError(
-            f"{folder} has no snapshots of its averages (ema/step-*); use --weights ema or raw, or a run that has them"
+            f"{folder} has no snapshots of the EMA (ema/step-*); use --weights ema or raw, or a run that has them"
         )
     if not 0 < length < 0.28:
         raise ModelError(f"an EMA length is a share of training between 0 and 0.28, not {length:g}")

@@ -67,9 +67,7 @@ def evaluate_clips(
     """Makes n clips, all classes in turn, and judges them; and goes on with as many real ones, from their first frames.
     ranks: that share the sampling. settings: as of `Model.sample`. Raises ConfigError for a model that makes no such clips."""
     if model.config.data.name != "bouncing":
-        raise ConfigError(
-            f"{model.source} was not trained on bouncing digits, so its clips cannot be judged as such"
-        )
+        raise ConfigError(f"{model.source} was not trained on bouncing digits, so its clips cannot be scored")
     glyphs = glyphs_of(model.config.data)
     judge = ranks.in_turn(lambda: still_judge(glyphs, progress))
     request = model.request(n, label="all" if model.classes else None, seed=seed, **settings)

@@ -98,7 +98,7 @@ class Evaluation:
             return Evaluation(**{**content, "numbers": numbers})
         except (KeyError, TypeError, AttributeError) as error:
             raise ModelError(
-                "this JSON is no evaluation; give one that `mezzotint evaluate` has written"
+                "this JSON is not an evaluation; give a file of mezzotint evaluate --json"
             ) from error
 
 
@@ -113,8 +113,8 @@ def refuse_unequal(evaluations: Sequence[Evaluation]) -> None:
         ):
             if getattr(first, what) != getattr(other, what):
                 raise ConfigError(
-                    f"{first.source} and {other.source} do not compare: {words} is {getattr(first, what)} and "
-                    f"{getattr(other, what)}; evaluate both anew, in one command"
+                    f"{first.source} and {other.source} cannot be compared: {words} is {getattr(first, what)} and "
+                    f"{getattr(other, what)}; evaluate both again, in one command"
                 )
 
 
@@ -145,15 +145,15 @@ def evaluate(
     Raises ConfigError, ModelError or DataError in one line, RunError where processes have different pictures or judges.
     """
     if wrong := [name for name in metrics if name not in METRICS]:
-        raise ConfigError(f"{wrong[0]} is no metric; choose from {', '.join(METRICS)}")
+        raise ConfigError(f"{wrong[0]} is not a metric; choose from {', '.join(METRICS)}")
     if n < 10:
-        raise ConfigError(f"-n {n} is too few to say anything; the usual is 2000")
+        raise ConfigError(f"-n {n} is too few for these metrics; the default is 2000")
     place = find_device(device)
     opened = [_Source(source, encoder) for source in dict.fromkeys(sources)]
     students = [one for one in opened if one.header and one.header.config.teacher is not None]
     if students and {"vlb", "ode"} & set(metrics):
         raise ConfigError(
-            "vlb and ode are bounds of a denoiser, and a student has none: leave it out, or the metrics"
+            "vlb and ode are bounds of a denoiser, and a student has none; leave out the student or these metrics"
         )
     latents = [one for one in opened if one.header and one.header.config.codec is not None]
     if latents and {"vlb", "ode"} & set(metrics):
@@ -324,7 +324,7 @@ def _data(sources: Sequence[_Source], data: str | None) -> Data:
             if getattr(other.data, key) != getattr(first, key):
                 raise ConfigError(
                     f"these models learned from different data (data.{key} is {getattr(first, key)} and "
-                    f"{getattr(other.data, key)}); evaluate them apart, or say --data"
+                    f"{getattr(other.data, key)}); evaluate them one by one, or add --data"
                 )
     return first
 
@@ -364,7 +364,7 @@ def _open_samples(
         samples = replace(samples, folder=folder)
     if tuple(samples.values.shape[1:]) != shape:
         raise ConfigError(
-            f"the pictures of {source.name} are {tuple(samples.values.shape[1:])} and the real ones {shape}; resize them alike"
+            f"the pictures of {source.name} are {tuple(samples.values.shape[1:])} and the real ones {shape}; resize them to one size"
         )
     return samples
 
@@ -384,7 +384,7 @@ def _evaluate_points(
     else:
         samples = sample_set_of(source.model(device), n, seed, progress, ranks, **settings)
     if samples.values.ndim != 2:
-        raise ConfigError(f"{source.name} holds pictures, and {name} is a set of points; say another --data")
+        raise ConfigError(f"{source.name} holds pictures, and {name} is a set of points; give another --data")
     began = time.perf_counter()
     found = ranks.once(lambda: [asdict(number) for number in point_numbers(samples.values, name)])
     numbers = tuple(Number(**words) for words in found)

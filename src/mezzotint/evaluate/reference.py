@@ -100,7 +100,7 @@ def open_reference(data: Data, size: tuple[int, int] | None = None, channels: in
     size, channels: of the model's pictures. Raises DataError where there are no pictures.
     """
     if data.name in toy.TOYS:
-        raise ConfigError(f"{data.name} is a set of points; its reference is its exact density")
+        raise ConfigError(f"{data.name} is a set of points; it is compared with its exact density")
     if data.name == "scenes":
         return drawn_scenes()
     check_still(data)
@@ -287,7 +287,7 @@ def open_judge(
             return inception.inception_extractor(Path(place).expanduser(), device)
         case "inception":
             raise ConfigError(
-                "name the file of its weights: --extractor inception=pt_inception-2015-12-05-6726825d.pth"
+                "give the file of its weights: --extractor inception=pt_inception-2015-12-05-6726825d.pth"
             )
         case "dinov2" | "clip":
             return pretrained.pretrained_extractor(name, place or None, device)

@@ -131,10 +131,10 @@ def read_samples(source: str, shape: tuple[int, ...] | None = None, classes: Seq
             if labels is not None and "classes" in file:
                 labels = by_name(labels, file["classes"].tolist(), classes)
     except FileNotFoundError as error:
-        raise DataError(f"there is no file {path}; check its name") from error
+        raise DataError(f"there is no file {path}; check the name") from error
     except (OSError, ValueError, KeyError, BadZipFile, TypeError, EOFError) as error:
         raise DataError(
-            f"{path} is no npz file of pictures ({error}); it should hold images, uint8 (N, H, W, C)"
+            f"{path} is not an npz file of pictures ({error}); it should hold images, uint8 (N, H, W, C)"
         ) from error
     if values.ndim == 2 and values.shape[1] == 2 and values.is_floating_point():
         return SampleSet(path.name, values.float(), labels)

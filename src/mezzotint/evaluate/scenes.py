@@ -67,9 +67,7 @@ def evaluate_scenes(
     ranks: that share the sampling. settings: as of `Model.sample`. Raises ConfigError for a model that makes no scenes.
     """
     if model.config.data.name != "scenes":
-        raise ConfigError(
-            f"{model.source} was not trained on scenes, so its pictures cannot be judged as such"
-        )
+        raise ConfigError(f"{model.source} was not trained on scenes, so its pictures cannot be scored")
     asked = usual(n) if captions is None else captions
     prompts = [one.prompt for one in asked]
     request = model.request(len(prompts), prompt=prompts, seed=seed, **settings)

@@ -58,7 +58,7 @@ def _set_levels(scheduler: Any, sigmas: Tensor) -> tuple[Process, Tensor]:
         return vp, sigmas[:-1]
     if hasattr(scheduler, "sigmas_interpol") or hasattr(scheduler, "order_list"):
         raise ValueError(
-            f"{type(scheduler).__name__} makes up levels between its steps; write it as sampler(denoise, x, sigmas)"
+            f"{type(scheduler).__name__} computes levels between its steps, which is not supported; write it as sampler(denoise, x, sigmas)"
         )
     # Two-stage methods visit every level but the first twice: at the end of one step, at the start of the next.
     visits = torch.cat([sigmas[:1], sigmas[1:].repeat_interleave(scheduler.order)])

@@ -67,8 +67,7 @@ def sampler_table(model: Model, **settings: Any) -> dict[str, Any]:
     count = sum(1 for _ in _moves(way, 1))
     if count > MAX_MOVES:
         raise ConfigError(
-            f"{chosen.sampler} with {chosen.steps} steps asks and draws {count - 1} times, and at most {MAX_MOVES - 1} can be exported; take "
-            "fewer --steps, or another --sampler, such as dpmpp_2m with 20"
+            f"{chosen.sampler} with {chosen.steps} steps makes {count - 1} network calls and draws of noise, and at most {MAX_MOVES - 1} can be exported; use fewer --steps, or another --sampler, such as dpmpp_2m with 20"
         )
     *moves, result = _moves(way, count)
     facts, told = model.facts, nothing(model.classes, model.language)
@@ -135,7 +134,7 @@ def _answer(model: Model, ask: Ask, settings: Sample) -> dict[str, Any]:
     c = denoiser.parameterization(*model.process(ask.level))
     if not c.c_skip.abs() < 22026:  # as `Denoiser` has it
         raise ConfigError(
-            "a network that predicts eps knows nothing at (nearly) pure noise, where sampling begins: set sample.spacing=leading, or "
+            "eps prediction says nothing about the picture at (nearly) pure noise, where sampling starts: set sample.spacing=leading, or "
             "train with v"
         )
     low, high = settings.guided_between

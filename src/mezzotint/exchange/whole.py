@@ -15,7 +15,7 @@ def check_new(path: Path) -> None:
     if path.is_dir() and not any(path.iterdir()):
         return
     if path.exists() or path.is_symlink():
-        raise ConfigError(f"{path} is there already; delete it, or choose another place with -o")
+        raise ConfigError(f"{path} exists already; delete it, or choose another place with -o")
 
 
 @contextmanager

@@ -161,13 +161,13 @@ class Latents(nn.Module):
         if channels != self.coder.channels:
             grey_or_rgb = "grey" if self.coder.channels == 1 else "RGB"
             raise ValueError(
-                f"this autoencoder is of {grey_or_rgb} pictures: set data.channels={self.coder.channels}"
+                f"this autoencoder is for {grey_or_rgb} pictures: set data.channels={self.coder.channels}"
             )
         if height % factor or width % factor:
             size = [max(1, round(side / factor)) * factor for side in (height, width)]
             near = str(size[0]) if size[0] == size[1] else f"[{size[0]}, {size[1]}]".replace(" ", "")
             raise ValueError(
-                f"this autoencoder makes pictures {factor} times smaller, and {height}x{width} is no multiple of that: set "
+                f"this autoencoder makes pictures {factor} times smaller, and {height}x{width} is not a multiple of that: set "
                 f"data.size={near}"
             )
         return self.coder.latents, *frames, height // factor, width // factor

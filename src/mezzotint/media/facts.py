@@ -30,7 +30,7 @@ class Facts:
         if not self.kind:
             object.__setattr__(self, "kind", name_by_shape(self.shape))
         if self.kind not in MEDIA:
-            raise ValueError(f"there is no medium {self.kind!r}; there are {', '.join(MEDIA)}")
+            raise ValueError(f"there is no medium {self.kind!r}; the media are {', '.join(MEDIA)}")
 
     @property
     def medium(self) -> Medium:

@@ -97,5 +97,5 @@ def name_by_shape(shape: tuple[int, ...]) -> str:
     """The medium whose things have so many axes. Raises ValueError for a shape that none has."""
     names = [name for name, medium in MEDIA.items() if medium.rank == len(shape)]
     if len(names) != 1:
-        raise ValueError(f"things of shape {shape} are neither of {' nor '.join(MEDIA)}; name their medium")
+        raise ValueError(f"shape {shape} fits neither {' nor '.join(MEDIA)}; name the medium")
     return names[0]

@@ -51,7 +51,7 @@ def load_autoencoder(name: str | Path, device: str = "auto") -> Autoencoder:
     path = find(name)
     header = read_header(path)
     if header.config.objective != "autoencode":
-        raise ConfigError(f"{name} is no autoencoder; train one: mezzotint train vae")
+        raise ConfigError(f"{name} is not an autoencoder; train one: mezzotint train vae")
     check_network(path, lambda: (build.network(header.config, header.facts), None))
     net = build.network(header.config, header.facts)
     load_weights(net, path)

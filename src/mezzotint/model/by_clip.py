@@ -22,17 +22,17 @@ def by_clip(model: "Model", folder: str | Path) -> "Model":
     """The same network, which a CLIP drives to what a prompt says, by guidance = g times its logit. Raises ConfigError for
     models that cannot be driven so, DataError or MissingExtra where there is no CLIP."""
     if model.facts.kind != "pictures" or model.codec.shape(model.facts.shape) != model.facts.shape:
-        raise ConfigError(
-            "a CLIP looks at pictures, and this model does not compute with pixels; leave it out"
-        )
+        raise ConfigError("guidance by a CLIP needs a model of pixels, and this is none; leave by_clip out")
     if takes_to(model.denoiser) or model.config.teacher is not None:
-        raise ConfigError("a student has its guidance baked in, and cannot be guided by a CLIP; leave it out")
+        raise ConfigError(
+            "the guidance of a student is fixed, and cannot come from a CLIP; leave by_clip out"
+        )
     if model.facts.width:
         raise ConfigError(
-            "this model reads texts by an encoder itself, and cannot be guided by a CLIP besides"
+            "this model has a text encoder of its own, and cannot be guided by a CLIP; leave by_clip out"
         )
     if model.weak is not None:
-        raise ConfigError("a model is guided by a CLIP or by a weak model, not by both")
+        raise ConfigError("a model is guided by a CLIP or by a weak model, not by both; leave one out")
     clip = open_clip(Path(folder).expanduser(), model.device)
     guided = copy.copy(model)
     belief = without_context(model.denoiser)

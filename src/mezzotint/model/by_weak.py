@@ -20,12 +20,12 @@ def by_weak(model: "Model", weak: "Model") -> "Model":
     """
     for one in (model, weak):
         if takes_to(one.denoiser) or one.config.teacher is not None:
-            raise ConfigError(f"{one.source} is a student, whose guidance is baked in; leave weak out")
+            raise ConfigError(f"{one.source} is a student, whose guidance is fixed; leave weak out")
     if model.clip is not None or weak.clip is not None:
-        raise ConfigError("a model is guided by a CLIP or by a weak model, not by both")
+        raise ConfigError("a model is guided by a CLIP or by a weak model, not by both; leave one out")
     facts, other = model.facts, weak.facts
     same = {
-        "the shape of things": facts.shape == other.shape,
+        "their shapes": facts.shape == other.shape,
         "classes": facts.classes == other.classes,
         "words": (facts.words, facts.length, facts.reading, facts.digest)
         == (other.words, other.length, other.reading, other.digest),
@@ -35,7 +35,7 @@ def by_weak(model: "Model", weak: "Model") -> "Model":
     }
     if wrong := [what for what, equal in same.items() if not equal]:
         raise ConfigError(
-            f"{weak.source} cannot guide {model.source}: {', '.join(wrong)} differ; take the run itself at an earlier step"
+            f"{weak.source} cannot guide {model.source}: {', '.join(wrong)} differ; use an earlier step of the same run"
         )
     guided = copy.copy(model)
     guided.guided = autoguidance(model.denoiser, weak.denoiser)

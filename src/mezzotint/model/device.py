@@ -21,7 +21,7 @@ def find_device(wanted: str = "auto") -> torch.device:
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, ImportError) as error:
         raise ConfigError(
-            f"device {wanted!r} cannot be used here; leave it out to take the best there is"
+            f"device {wanted!r} cannot be used here; leave it out to use the best one available"
         ) from error
     return device
 

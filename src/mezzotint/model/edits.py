@@ -73,7 +73,7 @@ class Edits:
             repainted, details["mask"] = given.mask(mask, seen, max_pixels=self.max_pixels)
         if repainted is None and (returns is not None or feather):
             raise ConfigError(
-                "returns and feather are for a picture with a mask; give one, or leave them out"
+                "returns and feather are for a picture with a mask; give a mask, or leave them out"
             )
         if feather:
             self._check_pictures("feather")
@@ -83,7 +83,7 @@ class Edits:
             strength = STRENGTH if repainted is None else 1.0
         if strength != 1 and mask is None and repainted is not None:
             raise ConfigError(
-                "under transparent parts there is nothing to keep a share of; leave strength out"
+                "strength has no effect in transparent parts, which hold no picture; leave strength out"
             )
         details["strength"] = strength = float(strength)
         begins = self._known_frames(repainted)
@@ -132,9 +132,9 @@ class Edits:
             return self._trained(picture, factor, returns, grain, n, label, seed, settings)
         self._check_pixels("enlarge")
         if isinstance(picture, Samples) or grain is not None:
-            what = "grain is" if grain is not None else "samples are enlarged"
+            what = "grain is" if grain is not None else "enlarging samples is"
             raise ConfigError(
-                f"{what} for models that were trained to enlarge (data.enlarge); this one was not"
+                f"{what} only for models that were trained to enlarge, such as the recipe upscale; this one was not"
             )
         factor, n, seed = factor or 2, n or 1, seed or 0
         channels, height, width = self.model.facts.shape
@@ -142,7 +142,7 @@ class Edits:
             factors = [k for k in range(2, 9) if height % k == 0 == width % k]
             fitting = ", ".join(map(str, factors)) or "none"
             raise ConfigError(
-                f"factor {factor} does not fit pictures of {width}x{height}; those that do: {fitting}"
+                f"factor {factor} does not fit pictures of {width}x{height}; factors that do: {fitting}"
             )
         small = given.picture(
             picture, (channels, height // factor, width // factor), max_pixels=self.max_pixels
@@ -170,12 +170,12 @@ class Edits:
         if factor not in (None, own):
             raise ConfigError(f"this model makes pictures {own} times as large; leave factor out")
         if returns is not None:
-            raise ConfigError("a model that was trained to enlarge walks once; leave returns out")
+            raise ConfigError("a model that was trained to enlarge does not repeat steps; leave returns out")
         grain = USUAL_GRAIN if grain is None else float(grain)
         details: dict[str, Any] = {"task": "enlarge", "factor": own, "grain": grain}
         if isinstance(picture, Samples):
             if n not in (None, len(picture)):
-                raise ConfigError("of samples each is enlarged once; leave n out")
+                raise ConfigError("each of several samples is enlarged once; leave n out")
             small, note, n = picture.values, "", len(picture)
             seed = int(picture.seeds[0]) if seed is None else seed
             details |= {"of": picture.settings, "usual": label is None and not any(settings.values())}
@@ -202,7 +202,7 @@ class Edits:
         self._check_pixels("colour")
         channels, height, width = self.model.facts.shape
         if channels != 3:
-            raise ConfigError("colour needs a model of RGB pictures; this one makes grey ones")
+            raise ConfigError("colour needs a model of RGB pictures; this one makes grey pictures")
         seen = given.picture(picture, (1, height, width), max_pixels=self.max_pixels)
         times = edits.RETURNS if returns is None else returns
         details = {"task": "colour", "returns": times, "picture": seen.digest}
@@ -218,7 +218,7 @@ class Edits:
         """
         model, ends = self.model, torch.tensor([begin, end], dtype=torch.int64)
         if n < 2:
-            raise ConfigError(f"n must be at least 2, the beginning and the end, not {n}")
+            raise ConfigError(f"n must be at least 2, for the beginning and the end, not {n}")
         for what, given_ends in (("class", label), ("prompt", settings.get("prompt"))):
             if isinstance(given_ends, Sequence) and not isinstance(given_ends, str) and len(given_ends) > 2:
                 raise ConfigError(f"a morph has two ends: give one {what}, or two, not {len(given_ends)}")
@@ -242,7 +242,7 @@ class Edits:
         if self.model.denoiser.dtype != torch.float32:
             raise ConfigError('a picture is inverted in float32; load the model with precision="fp32"')
         if self.model.clip is not None:
-            raise ConfigError("a picture cannot be inverted under guidance by a CLIP; leave that out")
+            raise ConfigError("a picture cannot be inverted with guidance by a CLIP; leave by_clip out")
         for name, allowed in (
             ("sampler", "ddim"),
             ("guidance", 1.0),
@@ -273,7 +273,7 @@ class Edits:
         if found.noise.shape[1:] != shape:
             wanted, there = ("x".join(map(str, size)) for size in (shape, found.noise.shape[1:]))
             raise ConfigError(
-                f"the noise is of shape {there}, and this model starts from {wanted}; take its own model"
+                f"the noise is of shape {there}, and this model starts from {wanted}; use the model that it was inverted with"
             )
         given_settings = {name: value for name, value in settings.items() if value is not None}
         kept = {name: value for name, value in found.settings.items() if name != "label"}
@@ -291,7 +291,7 @@ class Edits:
     def _check_pixels(self, task: str) -> None:
         if not self.model.codec.exact:
             raise ConfigError(
-                f"{task} needs a model of pixels: of means of pixels, the codes of an autoencoder say nothing exact"
+                f"{task} needs a model of pixels, since the codes of an autoencoder do not give exact means of pixels"
             )
 
     def _picture(self, picture: Picture) -> given.Given:

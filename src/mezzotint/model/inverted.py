@@ -54,8 +54,8 @@ class Inverted:
             raise ModelError(f"{path} does not exist; `mezzotint invert` makes such a file") from None
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise ModelError(
-                f"{path} is no noise that `mezzotint invert` wrote, or is damaged; name such a file, or write it anew"
+                f"{path} is damaged or not a file of `mezzotint invert`; make it again"
             ) from error
         if not isinstance(settings, dict) or not noise.isfinite().all():
-            raise ModelError(f"{path} is damaged: its settings are none, or its noise is not finite")
+            raise ModelError(f"{path} is damaged: its settings are missing, or its noise is not finite")
         return Inverted(noise, {name: settings[name] for name in KEPT if name in settings}, residual)

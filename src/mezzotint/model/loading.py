@@ -54,7 +54,7 @@ def load(
     where = find_device(device)
     if header.config.objective == "autoencode":
         raise ConfigError(
-            f"{name} is an autoencoder, which makes no pictures by itself; {OF_ITS_CODES} {name}"
+            f"{name} is an autoencoder, which makes no samples by itself; {OF_ITS_CODES} {name}"
         )
     net = network_of(header, path, network)
     codec = build.codec(header.config, header.facts)
@@ -67,7 +67,7 @@ def load(
         newest = last_checkpoint(path.parent)
         if newest is None:
             raise ModelError(
-                f"{path} stands alone, without checkpoints; raw weights are only in a run directory"
+                f"{path} is a single file without checkpoints; raw weights are only in the folder of a run"
             )
         load_raw(newest, net)
         header = replace(header, weights="raw", step=int(newest.name.removeprefix("step-")))
@@ -98,7 +98,7 @@ def weak_of(run: str, weak: str) -> tuple[str, str]:
     words = read_header(find(run)).weights.split()
     if len(words) < 2 or words[0] != "ema" or words[1] == "decay":
         raise ConfigError(
-            f"--weak {weak}: {run} keeps no averages of its early steps (train.ema); name a model instead"
+            f"--weak {weak}: {run} keeps no EMA of its early steps (train.ema); give a model instead"
         )
     return run, f"{words[1]}@{weak}"
 
@@ -120,7 +120,7 @@ def _adapted(
     """The model of an adapter over its base."""
     header, small = read_adapter(adapter, path)
     if weights not in ("ema", header.weights):
-        raise ConfigError(f"an adapter is of the weights {header.weights} alone; leave weights out")
+        raise ConfigError(f"an adapter fits only the weights {header.weights}; leave weights out")
     net, codec = build.network(header.config, header.facts), build.codec(header.config, header.facts)
     if codec.weights is not None:
         place(codec.weights, where)
@@ -130,7 +130,7 @@ def _adapted(
     try:
         fill(net, with_adapter(named, small), adapter)
     except KeyError as error:
-        raise ModelError(f"{adapter} is of another network than {path}: there is no {error}") from error
+        raise ModelError(f"{adapter} does not fit the network of {path}: there is no {error}") from error
     net = place(net, where).eval().requires_grad_(False)
     wanted = precision or header.config.train.precision
     dtype = find_precision(wanted, where) if header.facts.medium.half else torch.float32
@@ -141,7 +141,7 @@ def _adapted(
 def _length(weights: str, header: Header) -> tuple[float, int | None]:
     """The length of an average, and the step, where it is not the last one: "0.1@800", or as headers have it."""
     if weights.startswith("ema ") and OF_SNAPSHOTS not in weights:
-        raise ModelError(f"the model file has other weights by now: {header.weights}, not {weights}")
+        raise ModelError(f"the model file now has the weights {header.weights}, not {weights}")
     length, _, step = weights.removeprefix("ema ").replace(OF_SNAPSHOTS, "").partition("@")
     try:
         return float(length), int(step) if step else None

@@ -160,7 +160,9 @@ class Model:
         """
         if isinstance(n, Request):
             if label is not None or seed or settings:
-                raise ConfigError("a request is complete; give label, seed and settings to what makes it")
+                raise ConfigError(
+                    "a request has all settings; give label, seed and settings where you make it"
+                )
             yield from self.previews(n)
         else:
             yield from self.previews(self.request(n, label=label, seed=seed, **settings))
@@ -234,11 +236,11 @@ class Model:
         if negative is not None or settings.get("guidance_rescale"):
             if self.clip is not None:
                 raise ConfigError(
-                    "a CLIP drives to a prompt, and away from none; leave negative and guidance_rescale out"
+                    "guidance by a CLIP takes no negative prompt and no rescale; leave negative and guidance_rescale out"
                 )
             if self.weak is not None:
                 raise ConfigError(
-                    "guidance drives away from the weak model alone; leave negative and guidance_rescale out"
+                    "guidance by a weak model takes no negative prompt and no rescale; leave negative and guidance_rescale out"
                 )
         completed = complete(self, self.settings(**settings))
         seeds = seeds_from(seed, n, torch.device("cpu"))
@@ -267,7 +269,7 @@ class Model:
         words. Raises ConfigError."""
         if self.clip is not None and self.classes:
             if in_words(label, self.classes, 1) not in (None, word(NONE, self.classes)):
-                raise ConfigError("a CLIP drives what is asked by text alone; leave the class out")
+                raise ConfigError("guidance by a CLIP takes a prompt, not a class; leave the class out")
             label = NONE
         cond = conditions(label, self.classes, seeds, self.facts.empty)
         if self.config.data.known:  # of a sample, no frame is

@@ -23,9 +23,7 @@ def described(
     """What `Model.of` makes a model from: its header, and a denoiser with a copy of the network in eval mode. Raises
     ConfigError, also where the network does not take such things."""
     if not isinstance(denoiser.net, nn.Module):
-        raise ConfigError(
-            "the network of a model must be a torch.nn.Module; put what is around it into the forward of one"
-        )
+        raise ConfigError("the network of a model must be a torch.nn.Module; wrap it in one")
     try:
         facts = Facts(tuple(int(side) for side in shape), tuple(map(str, classes)))
     except ValueError as error:
@@ -70,7 +68,7 @@ def network_of(header: Header, path: Path, make: Callable[[], nn.Module] | None)
     if not isinstance(header.config.network, Own):
         if make is not None:
             raise ConfigError(
-                f"{path} says itself what its network is, {header.config.network.kind}; leave network out"
+                f"{path} describes its network itself, {header.config.network.kind}; leave network out"
             )
         config, facts = header.config, header.facts
         check_network(path, lambda: (build.network(config, facts), build.codec(config, facts).weights))
@@ -78,8 +76,7 @@ def network_of(header: Header, path: Path, make: Callable[[], nn.Module] | None)
     name = header.config.network.name or "its class"
     if make is None:
         raise ModelError(
-            f"{path} holds the weights of {name}, a network from Python, and no code: say whose they are, "
-            f"mezzotint sample {path} --network MODULE:{name}, or in Python load(..., network={name})"
+            f"{path} holds the weights of {name}, a network from Python, and no code; name its class: mezzotint sample {path} --network MODULE:{name}, or in Python load(..., network={name})"
         )
     try:
         net = make()

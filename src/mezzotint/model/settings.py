@@ -26,13 +26,13 @@ def chosen(model: "Model", changes: Mapping[str, Any]) -> Sample:
     except ValueError as error:
         raise ConfigError(f"sample: {error}") from None
     if settings.clip and model.blank is not None:
-        raise ConfigError("a model that enlarges says what is added, which has no range; leave clip out")
+        raise ConfigError("a model that enlarges predicts a difference, which has no range; leave clip out")
     if settings.guidance != 1 and model.config.teacher is not None:
         raise ConfigError(BAKED_IN)
     if model.config.objective == "map" and SAMPLERS[settings.sampler].solver is not first_order:
         whole = [name for name, row in SAMPLERS.items() if row.solver is first_order]
         raise ConfigError(
-            f"this student knows whole steps alone, and {settings.sampler} combines answers: take {', '.join(whole)}"
+            f"this student makes whole steps only, and {settings.sampler} combines several predictions; use {', '.join(whole)}"
         )
     if settings.guidance != 1 and not model.guidable and "guidance" in given:
         raise ConfigError("guidance needs classes or captions, and this model has none; leave guidance out")
@@ -45,15 +45,14 @@ def _check_origin(model: "Model", given: dict[str, Any]) -> None:
     other = [key for key in own if given.pop(key, own[key]) != own[key]]
     if other:
         raise ConfigError(
-            f"{other[0]}: the picture is not of these weights, {own['weights']} at step {own['step']} of training; "
-            "name them as they were, or leave step and weights out"
+            f"{other[0]}: the picture is not of these weights, {own['weights']} at step {own['step']} of training; load the weights that it was made with, or leave step and weights out"
         )
     if (clip := given.pop("by_clip", model.clip)) != model.clip:
         what = "without a CLIP" if clip is None else f"with guidance by the CLIP {clip}"
-        raise ConfigError(f"by_clip: the picture was made {what}; open the model so, or leave by_clip out")
+        raise ConfigError(f"by_clip: the picture was made {what}; load the model so, or leave by_clip out")
     weak = given.pop("weak", model.weak)
     if unnamed(weak) != unnamed(model.weak):
-        raise ConfigError(f"weak: the picture was made {told(weak)}; open the model so, or leave weak out")
+        raise ConfigError(f"weak: the picture was made {told(weak)}; load the model so, or leave weak out")
     given.pop("model", None)
 
 

@@ -20,7 +20,7 @@ def with_picture(
     enlarge. Raises ConfigError."""
     if model.blank is None:
         if image is not None or grain is not None:
-            raise ConfigError("this model is shown no picture; leave image and grain out")
+            raise ConfigError("this model takes no picture as input; leave image and grain out")
         return cond, None
     factor, shape = model.config.data.enlarge or 1, model.blank.shape[1:]
     if image is None:
@@ -30,7 +30,7 @@ def with_picture(
         )
     if image.shape[1:] != shape:
         sizes = ("x".join(map(str, size)) for size in (image.shape[1:], shape))
-        raise ConfigError("pictures of {} are not what this model enlarges, which is {}".format(*sizes))
+        raise ConfigError("this model enlarges pictures of {1}, not of {0}; resize them".format(*sizes))
     grain = USUAL_GRAIN if grain is None else grain
     if not 0 <= grain <= MAX_GRAIN:
         raise ConfigError(f"grain must be from 0 to {MAX_GRAIN:g}, not {grain:g}")

@@ -58,7 +58,7 @@ class Attention(nn.Module):
                 f"attention on {channels} channels: head_channels={head_channels} must divide them"
             )
         if linear and text_width:
-            raise ValueError("linear attention cannot look at words; leave network.linear_attention out")
+            raise ValueError("linear attention cannot attend to words; leave network.linear_attention out")
         self.linear = linear
         self.norm = group_norm(channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)

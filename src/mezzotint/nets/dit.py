@@ -225,9 +225,7 @@ class DiT(nn.Module):
         }
         self.patch = (patch,) * axes if isinstance(patch, int) else tuple(patch)
         if len(self.patch) != axes or axes not in CONVOLUTIONS:
-            raise ValueError(
-                f"patch {patch} is not for things of {axes} axes; give one side, or one for each"
-            )
+            raise ValueError(f"patch {patch} does not fit {axes} axes; give one side, or one for each axis")
         if width % head_channels or head_channels % 2:
             raise ValueError(f"head_channels={head_channels} must be even and divide the width {width}")
         self.multiple = max(self.patch)
@@ -273,7 +271,7 @@ class DiT(nn.Module):
             prefix = torch.cat([prefix, self.word(vectors)], 1)
         elif text is not None:
             raise ValueError(
-                "this network knows no words: leave the text out, or build it with words=V, length=L"
+                "this network takes no words: leave the text out, or build it with words=V, length=L"
             )
         told = self.modulate(F.silu(emb)).unflatten(1, (8, -1))
         count = prefix.shape[1]

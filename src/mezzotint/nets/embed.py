@@ -65,14 +65,12 @@ class Conditioning(nn.Module):
             length = torch.zeros_like(c_noise) if span is None else span
             emb = emb + self.span(sinusoidal(length, self.dim).to(self.inner.weight.dtype))
         elif span is not None:
-            raise ValueError("this network is no flow map: leave the span out, or build it with span=True")
+            raise ValueError("this network is not a flow map: leave the span out, or build it with span=True")
         if self.grain is not None:
             noise = torch.zeros_like(c_noise) if grain is None else 1000 * grain
             emb = emb + self.grain(sinusoidal(noise, self.dim).to(self.inner.weight.dtype))
         elif grain is not None:
-            raise ValueError(
-                "this network is shown no picture: leave the grain out, or build it with shown=C"
-            )
+            raise ValueError("this network takes no picture: leave the grain out, or build it with shown=C")
         if self.table is None:
             if label is not None:
                 raise ValueError(

@@ -236,7 +236,7 @@ class UNet(nn.Module):
         (B,) in [0, 1) where it is shown a picture; or image (B, channels + 1, T, H, W), the frames that are known, None for none -> x's shape."""
         if (image is None) if self.shown else (image is not None and self.known is None):
             raise ValueError(
-                "a network built with shown=C needs an image, and no other takes one but with known"
+                "an image is needed by a network built with shown=C, and by no other except one with known"
             )
         if not self.frames:
             x = x if image is None else torch.cat([x, image.to(x.dtype)], 1)
@@ -293,10 +293,10 @@ class UNet(nn.Module):
         """What the text of n rows says, or None where the network knows no texts."""
         if text is not None and self.encoder is None:
             raise ValueError(
-                "this network knows no words: leave the text out, or build it with words=V, length=L"
+                "this network takes no words: leave the text out, or build it with words=V, length=L"
             )
         if context is not None and self.context is None:
-            raise ValueError("this network looks at no context: leave it out, or build it with context=D")
+            raise ValueError("this network takes no context: leave it out, or build it with context=D")
         if self.encoder is not None:
             return Words(*self.encoder(self.encoder.nothing(n) if text is None else text))
         return None if self.context is None else Words(*self.context(context, context_mask, n))

@@ -224,11 +224,11 @@ class UNet2D(nn.Module):
         if unknown := sorted({*attention_down, *attention_up} - set(factors)):
             raise ValueError(f"attention at {unknown}, but the levels of this network have factors {factors}")
         if wrong := [wide for wide in widths if wide % groups]:
-            raise ValueError(
-                f"{groups} groups do not divide {wrong[0]} channels; take other groups or widths"
-            )
+            raise ValueError(f"{groups} groups do not divide {wrong[0]} channels; use other groups or widths")
         if time != "table" and widths[0] // 2 <= time_shift:
-            raise ValueError(f"widths[0]={widths[0]} leaves no waves for the noise level; take more channels")
+            raise ValueError(
+                f"widths[0]={widths[0]} leaves no frequencies for the noise level; use more channels"
+            )
         first, emb = widths[0], time_width or 4 * widths[0]
         self.time, self.time_shift, self.classes, self.multiple = time, time_shift, classes, factors[-1]
 

@@ -81,7 +81,7 @@ class VAE(nn.Module):
         super().__init__()
         if factor not in (2, 4, 8, 16) or width % 4:
             raise ValueError(
-                f"factor {factor} must be 2, 4, 8 or 16, and width {width} a multiple of 4: take other ones"
+                f"factor {factor} must be 2, 4, 8 or 16, and width {width} a multiple of 4; change them"
             )
         self.options: dict[str, Any] = {
             "factor": factor,

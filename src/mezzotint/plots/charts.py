@@ -19,7 +19,7 @@ def scatter(
     `limits`: the interval that both axes show; by default all points that are finite, rounded outwards.
     """
     if not panels or any(points.ndim != 2 or points.shape[1] != 2 for _, points, _ in panels):
-        raise ValueError("a scatter plot takes one panel at least, and points of shape (n, 2)")
+        raise ValueError("a scatter plot needs at least one panel, and points of shape (n, 2)")
     if limits is None:
         values = torch.cat([points.detach().cpu().double().flatten() for _, points, _ in panels])
         values = values[values.isfinite()]

@@ -63,7 +63,7 @@ def gif(frames: Sequence[Image.Image], path: str | Path, *, ms: int = MS_A_FRAME
     Raises ConfigError for the ending of another format."""
     check_ending(path, ".gif")
     if len({frame.size for frame in frames}) != 1:
-        raise ValueError("a GIF needs one frame at least, and all of one size")
+        raise ValueError("a GIF needs at least one frame, and all frames of one size")
     durations = [ms] * (len(frames) - 1) + [hold]
     first, others = frames[0], frames[1:]
     write_whole(
@@ -77,9 +77,7 @@ def gif(frames: Sequence[Image.Image], path: str | Path, *, ms: int = MS_A_FRAME
 def check_ending(path: str | Path, ending: str) -> None:
     """Raises ConfigError for a name that ends otherwise; one without an ending may stay so."""
     if Path(path).suffix.lower() not in ("", ending):
-        raise ConfigError(
-            f"{path} would be a {ending[1:].upper()} by the name of something else; end it in {ending}"
-        )
+        raise ConfigError(f"{path} would hold a {ending[1:].upper()}; end its name in {ending}")
 
 
 def read_png(path: str | Path) -> Image.Image:

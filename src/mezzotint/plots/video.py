@@ -38,7 +38,7 @@ def mp4(
     """
     check_ending(path, ".mp4")
     if len({frame.size for frame in frames}) != 1:
-        raise ValueError("a video needs one frame at least, and all of one size")
+        raise ValueError("a video needs at least one frame, and all frames of one size")
     tool, (width, height) = ffmpeg(), frames[0].size
     size = width + width % 2, height + height % 2
     comment = [] if settings is None else ["-metadata", f"comment={json.dumps(settings)}"]

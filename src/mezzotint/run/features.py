@@ -40,7 +40,7 @@ def fresh_features(config: Config, facts: Facts, device: torch.device) -> Featur
         return None
     if len(facts.classes) < 2:
         raise ConfigError(
-            f"train.features needs pictures of two classes at least, and {config.data.name} has {len(facts.classes)}: put them into a "
+            f"train.features needs pictures of at least two classes, and {config.data.name} has {len(facts.classes)}: put them into a "
             "folder for each class, or leave train.features out"
         )
     with torch.random.fork_rng(devices=[]):

@@ -84,13 +84,12 @@ def fit(
         data = run.fingerprint()
         if stored is not None and stored.get("data", data) != data:
             raise ConfigError(
-                f"the data has changed since step {run.state.step:,} of {folder}; put it back, choose another --name, or "
-                "--overwrite it"
+                f"the data has changed since step {run.state.step:,} of {folder}; restore it, choose another --name, or --overwrite the run"
             )
         if ranks.first:
             claim(folder, config)
         if run.features is not None and stored is None:
-            yield Busy("learning the features of the objective, once")
+            yield Busy("training the features of the objective, once")
         run.learn_features(stored is not None)
         yield Note(run.describe())
         yield Opened(run.pictures)
@@ -101,11 +100,11 @@ def fit(
         for skipped in run.source.skipped[:5]:
             yield Note(f"skipped {skipped}")
         if len(run.source.skipped) > 5:
-            yield Note(f"... {len(run.source.skipped)} files skipped in all")
+            yield Note(f"... {len(run.source.skipped)} files skipped in total")
         for line in odd:
-            yield Note(f"{line}; going back to an older checkpoint")
+            yield Note(f"{line}; resuming from an older checkpoint")
         if stored is not None:
-            yield Note(f"going on from step {run.state.step:,} of {folder}")
+            yield Note(f"resuming from step {run.state.step:,} of {folder}")
 
         budget = {key: getattr(config.train, key) for key in configuration.BUDGETS}
         kept = stored if stored and stored["budget"] == budget else None
@@ -186,7 +185,7 @@ class _Training:
                 self.save(0, stopped=True)  # something to go back to
         if state.step >= self.until:
             yield Note(
-                f"{folder} is already trained to step {state.step:,}; raise the budget and add --resume to go on"
+                f"{folder} is already trained to step {state.step:,}; raise the budget and add --resume to train on"
             )
             yield Done(folder, state.step, self.until, True)
             return
@@ -239,7 +238,7 @@ class _Training:
                     yield Note(self.roll_back(step))
                     break
                 if looked and abs(self.until - until) > CHANGED * until:
-                    yield Note(f"at the pace of the last steps the budget is {self.until:,} steps")
+                    yield Note(f"at the speed of the last steps, the budget is {self.until:,} steps")
                 if looked or stopped:
                     break
         if line := self.sheets.words():
@@ -335,7 +334,7 @@ class _Training:
             kept = f" (the last good checkpoint is {good[0]})" if good else ""
             tried = f" after going back {self.rollbacks} times" if self.rollbacks else ""
             raise RunError(
-                f"training is lost{tried}: {cause}; lower train.lr or train.clip and train again with --overwrite{kept}, "
+                f"training failed{tried}: {cause}; lower train.lr or train.clip and train again with --overwrite{kept}, "
                 "see docs/troubleshooting.md"
             )
         lost_at, rollbacks = run.state.step, self.rollbacks + 1
@@ -398,5 +397,5 @@ class _Training:
             yield
         except OSError as error:
             raise RunError(
-                f"{self.run.folder} cannot be written ({error}); make room, then give the same command to go on"
+                f"{self.run.folder} cannot be written ({error}); free disk space, then run the same command to resume"
             ) from error

@@ -37,14 +37,14 @@ def completed(config: Config) -> Config:
         return config
     if config.codec.file is None:
         raise ConfigError(
-            "a model of latents needs an autoencoder: --codec RUN of mezzotint train vae, or --codec FILE of a published one"
+            "a latent model needs an autoencoder: --codec RUN of mezzotint train vae, or --codec FILE of a published one"
         )
     path = _find(config.codec.file)
     found = _read_coder(path)
     digest = digest_of(found.weights)
     if config.codec.digest not in ("", digest):
         raise ModelError(
-            f"{path} is not the autoencoder that this model began with; put that one back, or --overwrite"
+            f"{path} is not the autoencoder that this model was trained with; restore that one, or --overwrite the run"
         )
     update = {"file": path.absolute(), "digest": digest, "network": found.words}
     return config.model_copy(update={"codec": config.codec.model_copy(update=update)})
@@ -87,7 +87,9 @@ def _read_coder(path: Path) -> _Coder:
     if header.config.codec is not None:  # another model of latents
         words, prefix = header.config.codec.network, f"{CODEC}coder."
     if not isinstance(words, VAE | KL | Taesd):
-        raise ConfigError(f"{path} is no autoencoder but a model of pictures; train one: mezzotint train vae")
+        raise ConfigError(
+            f"{path} is a model of pictures, not an autoencoder; train one: mezzotint train vae"
+        )
     named = read_tensors(path)
     weights = {name.removeprefix(prefix): t for name, t in named.items() if name.startswith(prefix)}
     return _Coder(words, weights, header.facts.shape[0])
@@ -102,7 +104,7 @@ def open_codec(config: Config, facts: Facts, device: torch.device) -> Codec:
     found, path = _read_coder(config.codec.file), config.codec.file
     if found.channels != facts.shape[0]:
         raise ConfigError(
-            f"{path} learned from pictures of {found.channels} channels, and these have {facts.shape[0]}: set "
+            f"{path} was trained on pictures of {found.channels} channels, and these have {facts.shape[0]}: set "
             f"data.channels={found.channels}"
         )
     fill(codec.coder, found.weights, path)
@@ -129,8 +131,7 @@ def open_source(config: Config, device: torch.device, ranks: Ranks | None = None
     for key in ("crop", "colour"):
         if getattr(config.data, key):
             raise ConfigError(
-                f"data.{key} changes pictures anew at every step, and their codes are computed once: leave it out (data.flip is "
-                "possible: mirrored pictures are coded, too)"
+                f"data.{key} changes pictures at every step, but their codes are computed once; leave it out (data.flip is possible: mirrored pictures are encoded, too)"
             )
     return _coded(source, codec, config, ranks or Ranks())
 

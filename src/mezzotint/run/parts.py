@@ -95,7 +95,7 @@ class Parts:
         """Raises ConfigError where labels mean something else to a student's teacher: it has learned from other sets, too."""
         if self.teacher is not None and self.teacher.classes != self.facts.classes:
             raise ConfigError(
-                f"{self.teacher.source} knows other classes than {self.config.data.name} has; distil a model of this set alone"
+                f"{self.teacher.source} has other classes than {self.config.data.name}; distil a model of this set"
             )
 
     def _continued(self, origin: Origin, ranks: Ranks) -> Continued | Source | CodedSource:
@@ -160,19 +160,18 @@ class Parts:
         if kind in ("mlp", "vae"):
             what = "an autoencoder" if kind == "vae" else "a network for points"
             raise ConfigError(
-                f"LoRA saves nothing on {what}, which is small beside what it works on: leave train.lora out"
+                f"LoRA saves nothing on {what}, which is small compared with its inputs; leave train.lora out"
             )
         if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules()):
             raise ConfigError(
-                "the statistics of a batch norm change with what is trained on, and LoRA leaves all but its own as it is: leave train.lora "
-                "out, or begin with a model of network.norm=group"
+                "the statistics of a batch norm change with the data, and LoRA trains only its own parameters; leave train.lora out, or start from a model with network.norm=group"
             )
         size = sum(p.numel() for p in net.parameters()) / 1e6
         share = adapt(net, rank, self.other)
         if share >= PAYS:
             raise ConfigError(
-                f"LoRA of rank {rank} would learn {share:.0%} as many numbers as this network of {size:.2f}M has, and save nothing: leave "
-                "train.lora out, or take a lower rank"
+                f"LoRA of rank {rank} would train {share:.0%} as many parameters as this network of {size:.2f}M has, and save nothing; leave "
+                "train.lora out, or use a lower rank"
             )
 
     def _objective(self, net: nn.Module, state: State, compile: bool = False) -> Objective:
@@ -248,8 +247,7 @@ class Parts:
             if "more than 1 value per channel" not in str(error):
                 raise
             raise ConfigError(
-                "a batch norm has nothing to compare one value with: a call in training has one picture, and the deepest "
-                "level one pixel; use network.norm=group, or a larger train.batch_size"
+                "a batch norm needs several values: here a training call has one picture, and the deepest level one pixel; use network.norm=group, or a larger train.batch_size"
             ) from error
 
     @property

@@ -62,7 +62,9 @@ def resized(things: Tensor, facts: Facts) -> Tensor:
     if things.shape[1:] == facts.shape:
         return things
     if facts.kind != "pictures" or things.ndim != 4:
-        raise ConfigError(f"samples of another shape cannot be replayed in {facts}; leave train.replay out")
+        raise ConfigError(
+            f"the model's samples have another shape than {facts} and cannot be replayed; leave train.replay out"
+        )
     channels, *size = facts.shape
     arrays = (thing.permute(1, 2, 0).numpy() for thing in things)
     pictures = (Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array) for array in arrays)

@@ -74,9 +74,9 @@ def _is_one_class(path: Path | None) -> bool:
 def check_same(path: Path, key: str, what: str, whose: str) -> None:
     """Raises ModelError where a file that must be the one of a digest is gone or another one."""
     if not path.is_file():
-        raise ModelError(f"the {what} {path} is gone; put it back, or say where it lies: {what}.file=FILE")
+        raise ModelError(f"the {what} {path} is missing; restore it, or give its place: {what}.file=FILE")
     if digest(path) != key:
-        raise ModelError(f"{path} is not the {what} that {whose}; put that one back, or --overwrite")
+        raise ModelError(f"{path} is not the {what} that {whose}; restore that one, or --overwrite the run")
 
 
 def open_same(path: Path, key: str, device: torch.device, what: str, whose: str) -> Model:
@@ -100,8 +100,7 @@ class Origin(NamedTuple):
         found = inherit(net, self.weights, facts, self.header.facts, self.source)
         if found.share < LEAST:
             raise ConfigError(
-                f"{self.source} cannot begin this run: it is another network, of whose weights {found.share:.0%} would be taken; "
-                f"take its keys, network.kind={self.header.config.network.kind} and so on, which mezzotint info {self.source} shows"
+                f"{self.source} cannot be the start of this run: its network differs, and only {found.share:.0%} of the weights fit; use its keys, network.kind={self.header.config.network.kind} and so on, which mezzotint info {self.source} shows"
             )
         return found
 
@@ -146,11 +145,11 @@ def _check(config: Config, facts: Facts, origin: Origin) -> None:
     for key, here, there in pairs:
         if here != there:
             raise ConfigError(
-                f"{origin.source} cannot begin this run: its {key} are {_short(there)}, and those here {_short(here)}"
+                f"{origin.source} cannot be the start of this run: its {key} are {_short(there)}, and those here {_short(here)}"
             )
     if before.width and not facts.length:
         raise ConfigError(
-            f"{origin.source} was asked by texts that an encoder reads: give data.captions and data.encoder"
+            f"{origin.source} was trained with a text encoder; set data.captions and data.encoder"
         )
 
 
@@ -194,7 +193,7 @@ def freeze(net: nn.Module, patterns: list[str]) -> int:
             if near
             else f"there are {', '.join(sorted({n.split('.')[0] + '.*' for n in names}))}"
         )
-        raise ConfigError(f"no weight has a name like {pattern!r}; {hint}")
+        raise ConfigError(f"no parameter has a name like {pattern!r}; {hint}")
     for name, weight in net.named_parameters():
         if any(fnmatchcase(name, pattern) for pattern in patterns):
             weight.requires_grad_(False)
@@ -203,5 +202,5 @@ def freeze(net: nn.Module, patterns: list[str]) -> int:
             module.momentum = 0.0
     frozen = sum(weight.numel() for weight in net.parameters() if not weight.requires_grad)
     if not any(weight.requires_grad for weight in net.parameters()):
-        raise ConfigError("every weight is frozen, and nothing would be learnt; freeze fewer")
+        raise ConfigError("all parameters are frozen, so nothing would be trained; freeze fewer")
     return frozen

@@ -43,9 +43,9 @@ def student(
     path = find(name)
     teacher = read_header(path).config
     if teacher.objective == "autoencode":
-        raise ConfigError(f"{name} is an autoencoder, which makes no pictures; distil a model of its codes")
+        raise ConfigError(f"{name} is an autoencoder, which makes no samples; distil a model of its codes")
     if teacher.teacher is not None or teacher.objective != "denoise":
-        raise ConfigError(f"{name} is a student itself; distil the model that it learned from")
+        raise ConfigError(f"{name} is a student itself; distil its teacher")
     steps = max(FEWEST_STEPS, 2 * calls)
     walked = {**teacher.sample.model_dump(), "steps": steps}
     sampler = "consistency" if method == "consistency" else "ddim"
@@ -111,11 +111,11 @@ def open_teacher(config: Config, device: torch.device) -> Model | None:
         return teacher
     if not weak.file.is_file():
         raise ModelError(
-            f"the weak model {weak.file} is gone; put it back, or say where it lies: teacher.weak.file=FILE"
+            f"the weak model {weak.file} is missing; restore it, or give its place: teacher.weak.file=FILE"
         )
     if _of_weights(weak.file, weak.weights) != weak.digest:
         raise ModelError(
-            f"{weak.file} ({weak.weights}) is not the weak model that this student began with; put that one back, or --overwrite"
+            f"{weak.file} ({weak.weights}) is not the weak model that this student was trained with; restore that one, or --overwrite the run"
         )
     return teacher.by_weak(load(weak.file, device=str(device), weights=weak.weights))
 

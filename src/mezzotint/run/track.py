@@ -49,7 +49,7 @@ def open_trackers(names: Sequence[str], folder: Path, config: dict[str, Any], na
                 os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # read by the import
                 trackers.append(_Careful(tracker, WandB(_import("wandb"), folder, config, name)))
             case _:
-                raise ConfigError(f"there is no tracker {tracker!r}; there are {' and '.join(NAMES)}")
+                raise ConfigError(f"there is no tracker {tracker!r}; the trackers are {' and '.join(NAMES)}")
     return trackers
 
 
@@ -124,7 +124,7 @@ class WandB:
             except Exception as error:
                 raise ConfigError(f"wandb cannot log in ({_line(error)}); {_LOGIN}") from error
             if not known:
-                raise ConfigError(f"wandb knows no account here; {_LOGIN}")
+                raise ConfigError(f"wandb has no account here; {_LOGIN}")
 
     def _open(self) -> Any:
         if self._run is None:
@@ -183,8 +183,7 @@ class _Careful:
         except Exception as error:  # each library has classes of its own
             self._failed = True
             warnings.warn(
-                f"{self._name} failed ({_line(error)}) and gets nothing more; training goes on, and metrics.jsonl has "
-                "all rows",
+                f"{self._name} failed ({_line(error)}) and is switched off; training continues, and metrics.jsonl has all rows",
                 stacklevel=3,
             )
 

@@ -33,7 +33,7 @@ class ConsistencyLoss:
         clean = torch.tensor([math.inf], dtype=torch.float64)
         if student.parameterization(*student.process(clean)).c_out.abs() > 0:
             raise ValueError(
-                "a consistency model is x itself at clean: predict v, velocity or edm, not x0 or eps"
+                "a consistency model must return x itself at the clean end; predict v, velocity or edm, not x0 or eps"
             )
         self.student, self.teacher, self.doubling = student, teacher, 0
         self.levels = lognormal(MEAN, STD)

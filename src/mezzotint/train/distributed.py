@@ -165,7 +165,7 @@ def _together() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise RunError("another of the processes has ended; what it said last tells why") from error
+        raise RunError("another of the processes has ended; its last message says why") from error
 
 
 def start() -> Ranks:

@@ -103,7 +103,7 @@ def test_wrong_input_is_refused() -> None:
         judge(PICTURES.float(), CAPTIONS)
     with pytest.raises(ValueError, match="300 pictures and 1 captions"):
         judge(PICTURES, CAPTIONS[:1])
-    with pytest.raises(ValueError, match="does not say what a scene shows"):
+    with pytest.raises(ValueError, match="does not describe a scene"):
         judge(PICTURES[:1], ["a dog"])
 
 

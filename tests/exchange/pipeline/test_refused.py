@@ -145,7 +145,7 @@ def test_other_classes_are_told_apart(folder: Path) -> None:
         with pytest.raises(ModelError, match=line):
             read_pipeline(folder)
     (folder / UNET_FILE).write_text("[")
-    with pytest.raises(ModelError, match="is damaged or no JSON"):
+    with pytest.raises(ModelError, match="is damaged or not JSON"):
         read_pipeline(folder)
 
 
@@ -179,7 +179,7 @@ def test_a_run_is_made_and_not_overwritten(
     assert command("info", "small") == 0
     capsys.readouterr()
     assert command("import", "diffusers", folder) == 2
-    assert "model.safetensors is there already; delete it, or choose another place" in capsys.readouterr().err
+    assert "model.safetensors exists already; delete it, or choose another place" in capsys.readouterr().err
     assert command("import", "diffusers", folder, "-o", "one.safetensors") == 0
     assert Path("one.safetensors").is_file()
 

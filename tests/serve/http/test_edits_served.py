@@ -213,7 +213,7 @@ def test_edits_and_samples_share_calls_and_nothing_is_lost(
         ({"image": GREY, "sampler": "heun", "eta": 0.5}, "eta"),
         ({"image": COLOUR, "model": "dots"}, "needs a model of pictures"),
         ({"task": "colour", "image": GREY}, "model of RGB pictures"),
-        ({"task": "enlarge", "image": SMALL, "factor": 3}, "those that do: 2, 4, 8"),
+        ({"task": "enlarge", "image": SMALL, "factor": 3}, "factors that do: 2, 4, 8"),
         ({"task": "vary", "image": GREY, "mask": MASK}, "mask is not for vary"),
         ({"task": "morph"}, "morph needs seeds"),
         ({"task": "morph", "seeds": [1]}, "seeds"),

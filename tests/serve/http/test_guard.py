@@ -115,7 +115,7 @@ def test_settings_from_the_environment(tmp_path: Path) -> None:
     for name, value in (("MAX_N", "many"), ("MAX_N", "0"), ("KEEP_JOBS", "-1"), ("TOKEN", "short")):
         with pytest.raises(ConfigError):
             Settings.from_environment({f"MEZZOTINT_{name}": value})
-    with pytest.raises(ModelError, match="name the folder in which runs lie"):
+    with pytest.raises(ModelError, match="give the folder that holds them"):
         Settings.from_environment({"MEZZOTINT_RUNS": str(tmp_path / "nowhere")})
 
 

@@ -78,5 +78,5 @@ def test_an_encoder_that_is_gone_is_said_without_its_place(
         create_app(Settings(), Service({"words": gone}, Settings())), base_url="http://localhost"
     ) as client:
         answer = client.post("/v1/generate", json={"prompt": "a red cross"})
-    assert answer.status_code == 503 and "texts of this model cannot be read now" in answer.text
+    assert answer.status_code == 503 and "the text encoder of this model failed" in answer.text
     assert "secret" not in answer.text and "/somewhere/secret" in caplog.text and "cross" not in caplog.text

@@ -252,7 +252,7 @@ def test_the_command_finds_a_run_by_name_by_folder_and_as_the_latest(
     with pytest.raises(SystemExit) as left:
         main(["report", "older"])
     assert left.value.code == 3
-    assert "no run is called 'older'; runs here: new, old" in capsys.readouterr().err
+    assert "there is no run 'older'; runs here: new, old" in capsys.readouterr().err
 
 
 def test_no_random_numbers_are_spent(run: Path) -> None:

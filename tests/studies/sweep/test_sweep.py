@@ -126,9 +126,9 @@ def test_an_impossible_combination_fails_alone(tmp_path: Path) -> None:
         ),
         ("steps: [4]", "step: [4]", "sample.steps"),
         ("steps: [4]", "steps: 2", "is a list"),
-        ("[ddim, dpmpp_2m]", "[ddim, ddim]", "is there twice"),
+        ("[ddim, dpmpp_2m]", "[ddim, ddim]", "appears twice"),
         ("{steps: 3}", "{steps: 3, epochs: 1}", "budget is one of"),
-        ("n: 40", "n: 4", "10 or more"),
+        ("n: 40", "n: 4", "must be at least 10"),
     ],
 )
 def test_mistakes_are_refused_before_anything_is_trained(

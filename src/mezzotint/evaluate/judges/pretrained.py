@@ -46,7 +46,7 @@ def pretrained_extractor(
     except (OSError, ValueError, RuntimeError) as error:  # not there, no network, weights of another network
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise DataError(
-            f"cannot load {kind} from {source} ({reason}); name a folder with config.json and model.safetensors"
+            f"cannot load {kind} from {source} ({reason}); give a folder with config.json and model.safetensors"
         ) from error
     net = net.to(device).eval().requires_grad_(False)
     width = net.config.hidden_size if kind == "dinov2" else net.config.projection_dim

@@ -43,7 +43,7 @@ class Moments:
                 moments = cls(0, torch.zeros(d), torch.zeros(d, d))
             moments.add(chunk)
         if moments is None:
-            raise ValueError("no features, so no moments: give at least one chunk")
+            raise ValueError("there are no features; give at least one chunk")
         return moments
 
     def add(self, features: Tensor) -> None:
@@ -218,4 +218,6 @@ def _shuffled(features: Tensor) -> Tensor:
 
 def _same_width(a: Moments, b: Moments) -> None:
     if len(a.mean) != len(b.mean):
-        raise ValueError(f"features of {len(a.mean)} and {len(b.mean)} numbers are of different extractors")
+        raise ValueError(
+            f"features of {len(a.mean)} and {len(b.mean)} numbers come from different extractors"
+        )

@@ -81,7 +81,7 @@ def memorization(samples: Tensor, train: Tensor, held_out: Tensor, seed: int = 0
     if len(train) < 4 or len(held_out) < 20 or not len(samples):
         raise ValueError(
             f"{len(samples)} samples, {len(train)} training and {len(held_out)} held-out pictures are too few to tell"
-            " copies: take at least 1, 4 and 20"
+            " copies; use at least 1, 4 and 20"
         )
     if not samples.shape[1:] == train.shape[1:] == held_out.shape[1:]:
         shapes = ", ".join(str(tuple(x.shape[1:])) for x in (samples, train, held_out))
@@ -125,7 +125,7 @@ def among_few(samples: Tensor, train: Tensor) -> Memorization:
     """
     if len(train) < 4 or not len(samples):
         raise ValueError(
-            f"{len(samples)} samples and {len(train)} training pictures are too few to tell copies"
+            f"{len(samples)} samples and {len(train)} training pictures are too few to recognise copies"
         )
     k = min(NEIGHBOURS, len(train) - 1)
     distances, which = nearest(samples, train, k)

@@ -19,7 +19,7 @@ class Share(NamedTuple):
     def of(cls, hits: int, n: int) -> "Share":
         """`hits` of `n`, n >= 1, with Wilson's interval (1927): it keeps its promise near 0 and 1 too."""
         if not 0 <= hits <= n or n < 1:
-            raise ValueError(f"{hits} of {n} is no share")
+            raise ValueError(f"{hits} of {n} is not a share")
         p = hits / n
         middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
         half = Z * math.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2)) / (1 + Z**2 / n)

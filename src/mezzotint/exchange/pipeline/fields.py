@@ -27,9 +27,9 @@ class Fields:
                 raise ValueError(f"{path.stat().st_size:,} bytes")
             content = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise ModelError(f"there is no file {path}; name a folder that diffusers has saved") from None
+            raise ModelError(f"there is no file {path}; give a folder that diffusers has saved") from None
         except (OSError, ValueError, RecursionError) as error:
-            raise ModelError(f"{path} is damaged or no JSON ({error}); copy it again") from error
+            raise ModelError(f"{path} is damaged or not JSON ({error}); copy it again") from error
         if not isinstance(content, dict):
             raise ModelError(f"{path} holds no fields; copy it again")
         self.left: dict[str, Any] = {key: value for key, value in content.items() if key not in ABOUT}

@@ -102,7 +102,7 @@ def looked_up(vectors: Tensor, width: int, hidden: int) -> dict[str, Tensor]:
     steps, bits = len(vectors), max(1, math.ceil(math.log2(len(vectors))))
     if bits > width:
         raise ConfigError(
-            f"network.width {width} is too small for the numbers of {steps} timesteps; take more channels"
+            f"network.width {width} is too small to tell {steps} timesteps apart; use more channels"
         )
     binary = 2.0 * (torch.arange(steps)[:, None] >> torch.arange(bits) & 1) - 1
     table, first, bias = torch.zeros(steps, width), torch.zeros(hidden, width), torch.zeros(hidden)

@@ -40,7 +40,7 @@ def read_pipeline(folder: Path) -> tuple[Header, nn.Module]:
     """The model of a folder as `DDPMPipeline` or `DDIMPipeline` writes it, or as a UNet2DModel alone with its scheduler_config.json
     beside it. Nothing of it is run, and diffusers is not needed. Raises ModelError in one line, naming the field that cannot be read."""
     if not folder.is_dir():
-        raise ModelError(f"there is no folder {folder}; name one with a {INDEX}, or owner/name of the hub")
+        raise ModelError(f"there is no folder {folder}; give one with a {INDEX}, or owner/name of the hub")
     labels = _index(folder)
     place = folder / "unet" if (folder / "unet").is_dir() else folder
     _check_class(place)
@@ -58,7 +58,7 @@ def read_pipeline(folder: Path) -> tuple[Header, nn.Module]:
             }
         )
     except ConfigError as error:
-        raise ModelError(f"{folder} says what no model here can be: {error}") from error
+        raise ModelError(f"{folder} describes a model that mezzotint does not have: {error}") from error
     try:
         with torch.device("meta"):
             build.network(config, facts)
@@ -111,7 +111,7 @@ def _classes(labels: dict[str, Any] | None, rows: int | None, folder: Path) -> t
         or not all(isinstance(name, str) for name in labels.values())
     ):
         raise ModelError(
-            f"{folder}: num_class_embeds {rows} has no counterpart as it stands, since nothing says which row is which class; "
+            f"{folder}: num_class_embeds {rows} is not enough, since nothing names the class of each row; "
             f'write "id2label": {{"0": NAME, ..., "{rows - 2}": NAME}} into {INDEX}, where the last row is no class'
         )
     return tuple(labels[number] for number in wanted)

@@ -84,7 +84,7 @@ def written_scheduler(config: Config) -> dict[str, Any]:
     diffusion, sample = config.diffusion, config.sample
     if diffusion.process != "vp":
         raise ConfigError(
-            f"diffusion.process {diffusion.process} has no counterpart in diffusers' DDPM; vp has"
+            f"diffusion.process {diffusion.process} has no counterpart in diffusers' DDPM; use vp"
         )
     if not isinstance(diffusion.schedule, Discrete):
         raise ConfigError(

@@ -42,7 +42,7 @@ def check(config: Config, facts: Facts) -> None:
             "data.captions: texts have no counterpart in UNet2DModel; train with classes, or without"
         )
     if config.data.enlarge:
-        raise ConfigError("data.enlarge: a picture that is shown has no counterpart in UNet2DModel")
+        raise ConfigError("data.enlarge: a picture as a condition has no counterpart in UNet2DModel")
     if config.objective not in OBJECTIVES:
         raise ConfigError(
             f"objective {config.objective} has no counterpart in DDPMPipeline; {' and '.join(OBJECTIVES)} have"
@@ -52,8 +52,7 @@ def check(config: Config, facts: Facts) -> None:
     if any(side % 2 ** (levels - 1) for side in facts.shape[1:]):
         height, width = facts.shape[1:]
         raise ConfigError(
-            f"pictures of {height}x{width} have no counterpart in UNet2DModel, which with {levels} levels takes multiples of "
-            f"{2 ** (levels - 1)} alone; set data.size"
+            f"pictures of {height}x{width} have no counterpart in UNet2DModel, which with {levels} levels takes only multiples of {2 ** (levels - 1)}; change data.size"
         )
 
 

@@ -108,7 +108,9 @@ def check(config: Config, facts: Facts) -> None:
             f"codec: codes of a published autoencoder, {coder.kind}, cannot be exported as a page; train one of your own: mezzotint train vae"
         )
     if coder is None and (config.codec is not None or not isinstance(facts.medium.codec, Bytes)):
-        raise ConfigError("codec: such codes cannot be exported as a page; train on the pixels themselves")
+        raise ConfigError(
+            "codec: codes of this autoencoder cannot be exported as a page; train on the pixels themselves"
+        )
     if facts.reading not in ("words", "bytes"):
         raise ConfigError(
             f"texts read by an {facts.reading} cannot be exported as a page; train with data.reading words or bytes"

@@ -132,7 +132,7 @@ async def over(job: Job, request: Request) -> None:
         if not job.over.is_set():
             job.cancel()
     if not job.over.is_set():
-        raise Problem(408, "the client went away")
+        raise Problem(408, "the client has disconnected")
     if job.now.phase == "cancelled":  # by nobody but the server
         raise Problem(503, "the server is stopping", {"Retry-After": "10"})
 
@@ -153,7 +153,7 @@ def finished(job: Job) -> Samples:
         case "cancelled":
             raise Problem(410, "the request was cancelled")
         case _:
-            raise Problem(409, "the job is not over; its events tell when", {"Retry-After": "1"})
+            raise Problem(409, "the job is not finished; follow its events", {"Retry-After": "1"})
 
 
 def heads(job: Job) -> dict[str, str]:
@@ -179,7 +179,7 @@ def _blame(job: Job) -> int:
 def _job(key: str, service: Served) -> Job:
     job = service.jobs.get(key)
     if job is None:
-        raise Problem(404, "there is no such job; finished ones are kept for a while, see /v1/limits")
+        raise Problem(404, "there is no such job; finished jobs are kept for a while, see /v1/limits")
     return job
 
 

@@ -67,5 +67,5 @@ def _fields(body: bytes, boundary: bytes | None) -> dict[str, Any]:
     except (FormParserError, UnicodeDecodeError, AssertionError):  # the last where a part has no head
         whole = False
     if not whole:
-        raise Problem(422, f"body: no whole form of at most {MAX_FIELDS} fields, such as curl -F makes")
+        raise Problem(422, f"body: not a complete form of at most {MAX_FIELDS} fields, as curl -F sends")
     return fields

@@ -128,7 +128,7 @@ class Guard:
         ):
             if count >= most:
                 headers = {"Retry-After": "5", "Connection": "close"}
-                raise Problem(status, "too many requests under way; try again in 5 s", headers)
+                raise Problem(status, "too many requests in progress; try again in 5 s", headers)
         self.open[client] += 1
         return str(client)
 
@@ -139,7 +139,7 @@ class Guard:
             raise Problem(431, words, {"Connection": "close"})
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not self._known(hosts[0]):
-            raise Problem(421, "this server does not go by that name; --allow-host adds one")
+            raise Problem(421, "this host name is not allowed; add it with --allow-host")
         origin = headers.get("origin")
         if origin is not None and urlsplit_netloc(origin) != hosts[0].lower():
             raise Problem(403, "pages of other origins may not call this server")
@@ -156,7 +156,7 @@ class Guard:
             brought = headers.get("authorization", "").encode("latin-1", "replace")
             if not hmac.compare_digest(brought, f"Bearer {secret}".encode()):
                 raise Problem(
-                    401, "bring the token: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"}
+                    401, "send the token: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"}
                 )
 
     def _known(self, host: str) -> bool:
@@ -174,7 +174,7 @@ class Guard:
         return True
 
     async def _body(self, most: int, headers: Headers, receive: Receive) -> bytes | None:
-        too_much = Problem(413, f"the body may have {most} bytes", {"Connection": "close"})
+        too_much = Problem(413, f"the body may have at most {most} bytes", {"Connection": "close"})
         said = headers.get("content-length", "0")
         if not said.isdecimal() or int(said[:20]) > most:
             raise too_much
@@ -191,7 +191,9 @@ class Guard:
                     if len(body) > most:
                         raise too_much
         except TimeoutError:
-            raise Problem(408, "the body took too long", {"Connection": "close"}) from None
+            raise Problem(
+                408, "the body arrived too slowly; send it again", {"Connection": "close"}
+            ) from None
         return bytes(body)
 
 

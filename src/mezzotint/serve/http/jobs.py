@@ -206,9 +206,9 @@ def explain(error: Exception | None) -> str | None:
         case TooLong():
             return "not finished in the time that /v1/limits allows; ask for fewer pictures or steps"
         case ValueError():
-            return "the model cannot be sampled so: try fewer steps, or another spacing or sampler"
+            return "the model cannot be sampled with these settings: try fewer steps, or another spacing or sampler"
         case _:
-            return "the model failed at this request; the server's log says why, under its id"
+            return "the model failed on this request; the server's log says why, under the request's id"
 
 
 class Jobs:

@@ -108,7 +108,9 @@ def _model(service: Service, body: ImagesBody) -> Model:
         raise Problem(422, f"this model makes {model.facts}; use /v1/generate", param="model")
     _, height, width = model.facts.shape
     if body.size not in (None, "auto", f"{width}x{height}"):
-        raise Problem(422, f"this model makes pictures of {width}x{height}; say that, or auto", param="size")
+        raise Problem(
+            422, f"this model makes pictures of {width}x{height}; give that size, or auto", param="size"
+        )
     return model
 
 

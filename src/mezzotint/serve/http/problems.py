@@ -135,4 +135,4 @@ def _known_fields(request: Request) -> list[str]:
 
 def _unexpected(request: Request, error: Exception) -> Problem:
     log.error("unexpected", exc_info=error)
-    return Problem(500, "an error of ours; the server's log has it")
+    return Problem(500, "internal error; the server's log has the details")

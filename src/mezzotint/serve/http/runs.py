@@ -25,7 +25,7 @@ RunName = Annotated[str, Path(max_length=255)]
 
 def _shelf(service: Service) -> Shelf:
     if service.shelf is None:
-        raise Problem(404, "this server shows no runs; --runs DIR lets it")
+        raise Problem(404, "this server shows no runs; start it with --runs DIR")
     return service.shelf
 
 
@@ -53,7 +53,7 @@ async def sheet(name: RunName, step: Annotated[int, Path(ge=0, lt=2**53)], servi
     shelf = _shelf(service)
     file = (await run_in_threadpool(lambda: _sheets(shelf.run(name)))).get(step)
     if file is None:
-        raise Problem(404, "there is no sheet of that step")
+        raise Problem(404, "there is no sheet for that step")
     return Response(await run_in_threadpool(file.read_bytes), media_type="image/png")
 
 

@@ -28,7 +28,7 @@ def serve(
     """
     if settings.token is None and not is_loopback(host):
         raise ConfigError(
-            f"{host} can be reached from elsewhere: set a token (--token, or MEZZOTINT_TOKEN), or say --token none"
+            f"{host} can be reached from other machines: set a token (--token, or MEZZOTINT_TOKEN), or add --token none"
         )
     bound = _bind(host, port)
     models = load_models(settings)

@@ -137,7 +137,7 @@ class Service:
             raise Problem(422, str(error), param="prompt") from error
         except (ModelError, DataError, MissingExtra) as error:  # the encoder is gone that reads texts
             log.error("texts cannot be read: %s", error)
-            raise Problem(503, "texts of this model cannot be read now; the server's log says why") from error
+            raise Problem(503, "the text encoder of this model failed; the server's log says why") from error
         shown = model.blank if isinstance(body, Edit) and body.task == "enlarge" else None
         if model.blank is not None and shown is None:
             words = "this model makes pictures larger: give it one, by /v1/edits with the task enlarge"
@@ -176,7 +176,7 @@ class Service:
             whose = "this client has" if busy.mine else "there are"
             raise Problem(
                 429 if busy.mine else 503,
-                f"{whose} too many requests under way; try again in {busy.retry_after} s",
+                f"{whose} too many requests in progress; try again in {busy.retry_after} s",
                 {"Retry-After": str(busy.retry_after)},
             ) from busy
         except Closed as closed:

@@ -66,7 +66,7 @@ class Settings:
             raise ConfigError(f"threads must be a whole number from 1, not {self.threads}")
         if self.token is not None and self.token != "none" and len(self.token) < SHORTEST:
             raise ConfigError(
-                f"a token needs {SHORTEST} characters or more; take one from: openssl rand -hex 16"
+                f"a token needs {SHORTEST} characters or more; make one with: openssl rand -hex 16"
             )
 
     @property

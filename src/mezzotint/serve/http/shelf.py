@@ -108,7 +108,7 @@ def progress(folder: Path) -> tuple[int, int | None]:
 def _model(folder: Path, step: str, weights: str, opened: Callable[..., Model]) -> Model:
     file = folder.absolute() / MODEL
     if step and not step.isdecimal():
-        raise ConfigError("after @ stands a step, or a colon and weights: RUN@2000, RUN@:raw, RUN@2000:0.07")
+        raise ConfigError("after @ write a step, or a colon and weights: RUN@2000, RUN@:raw, RUN@2000:0.07")
     if not step:
         return opened(file, weights=weights or "ema")
     if weights not in ("", "ema", "raw"):
@@ -116,7 +116,7 @@ def _model(folder: Path, step: str, weights: str, opened: Callable[..., Model]) 
     there = {int(path.name.removeprefix("step-")): path for path in checkpoints(folder)[0]}
     if int(step) not in there:
         kept = ", ".join(map(str, sorted(there))) or "none"
-        raise ModelError(f"the run keeps no checkpoint of that step; there are: {kept}")
+        raise ModelError(f"the run has no checkpoint of that step; it has {kept}")
     path, model = there[int(step)], opened(file)
     if weights == "raw":
         load_raw(path, model.net)
@@ -133,7 +133,7 @@ def _average(folder: Path, step: int, weights: str, opened: Callable[..., Model]
     try:
         length = float(weights)
     except ValueError:
-        raise ConfigError("weights are raw, or the length of an average such as 0.07") from None
+        raise ConfigError("weights are raw, or an EMA length such as 0.07") from None
     model = opened(folder.absolute() / MODEL)
     fill(model.net, average_of(folder, length, step), folder / "ema")
     return _told(model, step, f"ema {length} of snapshots")

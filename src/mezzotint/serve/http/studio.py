@@ -25,5 +25,5 @@ async def page() -> Response:
 @pages.get("/studio/{name}")
 async def part(name: str) -> Response:
     if name not in FILES:
-        raise Problem(404, "the page has no such file")
+        raise Problem(404, "the Studio has no such file")
     return Response(FILES[name].read_bytes(), media_type=MEDIA[FILES[name].suffix])

@@ -122,7 +122,7 @@ def levels(config: Config) -> Iterator[Finding]:
         betas = 1 - kept[1:] / kept[:-1]
         share = float((betas > 0.5).double().mean())
         if share > 0.05:
-            text = f"{share:.0%} of the {len(schedule)} timesteps lose more than half of the signal (alpha^2) that the one before had"
+            text = f"{share:.0%} of the {len(schedule)} timesteps lose more than half of the signal (alpha^2) of the timestep before"
             remedy = "raise diffusion.schedule.timesteps (sample.steps sets the cost of sampling, not this)"
             yield Finding("warning", "timesteps", text, remedy, anchor="noise-remains")
 
@@ -158,7 +158,7 @@ def network(config: Config, facts: Facts) -> Iterator[Finding]:
     high, wide = (math.ceil(side / multiple) * multiple for side in (height, width))
     if (waste := 1 - height * width / (high * wide)) > 0.25:
         fine = False
-        text = f"{height}x{width} is padded to {high}x{wide}, a multiple of {multiple}: {waste:.0%} is computed in vain"
+        text = f"{height}x{width} is padded to {high}x{wide}, a multiple of {multiple}: {waste:.0%} of the computing is wasted"
         remedy = "set data.size to a multiple" + (f", or fewer levels ({key})" if key else "")
         remedy += " or a smaller network.patch" if getattr(chosen, "patch", 1) != 1 else ""
         yield Finding("warning", "network", text, remedy, anchor="slow")
@@ -167,7 +167,7 @@ def network(config: Config, facts: Facts) -> Iterator[Finding]:
         tokens = math.prod(math.ceil(side / p) for side, p in zip((*frames, high, wide), sides))
         if tokens > 1024:
             fine = False
-            text = f"{tokens:,} patches look at each other in every block"
+            text = f"{tokens:,} patches attend to each other in every block"
             remedy = f"set network.patch={2 * multiple}, a quarter as many"
             yield Finding("warning", "attention", text, remedy, anchor="slow")
         numbers = math.prod(sides) * facts.shape[0]
@@ -216,7 +216,7 @@ def conditioning(config: Config, facts: Facts) -> Iterator[Finding]:
         return
     told = f"sample.guidance={config.sample.guidance:g}"
     if not (facts.classes or facts.length):
-        text, remedy = f"{told}, but there are no classes or captions to guide to", "set sample.guidance=1"
+        text, remedy = f"{told}, but there are no classes or captions for guidance", "set sample.guidance=1"
     elif config.train.label_drop == 0:
         text = f"{told} needs the model without a class, which train.label_drop=0 never trains"
         remedy = "set train.label_drop=0.1"
@@ -238,11 +238,11 @@ def budget(config: Config, source: Source | CodedSource, steps: int | None) -> I
     train, total = config.train, source.total
     finite = not isinstance(source, Points)
     if finite and train.batch_size > total:
-        text = f"a batch of {train.batch_size} is more than the {total:,} pictures there are"
+        text = f"a batch of {train.batch_size} is larger than the set of {total:,} pictures"
         remedy = f"set train.batch_size={max(1, total // 4)}"
         yield Finding("warning", "batch size", text, remedy, anchor="copies-of-the-training-set")
     if steps is None:
-        text = f"{train.minutes:g} minutes; how many steps that is was not measured"
+        text = f"{train.minutes:g} minutes; the number of steps was not measured"
         yield Finding("ok", "budget", text)
         return
     epochs = steps * train.batch_size / total
@@ -252,7 +252,7 @@ def budget(config: Config, source: Source | CodedSource, steps: int | None) -> I
     fine, memorized = True, finite and epochs > max(total / 4, 1)
     if steps < FEW_STEPS:
         fine = False
-        remedy = f"train longer (train.steps={2 * FEW_STEPS} at least)"
+        remedy = f"train longer (train.steps={2 * FEW_STEPS} or more)"
         if train.batch_size > 1 and train.steps is None and train.minutes is None:
             remedy += ", or with a smaller train.batch_size"
         if memorized:
@@ -272,7 +272,7 @@ def budget(config: Config, source: Source | CodedSource, steps: int | None) -> I
         yield Finding(
             "warning",
             "memorization",
-            f"{text}: few pictures, seen so often, are memorized",
+            f"{text}: pictures seen so often are memorized",
             remedy,
             anchor="copies-of-the-training-set",
         )

@@ -156,11 +156,11 @@ def unreadable(survey: Survey) -> Iterator[Finding]:
     """Pictures that cannot be decoded."""
     bad = len(survey.skipped)
     if not bad:
-        yield Finding("ok", "pictures", f"all {len(survey.pictures):,} that were read are whole")
+        yield Finding("ok", "pictures", f"all {len(survey.pictures):,} that were read are intact")
         return
     level: Level = "error" if bad > len(survey.pictures) else "warning"
     text = f"{count(bad, 'picture')} cannot be read and will be left out; the first is {survey.skipped[0]}"
-    remedy = "remove or mend these, or go on without them"
+    remedy = "remove or repair these, or train without them"
     yield Finding(level, "pictures", text, remedy, anchor="pictures-are-skipped")
 
 
@@ -192,11 +192,11 @@ def sizes(survey: Survey) -> Iterator[Finding]:
         text = (
             f"{small:.0%} of the pictures are smaller than {height}x{width} and are enlarged, hence blurred"
         )
-        remedy = f"set data.size={shorter}, the shorter side that nine of ten have, or leave small ones out"
+        remedy = f"set data.size={shorter}, which nine of ten pictures reach, or leave small ones out"
         yield Finding("warning", "sizes", text, remedy, anchor="blurry-samples")
     if (cut := sum(part < 0.6 for part in kept) / total) > 0.25:
         fine = False
-        text = f"of {cut:.0%} of the pictures more than 40 % is cut off to fit them into {height}x{width}"
+        text = f"{cut:.0%} of the pictures lose more than 40 % of their area to fit into {height}x{width}"
         remedy = "set data.size=[HEIGHT, WIDTH] to the shape of the pictures, or crop them where it suits"
         yield Finding("warning", "sizes", text, remedy, anchor="wrong-crops")
     if fine and survey.originals:
@@ -232,7 +232,7 @@ def repeated(survey: Survey) -> Iterator[Finding]:
         for digest, label in zip(digests, survey.label.tolist()):
             labels.setdefault(digest, set()).add(label)
         if conflicting := sum(len(of_it) > 1 for of_it in labels.values()):
-            text = f"the same picture lies in two or more classes, {conflicting:,} times"
+            text = f"{conflicting:,} times the same picture is in two or more classes"
             remedy = "keep each in its own class"
             yield Finding("warning", "labels", text, remedy, anchor=CLASSES)
 
@@ -277,7 +277,7 @@ def classes(survey: Survey) -> Iterator[Finding]:
     elif len(present) > 1 and survey.total < 5 * len(present):
         fine = False
         text = f"{each}: too few to learn what a class looks like"
-        remedy = "add pictures, or set data.labels=false to learn all as one"
+        remedy = "add pictures, or set data.labels=false to train without classes"
         yield Finding("warning", "classes", text, remedy, anchor=CLASSES)
     elif present[-1] > 10 * present[0]:
         fine = False

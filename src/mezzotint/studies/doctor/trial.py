@@ -190,7 +190,9 @@ def _first(batch: Batch, rows: int) -> Batch:
 def precision(config: Config, device: torch.device) -> Iterator[Finding]:
     """bfloat16 where the hardware does not multiply it."""
     if config.train.precision == "bf16" and find_precision("auto", device) != torch.bfloat16:
-        text = f"train.precision=bf16, which this {device.type} does not multiply: several times slower than fp32"
+        text = (
+            f"train.precision=bf16, which this {device.type} does not support: several times slower than fp32"
+        )
         yield Finding("warning", "precision", text, "set train.precision=auto", anchor="slow")
 
 

@@ -130,7 +130,7 @@ def _work(
                         case Tick(step, until, _, _):
                             progress(f"training {name}", step, until)
                         case Done(finished=False):
-                            yield Update(f"saved {name} at step {event.step:,}; the same command goes on")
+                            yield Update(f"saved {name} at step {event.step:,}; the same command resumes")
                             return
                 model = load(out / "cells" / name, device=device)
                 _sheet(model, out / "sheets" / f"{name}.png")
@@ -138,7 +138,7 @@ def _work(
                 failed = _one_line(error)
         for point in due:
             if stop():
-                yield Update(f"stopped before {name} {point.name}; the same command goes on")
+                yield Update(f"stopped before {name} {point.name}; the same command resumes")
                 return
             if model is None:
                 row = Row(name, point.name, {**cell.point.words, **point.words}, failed=failed)

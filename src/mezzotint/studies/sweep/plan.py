@@ -70,9 +70,9 @@ def read_plan(source: str) -> Plan:
     tree = _read(source)
     base, seeds, n = str(tree.get("base", "")), tree.get("seeds", [0]), tree.get("n", 1000)
     if not base:
-        raise ConfigError(f"{source}: say what to start from, base: RECIPE")
+        raise ConfigError(f"{source}: add the recipe to start from, base: RECIPE")
     if not isinstance(n, int) or n < 10:
-        raise ConfigError(f"{source}: n is the number of pictures a row, 10 or more, not {n!r}")
+        raise ConfigError(f"{source}: n, the number of pictures per row, must be at least 10, not {n!r}")
     if not isinstance(seeds, list) or not seeds or len({*map(str, seeds)}) < len(seeds):
         raise ConfigError(f"{source}: seeds is a list of different whole numbers, not {seeds!r}")
     fixed: dict[str, Any] = {}
@@ -95,7 +95,7 @@ def read_plan(source: str) -> Plan:
     _refuse_mistakes(settings, [(point, _reason_against(start, point)) for point in points])
     for names in ([c.point.name for c in cells], [p.name for p in points]):
         if twice := [name for name in names if names.count(name) > 1]:
-            raise ConfigError(f"{source}: {twice[0]} is there twice; give the values different names")
+            raise ConfigError(f"{source}: {twice[0]} appears twice; give the values different names")
     return Plan(start, tuple(cells), tuple(points), n)
 
 
@@ -105,7 +105,7 @@ def _read(source: str) -> dict[str, Any]:
         if source not in known:
             close = difflib.get_close_matches(source, known, 1)
             hint = f"did you mean {close[0]!r}?" if close else f"bundled ones: {', '.join(known)}"
-            raise ConfigError(f"no sweep and no file is called {source!r}; {hint}")
+            raise ConfigError(f"there is no sweep or file {source!r}; {hint}")
         path = known[source]
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))

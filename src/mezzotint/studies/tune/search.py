@@ -80,7 +80,7 @@ def tune(
     Raises ConfigError, ModelError, DataError or RunError in one line.
     """
     if n < 100:
-        raise ConfigError(f"-n {n} is too few to tell settings apart; the usual is 1000")
+        raise ConfigError(f"-n {n} is too few to compare settings; the default is 1000")
     path = find(name)
     in_run = path.name == "model.safetensors" and (path.parent / "config.yaml").is_file()
     folder = path.parent if in_run else None
@@ -159,8 +159,7 @@ class Search:
             budgets.append(int(TIME_SHARE * self.target.seconds / a_call))
             if not budgets[-1]:
                 raise ConfigError(
-                    f"--seconds {self.target.seconds:g} is too short: here {TIMED_PICTURES} pictures take {a_call:.2g} s a network "
-                    "call; give more"
+                    f"--seconds {self.target.seconds:g} is too short: here {TIMED_PICTURES} pictures take {a_call:.2g} s per network call; raise it"
                 )
         return min(budgets, default=network_calls(self.plain, self.present.settings))
 
@@ -326,12 +325,12 @@ class Search:
             return True, "the present defaults take longer than the target allows"
         goal = self.target.agreement
         if present.rank(goal)[0] > 0 and agreement > MIN_GAIN_STANDARD_ERRORS:
-            return True, "more pictures are what they were asked to be"
+            return True, "more pictures show the requested class"
         if best.rank(goal)[0] > 0 and agreement < -MIN_GAIN_STANDARD_ERRORS:
-            return False, "fewer pictures are what they were asked to be"
+            return False, "fewer pictures show the requested class"
         if gain > MIN_GAIN_STANDARD_ERRORS:
             return True, f"the distance is less by {gain:.1f} standard errors"
-        return False, f"the gain is within noise ({gain:.1f} standard errors); a larger -n may tell"
+        return False, f"the gain is within noise ({gain:.1f} standard errors); a larger -n may decide"
 
     def publish(self, choice: Choice) -> None:
         """Writes the model file, whole or not at all."""
@@ -340,7 +339,7 @@ class Search:
             save_model(self.path, model.net, model.header, model.codec.weights)
         except OSError as error:
             raise RunError(
-                f"{self.path} cannot be written ({error}) and is as it was; make room or copy it elsewhere, then tune again"
+                f"{self.path} cannot be written ({error}) and is unchanged; free disk space or copy it elsewhere, then tune again"
             ) from error
 
 
