@@ -93,4 +93,4 @@ def test_a_text_to_keep_away_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert (made - ours).abs().max() <= 1 < (made - plain).abs().max()
         page.run("Object.assign(document.getElementById('guidance'), { value: '1' })")
         page.press("Enter")
-        assert page.run(SAID) == "a text to keep away from needs a guidance other than 1"
+        assert page.run(SAID) == "a negative prompt needs a guidance other than 1"

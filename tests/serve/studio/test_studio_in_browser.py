@@ -83,7 +83,7 @@ def test_a_dropped_picture_is_made_again_to_the_byte(studio: Studio) -> None:
     assert studio.page.run("document.getElementById('seed').value") == str(2**63 - 1)
     studio.make()
     studio.page.wait("document.getElementById('notice').textContent")
-    assert studio.notice() == "The same file as the one that you opened, to the byte."
+    assert studio.notice() == "The same file as the one that you opened, byte for byte."
     assert studio.files()[0] == second != first
 
     other = Image.open(io.BytesIO(second))
@@ -92,7 +92,7 @@ def test_a_dropped_picture_is_made_again_to_the_byte(studio: Studio) -> None:
     strange = {**settings_of(second), "eta": 0.5, "step": 1, "weights": "raw"}
     studio.drop(plots.png(other, strange))
     studio.page.wait("document.getElementById('notice').textContent.includes('the picture will differ')")
-    assert "at step 1 with the weights “raw”, which are not here" in studio.notice()
+    assert "at step 1 with the weights “raw”, which this server does not have" in studio.notice()
     assert "eta" in studio.page.run("document.getElementById('carried').textContent")
     studio.make()
     assert settings_of(studio.files()[0])["eta"] == 0.5
@@ -379,7 +379,7 @@ def test_a_full_server_is_asked_again(
         )
         studio.press("go")
         said = studio.await_said("asked again in")
-        assert said.startswith("You have as many requests under way as one may have; it is asked again in ")
+        assert said.startswith("You have reached your limit of requests in progress; it is asked again in ")
         live.slow = 0.0
         studio.page.run(f"import('/studio/api.js').then(({{ cancel }}) => cancel('{first['id']}'))")
         studio.await_said("^Done")

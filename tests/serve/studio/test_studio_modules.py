@@ -118,7 +118,7 @@ def test_axes_take_lists_and_ranges() -> None:
         "“many” is no number.",
         "A seed is a whole number, not “-1”.",
         "“0-1000” is no range of at most 100 numbers.",
-        "An axis needs a value at least.",
+        "An axis needs at least one value.",
     ]
 
 
@@ -135,7 +135,7 @@ def test_time_left_and_queue_are_told_in_words() -> None:
     found = run("""const { told } = await load("board"), job = (more) => told({ state: "started", step: 0, steps: 20, seconds: 2, n: 8, ahead: null, ...more }, { seconds: 1, step: 0 });
       return [job({ state: "queued", ahead: 3 }), job({ state: "queued", ahead: 0 }), job({}), job({ step: 5, seconds: 6 }), job({ step: 19, seconds: 6 }), job({ step: 1, steps: 200, seconds: 4 })];""")
     assert found == [
-        "Waiting: 3 requests came before.",
+        "Waiting: 3 requests ahead.",
         "Waiting for its turn.",
         "Making 8, 20 steps.",
         "Step 5 of 20, 15 s left.",

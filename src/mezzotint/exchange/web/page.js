@@ -50,7 +50,7 @@ function wanted() {
 /** What the picture is driven away from, null for nothing. */
 function refused(guidance) {
   const text = $("negative").value.trim();
-  if (text && guidance === 1) throw new Error("a text to keep away from needs a guidance other than 1");
+  if (text && guidance === 1) throw new Error("a negative prompt needs a guidance other than 1");
   return text || null;
 }
 

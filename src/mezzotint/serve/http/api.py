@@ -1,8 +1,8 @@
-"""The application: routes, errors and the door put together.
+"""The application: routes, errors and access control together.
 
     uvicorn mezzotint.serve:app --timeout-graceful-shutdown 4
 
-serves what the environment says (`Settings.from_environment`); `mezzotint serve` says it by options.
+takes its settings from the environment (`Settings.from_environment`); `mezzotint serve` takes them from options.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from mezzotint.serve.http.service import Service, load_models
 from mezzotint.serve.http.settings import Settings
 
 log = logging.getLogger(__name__)
-ABOUT = "Pictures from diffusion models. Requests of all kinds share each network call, and the same seed is the same picture."
+ABOUT = "Pictures from diffusion models. Different requests share network calls, and the same seed gives the same picture."
 
 
 class Application(FastAPI):

@@ -1,4 +1,4 @@
-"""The page /docs: what can be asked, from the OpenAPI document. One file without scripts, so that it works offline."""
+"""The page /docs: all requests, from the OpenAPI document. One file without scripts, so that it works offline."""
 
 from html import escape
 from typing import Any

@@ -1,4 +1,4 @@
-"""What requests say, and what answers look like. Types and limits are those of the configuration."""
+"""Requests and responses. Types and limits are those of the configuration."""
 
 import base64
 from typing import Annotated, Any, Literal, Self
@@ -13,17 +13,23 @@ Name = Annotated[str, Field(max_length=2000)]
 Text = Annotated[str, Field(max_length=2000)]
 ClassNumber = Annotated[int, Field(ge=0, lt=2**31)]
 Class = ClassNumber | Name | Annotated[list[ClassNumber | Name], Field(min_length=1, max_length=MAX_CLASSES)]
-N = Annotated[int, Field(ge=1, lt=2**31, description="how many pictures")]
+N = Annotated[int, Field(ge=1, lt=2**31, description="number of pictures")]
 Seed = Annotated[
     int, Field(ge=0, lt=2**63, description="picture i is made from seed + i; random if left out")
 ]
-Steps = Annotated[int, Field(ge=1, le=10_000, description="more is slower and more accurate")]
-Guidance = Annotated[float, Field(ge=0, le=100, description="1 is off; 2 to 4 is clearer, less varied")]
-ModelName = Annotated[str, Field(max_length=200, description="of /v1/models; the first one if left out")]
+Steps = Annotated[
+    int, Field(ge=1, le=10_000, description="number of steps; more is slower and more accurate")
+]
+Guidance = Annotated[
+    float, Field(ge=0, le=100, description="guidance scale (CFG): 1 is off; 2 to 4 is clearer, less varied")
+]
+ModelName = Annotated[
+    str, Field(max_length=200, description="name from /v1/models; the first one if left out")
+]
 
 
 class Query(BaseModel):
-    """Settings of `GET /generate`; what is left out is as the model's own defaults say."""
+    """Settings of `GET /generate`; what is left out is the model's default."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -37,14 +43,14 @@ class Query(BaseModel):
         Field(
             alias="class",
             max_length=2000,
-            description="a name, a number, a list a,b, all, or none; drawn if left out",
+            description="a name, a number, a list a,b, all, or none; random if left out",
         ),
     ] = None
     model: ModelName | None = None
 
 
 class Body(BaseModel):
-    """Pictures to make; what is left out is as the model's own defaults say. The settings inside a PNG are such a body."""
+    """Pictures to make; what is left out is the model's default. The settings inside a PNG are such a body."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True)
 
@@ -54,23 +60,30 @@ class Body(BaseModel):
         Class | None,
         Field(
             alias="class",
-            description='a name, a number, a list of them in turn, "all" or "none"; drawn if left out',
+            description='a name, a number, a list of them in turn, "all" or "none"; random if left out',
         ),
     ] = None
     prompt: (
         Annotated[
             Text | Annotated[list[Text], Field(min_length=1, max_length=MAX_CLASSES)],
-            Field(description="what to show, of models with captions; several in turn"),
+            Field(description="prompt, for models with captions; several in turn"),
         ]
         | None
     ) = None
-    negative: Annotated[Text, Field(description="what guidance drives away from")] | None = None
+    negative: Annotated[Text, Field(description="negative prompt: guidance steers away from it")] | None = (
+        None
+    )
     seed: Seed | None = None
     sampler: SamplerName | None = None
     steps: Steps | None = None
     guidance: Guidance | None = None
-    eta: Annotated[float, Field(ge=0, le=1, description="fresh noise of ddim")] | None = None
-    churn: Annotated[float, Field(ge=0, le=1e6, description="fresh noise of heun, euler, dpm2")] | None = None
+    eta: Annotated[float, Field(ge=0, le=1, description="share of fresh noise, for ddim")] | None = None
+    churn: (
+        Annotated[
+            float, Field(ge=0, le=1e6, description="amount of fresh noise (S_churn), for heun, euler, dpm2")
+        ]
+        | None
+    ) = None
     spacing: SpacingName | None = None
     clip: (
         Annotated[
@@ -84,17 +97,18 @@ class Body(BaseModel):
     guidance_interval: (
         Annotated[
             tuple[Annotated[float, Field(ge=0)], float | None],
-            Field(strict=False, description="guide for sigma / alpha in between alone; null: no upper end"),
+            Field(
+                strict=False,
+                description="range of noise levels sigma / alpha with guidance; null: no upper end",
+            ),
         ]
         | None
     ) = None
     guidance_rescale: (
-        Annotated[float, Field(ge=0, le=1, description="share of CFG rescale, for contrast")] | None
+        Annotated[float, Field(ge=0, le=1, description="CFG rescale factor, against strong contrast")] | None
     ) = None
-    step: (
-        Annotated[int, Field(description="refused where the model is of another step of training")] | None
-    ) = None
-    weights: Annotated[Name, Field(description="refused where the model has others")] | None = None
+    step: Annotated[int, Field(description="training step of the model; refused if it differs")] | None = None
+    weights: Annotated[Name, Field(description="weights of the model; refused if they differ")] | None = None
 
 
 Format = Literal["png", "json", "zip"]
@@ -138,66 +152,74 @@ def _file(value: Any) -> bytes:
     try:
         return base64.b64decode(value, validate=True)
     except (TypeError, ValueError):
-        raise PydanticCustomError("file", "give one file, in a form as it is, in JSON in base64") from None
+        raise PydanticCustomError("file", "give one file: in a form as it is, in JSON as base64") from None
 
 
 def _schema(description: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "contentEncoding": "base64", "description": description})
 
 
-Image = Annotated[bytes, PlainValidator(_file), _schema("a picture file; in JSON in base64")]
+Image = Annotated[bytes, PlainValidator(_file), _schema("a picture file; in JSON as base64")]
 Mask = Annotated[
     bytes,
     PlainValidator(_file),
-    _schema("the same: what is white is made anew, or of a mask with transparent parts these"),
+    _schema("a picture file: white is repainted, or the transparent parts if it has some"),
 ]
 
 
 class Edit(Body):
-    """What is made of a picture, or of two seeds; settings that are left out are as the model's own defaults say."""
+    """An edit of a picture, or a morph of two seeds; settings that are left out are the model's defaults."""
 
     task: Annotated[
         Task,
         Field(
-            description="edit: changed, or where a mask is made anew; vary: others like it; enlarge; colour; "
+            description="edit: the picture changed, or repainted under a mask; vary: pictures like it; enlarge; colour; "
             "morph: from one seed to another"
         ),
     ] = "edit"
     image: Image | None = None
     mask: Mask | None = None
-    strength: Annotated[float, Field(ge=0, le=1, description="share of change, of edit and vary")] | None = (
-        None
-    )
+    strength: (
+        Annotated[float, Field(ge=0, le=1, description="strength of the change, for edit and vary")] | None
+    ) = None
     returns: (
-        Annotated[int, Field(ge=1, le=1000, description="times each step is walked where a part is known")]
+        Annotated[
+            int, Field(ge=1, le=1000, description="repetitions of each step (RePaint), where a part is known")
+        ]
         | None
     ) = None
     feather: (
-        Annotated[float, Field(ge=0, le=1000, description="pixels of soft transition inside the mask")] | None
+        Annotated[
+            float, Field(ge=0, le=1000, description="width of the soft edge inside the mask, in pixels")
+        ]
+        | None
     ) = None
     factor: (
-        Annotated[int, Field(ge=2, le=1000, description="of enlarge; 2 or the model's own if left out")]
+        Annotated[
+            int, Field(ge=2, le=1000, description="factor of enlarge; 2 or the model's own if left out")
+        ]
         | None
     ) = None
     grain: (
         Annotated[
-            float, Field(ge=0, le=0.5, description="noise on the picture, of models trained to enlarge")
+            float,
+            Field(ge=0, le=0.5, description="noise added to the picture, for models trained to enlarge"),
         ]
         | None
     ) = None
     seeds: (
         Annotated[
             list[Annotated[int, Field(ge=0, lt=2**63)]],
-            Field(min_length=2, max_length=2, description="of a morph: of its beginning and of its end"),
+            Field(min_length=2, max_length=2, description="seeds of the beginning and the end of a morph"),
         ]
         | None
     ) = None
-    n: Annotated[int, Field(ge=1, lt=2**31, description="how many pictures; of a morph 9 if left out")] = 1
+    n: Annotated[int, Field(ge=1, lt=2**31, description="number of pictures; 9 for a morph if left out")] = 1
     label: Annotated[
         Class | None,
         Field(
             alias="class",
-            description='as of /v1/generate, but "none" if left out; of a morph one or two, drawn if left out',
+            description='as in /v1/generate, but "none" if left out; for a morph one or two, random if left out',
         ),
     ] = None
 
@@ -210,14 +232,14 @@ class Edit(Body):
         if getattr(self, takes[0]) is None:
             raise PydanticCustomError("task", f"{self.task} needs {takes[0]}")
         if self.task == "morph" and self.seed is not None:
-            raise PydanticCustomError("task", "a morph takes seeds, two of them, in the place of seed")
+            raise PydanticCustomError("task", "a morph takes two seeds; give seeds in place of seed")
         if self.task == "morph" and isinstance(self.label, list) and len(self.label) > 2:
             raise PydanticCustomError("task", "a morph goes from one class to one other; name two at most")
         return self
 
     @property
     def count(self) -> int:
-        """How many pictures."""
+        """Number of pictures."""
         return MORPH_N if self.task == "morph" and "n" not in self.model_fields_set else self.n
 
 
@@ -236,7 +258,7 @@ Shown = Literal["sheet", "single", "none"]  # of previews
 
 
 class JobStatus(BaseModel):
-    """How far a job is. Finished ones are kept for a while; see /v1/limits."""
+    """State of a job. Finished jobs are kept for a while; see /v1/limits."""
 
     id: str
     state: Literal["queued", "started", "done", "failed", "cancelled"]
@@ -252,8 +274,7 @@ class JobStatus(BaseModel):
 
 
 class Pictures(BaseModel):
-    """What was made: PNGs in base64, or points of models of points. Picture i is made again, alone, by seeds[i] and the
-    class labels[i]."""
+    """Samples: PNGs in base64, or points. Sample i alone is made again by seeds[i] and the class labels[i]."""
 
     settings: dict[str, object]
     seeds: list[int]

@@ -15,7 +15,7 @@ let asking = null; // the dialog for the token, while it is open
 const token = (wrong) =>
   (asking ??= new Promise((resume) => {
     const dialog = $("token-dialog");
-    $("token-said").textContent = wrong ? "That is not the token of this server; ask who started it." : "";
+    $("token-said").textContent = wrong ? "That is not the token of this server; ask the person who started it." : "";
     $("token").value = "";
     dialog.onclose = () => {
       if (!$("token").value) return dialog.showModal();
@@ -63,7 +63,7 @@ export async function start(path, body, { signal, said }) {
       return await read(path, { body, signal });
     } catch (error) {
       if (![429, 503].includes(error.status)) throw error;
-      const whose = error.status === 429 ? "You have as many requests under way as one may have" : "The server is full";
+      const whose = error.status === 429 ? "You have reached your limit of requests in progress" : "The server is full";
       for (let left = error.wait || 5; left > 0; left--) {
         said(`${whose}; it is asked again in ${left} s.`);
         await pause(1000);

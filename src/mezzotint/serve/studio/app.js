@@ -47,7 +47,7 @@ async function go() {
 /** Whether a picture whose settings were put back was made again, to the byte. */
 function compare(entries) {
   if (!opened || entries.length !== 1) return;
-  form.say(`${entries[0].bytes.join() === opened.join() ? "The same" : "Not the same"} file as the one that you opened, to the byte.`);
+  form.say(`${entries[0].bytes.join() === opened.join() ? "The same" : "Not the same"} file as the one that you opened, byte for byte.`);
   opened = null;
 }
 
@@ -55,10 +55,10 @@ function compare(entries) {
 async function take(file) {
   const bytes = new Uint8Array(await file.arrayBuffer()), settings = settingsOf(bytes);
   if (current() === "edit" || !settings) {
-    if (!file.type.startsWith("image/")) throw new Error("This is no picture.");
+    if (!file.type.startsWith("image/")) throw new Error("This file is not a picture.");
     location.hash = "#edit";
     await edit.open(file);
-  } else if (!settings.sampler) throw new Error("This picture has settings, but none that make it again.");
+  } else if (!settings.sampler) throw new Error("The settings of this picture are not enough to make it again.");
   else {
     await use({ settings });
     opened = settings.n === 1 ? bytes : null;
@@ -69,7 +69,7 @@ async function use({ settings }) {
   const warning = await form.put(settings);
   location.hash = settings.task ? "#edit" : "#make";
   const missing = settings.task ? await edit.restore(settings) : "";
-  form.say(`${warning} ${missing}`.trim() || "Its settings are back: Make makes it again.", Boolean(warning || missing));
+  form.say(`${warning} ${missing}`.trim() || "Its settings are back: press Make to make it again.", Boolean(warning || missing));
 }
 
 function keys(event) {
@@ -88,7 +88,7 @@ function keys(event) {
 async function noising() {
   const [, words, place] = $("noising").children, { name } = form.desk.model;
   if (!$("noising").open) return;
-  words.textContent = "Examples, or the model's own pictures, with more and more noise: u is the place on its schedule.";
+  words.textContent = "Examples, or the model's own pictures, with more and more noise: u is the time on the schedule, from 0 to 1.";
   place.textContent = "Asking the server.";
   const blob = await (await ask(`v1/models/${encodeURIComponent(name)}/noising`)).blob();
   place.replaceChildren(h("img", { src: URL.createObjectURL(blob), alt: "a row for each example, noisier from left to right" }));
@@ -137,5 +137,5 @@ for (;;) {
 $("banner").textContent = "";
 route();
 if (job) boards[current()]?.attach(job.split("."));
-else boards.make.say("Press Make: the pictures come out of noise here.");
+else boards.make.say("Press Make: the pictures appear here, step by step.");
 document.body.dataset.ready = "yes";

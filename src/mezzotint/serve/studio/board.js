@@ -8,13 +8,13 @@ import { look } from "./view.js";
 import { named } from "./words.js";
 
 const WAVE = 24; // jobs under way at once, fewer than a client may have
-const FAULTS = { gone: "the server keeps results for a while only; look into the history", cancelled: "cancelled" };
+const FAULTS = { gone: "the server keeps results only for a while; look in the history", cancelled: "cancelled" };
 
 const modelOf = ({ model }) => desk.models.find(({ name }) => name === model) ?? desk.model;
 
 /** How far a job is, in words. since: {seconds, step} when it was first seen at work. */
 export function told({ state, step, steps, seconds, ahead, n }, since) {
-  if (state === "queued") return ahead ? `Waiting: ${plural(ahead, "request")} came before.` : "Waiting for its turn.";
+  if (state === "queued") return ahead ? `Waiting: ${plural(ahead, "request")} ahead.` : "Waiting for its turn.";
   if (!step) return `Making ${n}, ${plural(steps, "step")}.`;
   const left = Math.round(((seconds - since.seconds) / Math.max(step - since.step, 1)) * (steps - step));
   return `Step ${step} of ${steps}, ${left < 1 ? "nearly done" : left < 90 ? `${left} s left` : `${Math.round(left / 60)} min left`}.`;
@@ -86,7 +86,7 @@ export class Board {
           }
         }));
         signal.throwIfAborted();
-        const link = document.querySelector(`nav [href^="#${this.view}"]`), lost = (gone) => gone && this.say("The connection is lost. The server goes on with it; trying to reach it.");
+        const link = document.querySelector(`nav [href^="#${this.view}"]`), lost = (gone) => gone && this.say("The connection is lost. The server continues the job; reconnecting.");
         link.href = `#${this.view}?job=${this.ids.filter(Boolean).join(".")}`;
         if (link.ariaCurrent) history.replaceState(null, "", link.href);
         await follow(wave.map((i) => this.ids[i]).filter(Boolean), (name, state) => signal.aborted || this.event(name, state), { signal, lost });
@@ -168,9 +168,9 @@ export class Board {
   drawWay() {
     if (!this.ways.open || this.ways.hidden) return;
     const several = this.count > 1, steps = this.steps[several ? this.chosen : 0] ?? [], k = several ? 0 : this.chosen;
-    this.which.textContent = `Picture ${this.chosen + 1} after each step: noisy, and below what the network believes it will be.`;
+    this.which.textContent = `Picture ${this.chosen + 1} after each step: the noisy picture, and below it the network's prediction of the result.`;
     this.way.replaceChildren(...steps.map(({ step, previews, noisy }) =>
-      h("figure", {}, h("img", { src: data(noisy[k]), alt: `noisy, step ${step}` }), h("img", { src: data(previews[k]), alt: "belief" }), h("figcaption", { textContent: step }))));
+      h("figure", {}, h("img", { src: data(noisy[k]), alt: `noisy, step ${step}` }), h("img", { src: data(previews[k]), alt: "prediction" }), h("figcaption", { textContent: step }))));
   }
 
   /** Lets go of the jobs; where they are cancelled, the server does, too. */

@@ -110,7 +110,7 @@ export async function open(blob, name = blob.name, more = {}) {
   try {
     bitmap = await createImageBitmap(blob);
   } catch {
-    throw new Error("This file is no picture that the browser can open.");
+    throw new Error("The browser cannot open this file as a picture.");
   }
   source = { bytes: new Uint8Array(await blob.arrayBuffer()), bitmap, name };
   extra = more;
@@ -190,7 +190,7 @@ export function show() {
   $("tools").hidden = task() !== "edit" || model.kind !== "pictures";
   $("strength-field").hidden = task() !== "edit" || (given?.holes && mask.empty);
   const what = given?.resized ? `, made ${width}×${height}` : given?.holes ? "; what is transparent is made anew" : "";
-  $("given").textContent = given ? `${source.name ?? "picture"}${what}` : model.kind !== "points" ? "or drop or paste one" : "This model makes points: there is no picture to change.";
+  $("given").textContent = given ? `${source.name ?? "picture"}${what}` : model.kind !== "points" ? "or drop or paste one" : "This model makes points, not pictures.";
   draw();
   if (morph) choices();
 }
@@ -239,7 +239,7 @@ export async function make() {
 
 async function morph() {
   const [a, b] = ends.map((entry) => entry?.settings);
-  if (!a || !b) throw new Error("Choose two pictures: where the morph begins, and where it ends.");
+  if (!a || !b) throw new Error("Choose two pictures: the first and the last of the morph.");
   const { seed, class: _, prompt, ...settings } = wish(), body = { ...settings, task: "morph", seeds: [a.seed, b.seed], n: Math.max(settings.n, 2) };
   if (a.label && b.label) body.class = [a.label, b.label];
   if (a.prompt && b.prompt) body.prompt = [a.prompt, b.prompt];
@@ -263,7 +263,7 @@ export async function restore(settings) {
   source = given = null;
   if (!bytes) {
     await refit();
-    return `The picture that it was made of is not in this browser (SHA-256 ${settings.picture?.slice(0, 12)}…): drop it here, too.`;
+    return `The original picture is not in this browser (SHA-256 ${settings.picture?.slice(0, 12)}…): drop it here as well.`;
   }
   const more = ["returns", "feather", "grain", "factor"].filter((name) => settings[name] !== undefined);
   await open(new Blob([bytes]), "picture of the history", Object.fromEntries(more.map((name) => [name, settings[name]])));
@@ -271,7 +271,7 @@ export async function restore(settings) {
   if (touched) $("strength").value = settings.strength;
   if (painted) await repaint(painted);
   draw();
-  return settings.mask && !painted ? "Its mask is not in this browser: paint it anew." : "";
+  return settings.mask && !painted ? "Its mask is not in this browser: paint it again." : "";
 }
 
 /** A mask's file as it was painted. */

@@ -100,7 +100,7 @@ function explain() {
     remember();
   };
   $("carried").hidden = !words.length;
-  $("carried").replaceChildren(`As in the picture: ${words.join(", ")} `, h("button", { type: "button", className: "small", textContent: "Forget these", onclick: forget }));
+  $("carried").replaceChildren(`Kept from the picture: ${words.join(", ")} `, h("button", { type: "button", className: "small", textContent: "Forget these", onclick: forget }));
 }
 
 /** Sets a field; what is no option of it becomes one. */
@@ -167,5 +167,5 @@ export async function put(settings) {
   explain();
   remember();
   if (found) return "";
-  return `It was made by ${settings.model} at step ${settings.step} with the weights “${settings.weights}”, which are not here: the picture will differ.`;
+  return `It was made by ${settings.model} at step ${settings.step} with the weights “${settings.weights}”, which this server does not have: the picture will differ.`;
 }

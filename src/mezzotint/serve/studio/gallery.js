@@ -10,7 +10,7 @@ export function build() {
   $("starred").onchange = draw;
   $("clear-history").onclick = async () => {
     const entries = (await all()).filter(({ star }) => !star);
-    if (entries.length && confirm(`Delete ${plural(entries.length, "picture")} of the history for good?`)) await remove(entries);
+    if (entries.length && confirm(`Delete ${plural(entries.length, "picture")} from the history for good?`)) await remove(entries);
   };
   addEventListener("history", () => !$("history").hidden && draw());
 }
@@ -21,11 +21,11 @@ export async function draw() {
   try {
     entries = (await all()).filter(({ star }) => star || !$("starred").checked);
   } catch (error) {
-    $("kept").textContent = `This browser keeps no history here (${error.message}).`;
+    $("kept").textContent = `This browser cannot keep a history here (${error.message}).`;
     return;
   }
   if (number !== drawing) return;
-  $("kept").textContent = entries.length ? plural(entries.length, "picture") : "There is none yet.";
+  $("kept").textContent = entries.length ? plural(entries.length, "picture") : "The history is empty.";
   $("gallery").replaceChildren(...entries.map((entry, i) => {
     const button = tile(`picture ${i + 1}`);
     finish(button, () => entries, entry);

@@ -32,7 +32,7 @@ export const AXES = {
 /** Values between commas; 3-6 is 3, 4, 5, 6. Throws an Error in words. */
 export function valuesIn(text, value) {
   const parts = text.split(",").map((part) => part.trim()).filter(Boolean);
-  if (!parts.length) throw new Error("An axis needs a value at least.");
+  if (!parts.length) throw new Error("An axis needs at least one value.");
   return parts.flatMap((part) => {
     const range = /^(\d{1,19})-(\d{1,19})$/.exec(part);
     if (!range) return [value(part)];

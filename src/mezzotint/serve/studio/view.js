@@ -18,13 +18,13 @@ export function look(list, i) {
 function draw() {
   const dialog = $("picture"), entry = entries[at], { settings } = entry, other = a && a.key !== entry.key;
   const button = (text, onclick, key, more) => h("button", { textContent: text, onclick, title: key ?? "", ...more });
-  const hold = button("Hold to look at A", null, "Space", { id: "hold", hidden: !other });
+  const hold = button("Hold to show A", null, "Space", { id: "hold", hidden: !other });
   hold.onpointerdown = () => flip(true);
   hold.onpointerup = hold.onpointerleave = () => flip(false);
   const place = h("pre", { tabIndex: 0, hidden: true }), said = h("span", { role: "status", className: "soft" });
   const put = async (kind) => {
     try {
-      place.textContent = (await read("v1/commands", { body: { settings } }))[kind] ?? "There is none for these settings.";
+      place.textContent = (await read("v1/commands", { body: { settings } }))[kind] ?? "There is no command for these settings.";
       await navigator.clipboard?.writeText(place.textContent); // pages of plain HTTP from other machines may not
       said.textContent = navigator.clipboard ? "Copied." : "";
     } catch (error) {
@@ -50,7 +50,7 @@ function draw() {
           button("Download", act.d, "D"), button(other || !a ? "Mark as A" : "This is A", act.a, "A"), hold,
           button("Edit it", act.e, "E"), button("Delete", act.Delete)),
         settings ? h("dl", {}, ...table(settings).flatMap(([name, value]) => [h("dt", { textContent: name }), h("dd", { textContent: value })]))
-          : h("p", { textContent: "This picture says nothing of how it was made." }),
+          : h("p", { textContent: "This picture contains no settings." }),
         settings && h("div", { className: "row" }, "Copy as", button("Command line", () => put("command")), button("curl", () => put("curl")), button("Python", () => put("python")), said),
         place)));
 }

@@ -24,7 +24,7 @@ export async function show(open) {
   let words = "This server shows no runs; mezzotint ui does, or serve --runs FOLDER.";
   try {
     if (desk.runs) desk.runs = await read("v1/runs");
-    if (desk.runs) words = desk.runs.length ? "" : "There is no run yet. Start one, and it is here: mezzotint train digits";
+    if (desk.runs) words = desk.runs.length ? "" : "There is no run yet. Start one, and it appears here: mezzotint train digits";
   } catch (error) {
     words = error.message;
   }
