@@ -1,4 +1,4 @@
-"""What is worth keeping between runs: trained judges, features of reference data, codes and texts, under hashes of all that they
+"""The cache between runs: trained judges, features of reference data, codes and texts, under hashes of all that they
 depend on."""
 
 import hashlib
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def folder() -> Path:
-    """Where they are kept: $MEZZOTINT_CACHE, or mezzotint in the user's cache directory. All of it may be deleted."""
+    """The folder of the cache: $MEZZOTINT_CACHE, or mezzotint in the user's cache directory. All of it may be deleted."""
     if path := os.environ.get("MEZZOTINT_CACHE"):
         return Path(path).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")

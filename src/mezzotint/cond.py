@@ -1,4 +1,4 @@
-"""What networks are told: one row a picture. And a batch of training, pictures with what is told of them."""
+"""Conditions of networks, one row a picture; and a training batch, pictures with their conditions."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
@@ -10,15 +10,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Cond:
-    """What pictures are asked to be, as networks are told; one row a picture. `Guidance`, how strongly, stands beside it.
+    """Conditions of pictures as inputs of networks, one row a picture. `Guidance` is separate.
 
     label: (B,) int64, the class; K (the number of classes) is "none". text: (B, L) int64, the words of a text by their
     numbers, see `conditions.text`. context: (B, L, D) float32, vectors of a text by an encoder that was trained elsewhere, and
-    context_mask: (B, L) bool, which of them are there, see `conditions.frozen`. image: (B, C, H, W), a picture to go by, and grain:
-    (B,), the noise that lies over it, see `conditions.image`.
+    context_mask: (B, L) bool, which of them are there, see `conditions.frozen`. image: (B, C, H, W), a picture as a condition, and
+    grain: (B,), its noise, see `conditions.image`.
 
     "Nothing asked" is a `Cond` of one row, such as
-    Cond(label=tensor([K])): guidance drives away from it, and training puts it in the place of rows that are dropped.
+    Cond(label=tensor([K])): guidance steers away from it, and training replaces dropped rows by it.
     """
 
     label: Tensor | None = None
@@ -30,15 +30,15 @@ class Cond:
 
     @property
     def asked(self) -> "Cond":
-        """What is asked for, without the picture that is shown."""
+        """The condition without the picture."""
         return replace(self, image=None, grain=None)
 
     def instead(self, other: "Cond") -> "Cond":
-        """What `other` asks for, of the pictures that are shown here."""
+        """The condition of `other`, with the pictures of this one."""
         return replace(other, image=self.image, grain=self.grain)
 
     def inputs(self) -> dict[str, Tensor]:
-        """What the network is given, by keyword."""
+        """The network's inputs, by keyword."""
         return {name: value for name, value in self._columns() if value is not None}
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Cond":
@@ -52,7 +52,7 @@ class Cond:
     def where(self, mask: Tensor, other: "Cond") -> "Cond":
         """These rows, and where mask (B,) bool on the CPU is True those of `other`, of B rows or of one row.
 
-        The pictures shown stay. Raises ValueError where `other` lacks a field that is set here.
+        The pictures stay. Raises ValueError where `other` lacks a field that is set here.
         """
 
         def mixed(mine: Tensor, theirs: Tensor) -> Tensor:
@@ -87,8 +87,8 @@ NO_COND = Cond()
 
 
 class Batch(NamedTuple):
-    """x0: (B, *D) float32 on the device, coded as the network sees it: pictures in [-1, 1], points of about unit
-    variance. cond: their rows."""
+    """x0: (B, *D) float32 on the device, encoded for the network: pictures in [-1, 1], points of about unit
+    variance. cond: their conditions."""
 
     x0: Tensor
     cond: Cond = NO_COND

@@ -27,11 +27,11 @@ class ModelError(ValueError):
 
 
 class RunError(RuntimeError):
-    """A run that cannot go on, with the remedy. Exit code 1."""
+    """A run that cannot continue, with the remedy. Exit code 1."""
 
 
 class DataError(ValueError):
-    """The data is missing, unreadable, or not what was asked for: a folder, a split, a class, the hub."""
+    """The data is missing, unreadable, or not the requested one: a folder, a split, a class, the hub."""
 
 
 class MissingExtra(ImportError):

@@ -96,8 +96,8 @@ def _preprocessing(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 @dataclass(frozen=True, eq=False)
 class ClipTexts:
-    """The language of a model that is guided by a CLIP: its vectors of texts as a context of one place, beside what the model's own
-    language makes of them, if it has one."""
+    """The language of a model that is guided by a CLIP: its vectors of texts as a context of one place, beside the tokens of the
+    model's own language, if it has one."""
 
     clip: Clip
     own: Language | None

@@ -1,6 +1,6 @@
-"""The first frames of a clip as a condition: what the others go on from.
+"""The first frames of a clip as a condition: the others continue them.
 
-Beside x, networks are shown the frames that are known, without noise, and a channel that is 1 where they are ("RaMViD", Höppe et al. 2022;
+Beside x, networks get the known frames without noise, and a channel that is 1 where they are ("RaMViD", Höppe et al. 2022;
 "MCVD", Voleti et al. 2022, who train one network for clips with and without a beginning alike). Frames that are not known are 0 in both. Setting known
 frames in what is believed (`tasks.edit`) is not enough by itself: what the network sees of them is then as noisy as the others
 (docs/experiments/bouncing.md has both, measured).
@@ -17,7 +17,7 @@ from mezzotint.randomness import FRAMES, uniform
 
 
 def begun(codes: Tensor, count: Tensor) -> Tensor:
-    """What networks are shown of clips (B, C, T, H, W), of each its first count (B,) int64 frames: (B, C + 1, T, H, W)."""
+    """The condition for clips (B, C, T, H, W) whose first count (B,) int64 frames are known: (B, C + 1, T, H, W)."""
     frames = torch.arange(codes.shape[2], device=codes.device)
     there = (frames < count.to(codes.device)[:, None])[:, None, :, None, None].to(codes.dtype)
     return torch.cat([codes * there, there.expand_as(codes[:, :1])], 1)

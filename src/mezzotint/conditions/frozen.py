@@ -1,6 +1,6 @@
-"""Texts by an encoder that was trained elsewhere and stays as it is: a CLIP or a T5 from a folder on this disk.
+"""Texts by a frozen encoder: a CLIP or a T5 from a folder on this disk. The vectors of a text are computed once
 
-What it makes of a text is computed once and kept in the cache, under the digest of the encoder and that of the text. The
+and kept in the cache, under the digest of the encoder and that of the text. The
 library `transformers` comes with the extra [text]; no weights come with this package, and none are fetched.
 """
 
@@ -37,7 +37,7 @@ PROBE = "The quick brown Fox, jumps over 12 lazy dogs; naïve: 犬!"  # read ali
 
 @dataclass(frozen=True, eq=False)
 class Encoder:
-    """An encoder that was opened. width: numbers of a vector. digest: of its weights and its tokenizer. most: tokens of a
+    """An opened encoder. width: numbers of a vector. digest: of its weights and its tokenizer. most: tokens of a
     text that it takes."""
 
     net: Any
@@ -212,7 +212,7 @@ class Frozen:
         return Cond(context=context, context_mask=mask)
 
     def read(self, texts: Iterable[str], *, keep: bool = False) -> None:
-        """Has the vectors of texts ready: from memory, from the cache, or by the encoder. keep: in the cache."""
+        """Reads the vectors of texts: from memory, from the cache, or by the encoder. keep: in the cache."""
         wanted = {text for text in texts if text}
         if len(self.known) > MAX_KNOWN and not wanted <= self.known.keys():
             self.known.clear()

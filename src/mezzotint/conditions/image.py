@@ -1,10 +1,10 @@
 """A picture as a condition: a small version of what is wanted, made as large as that, under noise of its own.
 
-"Noise conditioning augmentation" (Ho et al. 2022, "Cascaded diffusion models", section 4): beside x, networks are shown
+"Noise conditioning augmentation" (Ho et al. 2022, "Cascaded diffusion models", section 4): beside x, networks get c
 
-    c = sqrt(1 - grain^2) up(small) + grain eps',
+    = sqrt(1 - grain^2) up(small) + grain eps',
 
-and told grain. What it makes is x0 = (picture - up(small)) / UNIT, what the small picture does not say, in a unit in which it varies as
+and grain. The target is x0 = (picture - up(small)) / UNIT, what the small picture does not say, in a unit in which it varies as
 ordinary data does ("SRDiff", Li et al. 2022): 0 is bicubic enlargement. In training grain is drawn for every row, so that a model forgives a small
 picture that another model made; in sampling it is chosen: more grain takes the small picture less at its word.
 """
@@ -42,7 +42,7 @@ def larger(x: Tensor, factor: int) -> Tensor:
 
 
 def shown(large: Tensor, grain: Tensor, eps: Tensor) -> Cond:
-    """What networks are shown of pictures (B, C, H, W) that `larger` made. grain: (B,) in [0, 1); eps: like large."""
+    """The input picture of networks, from pictures (B, C, H, W) that `larger` made. grain: (B,) in [0, 1); eps: like large."""
     share = grain.to(large.device, large.dtype)
     wide = share[:, None, None, None]
     return Cond(image=(1 - wide**2).sqrt() * large + wide * eps, grain=share)
@@ -61,7 +61,7 @@ def of_request(large: Tensor, grain: float, seeds: Tensor) -> Cond:
 
 @dataclass(frozen=True)
 class Shown:
-    """An objective whose rows are shown a small version of themselves, and learn what it does not say.
+    """An objective whose rows get a small version of themselves, and learn the difference.
 
     objective: as in training, (x0, eps, u, cond) -> (B,). window: side of the random squares that x0, eps and what is shown of
     it are cut to, the same for all three, at multiples of the factor; 0 for whole pictures. A network of convolutions learns

@@ -1,4 +1,4 @@
-"""Classes: their names and numbers in people's words, to labels and back."""
+"""Classes: from names and numbers to labels and back."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -16,8 +16,8 @@ MAX_DIGITS = 9  # of a class's number
 
 
 class Word(Enum):
-    """What may be asked for that is no class. Code says it by these, so that a class that is called "all" is never meant;
-    people say it by `word`."""
+    """Requests that are not a class. Code uses these, so that a class named "all" is never meant; people write
+    `word`."""
 
     ALL = "all"  # every class in turn
     NONE = "none"  # no class, and so no guidance
@@ -28,11 +28,11 @@ Label = int | str | Word | Sequence[int | str] | Tensor | None
 
 
 def conditions(label: Label, classes: Sequence[str], seeds: Tensor, empty: Sequence[int] = ()) -> Cond:
-    """What things of seeds (n,) int64 on the CPU are asked to be: labels (n,) int64, or NO_COND without classes.
+    """The classes of samples with seeds (n,) int64 on the CPU: labels (n,) int64, or NO_COND without classes.
 
     label: a name, a number, a list or a tensor of numbers (cycled), ALL (every class in turn), NONE (the null label), the words for these two, or
-    None: thing i has a class drawn from its seed, all classes equally often. empty: numbers of classes that had nothing to
-    train on: they are not drawn, and are not among "all". A name wins over a number and over a word, since classes may be
+    None: thing i has a class drawn from its seed, all classes equally often. empty: numbers of classes without training
+    pictures: they are not drawn, and are not among "all". A name wins over a number and over a word, since classes may be
     named so. Raises ConfigError for unknown classes.
     """
     n, full = len(seeds), torch.tensor([k for k in range(len(classes)) if k not in empty], dtype=torch.int64)

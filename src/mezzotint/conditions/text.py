@@ -1,4 +1,4 @@
-"""Text: people's words to numbers, by a vocabulary that was learnt from captions, or letter by letter."""
+"""Text: captions and prompts to numbers, by the vocabulary of the captions or letter by letter."""
 
 import difflib
 import re
@@ -22,7 +22,7 @@ Prompt = str | Sequence[str] | None
 
 
 def prompts_of(prompt: Prompt, seeds: Tensor, examples: Sequence[str]) -> tuple[str, ...]:
-    """What things of seeds (n,) int64 on the CPU are asked to show: one text for all, or several in turn, or None: the
+    """The prompts of samples with seeds (n,) int64 on the CPU: one text for all, several in turn, or None: the
     examples, by the seed. Raises ConfigError for an empty list."""
     if prompt is None:
         return tuple(examples[seed % len(examples)] if examples else "" for seed in seeds.tolist())
@@ -33,7 +33,7 @@ def prompts_of(prompt: Prompt, seeds: Tensor, examples: Sequence[str]) -> tuple[
 
 
 def words_of(text: str) -> list[str]:
-    """Words in lower case, and each other sign by itself, but for full stops and commas: they say nothing."""
+    """Words in lower case, and every other sign by itself, except full stops and commas, which are dropped."""
     return [word for word in WORD.findall(text.casefold()) if word not in ".,"]
 
 
@@ -73,15 +73,15 @@ def numbers(texts: Sequence[str], words: Sequence[str], length: int) -> Tensor:
 
 
 class Language(Protocol):
-    """How texts become what networks are told."""
+    """From texts to conditions of networks."""
 
     def cond(self, texts: Sequence[str]) -> Cond:
         """A row a text, on the CPU. The empty text is "nothing asked", to the bit. Raises ConfigError for a text that cannot
-        be asked."""
+        be used."""
         ...
 
     def fits(self, text: str) -> bool:
-        """Whether a text can be asked."""
+        """Whether a text can be used."""
         ...
 
 
@@ -106,7 +106,7 @@ class Words:
 
 @dataclass(frozen=True)
 class Bytes:
-    """Letter by letter, by the bytes of UTF-8, in lower case: any text can be asked, if it is short enough. length: places,
+    """Letter by letter, by the bytes of UTF-8, in lower case: any text works, if it is short enough. length: places,
     that of START among them; a byte b has the number b + FIRST. cut: texts that are too long are cut, and else refused."""
 
     length: int

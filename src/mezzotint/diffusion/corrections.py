@@ -1,4 +1,4 @@
-"""What corrects an answer? A correction is a function of one request's x0, applied after the shared network call, so that
+"""Corrections of predictions. A correction is a function of one request's x0, applied after the shared network call, so that
 requests with and without clipping, and those that fill in a picture, share their calls (see `engine.answer`).
 
 Solvers derive eps from the belief, so eps follows the corrected x0. `inverse.ddnm` is another one.

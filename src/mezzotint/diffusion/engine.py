@@ -1,6 +1,6 @@
 """Samplers ask, engines answer: `alone` answers one request, `together` many with shared network calls.
 
-Both, and the server, use `answer`: one call for what all of them ask. A request never sees who else is on board: it keeps
+Both, and the server, use `answer`: one call for what all of them ask. A request does not depend on the others: it keeps
 its own grid, history, seeds, conditioning and corrections.
 """
 
@@ -21,8 +21,8 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Walk:
-    """A request on its way: its steps, what its pictures are asked to be and how strongly, and what corrects its answers,
-    in that order. ask: what it wants to know now; None before it has begun, and after its end."""
+    """A request in progress: its steps, conditions, guidance and corrections, in that
+    order. ask: what it wants to know now; None before it has begun, and after its end."""
 
     def __init__(
         self,

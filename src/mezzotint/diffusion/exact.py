@@ -80,8 +80,8 @@ class Empirical:
     """The ideal denoiser of a finite set: the ideal that copies.
 
     No denoiser has a smaller loss on the data it was fitted to: E[x0 | x] = sum_i softmax_i(-|x - alpha x_i|^2 /
-    (2 sigma^2)) x_i. A sampler led by it can only end at one of the x_i, so all that a network does otherwise, it
-    makes up. The mean of the data at pure noise, the nearest of them at clean.
+    (2 sigma^2)) x_i. A sampler led by it can only end at one of the x_i, so whatever else a network makes is its
+    own invention. The mean of the data at pure noise, the nearest of them at clean.
 
     data: (N, *D), any float dtype, on the device that computes. Works through `chunk` of them at a time, in float64.
     """

@@ -1,4 +1,4 @@
-"""Guidance: wrappers that drive a denoiser's belief from another one towards, and beyond, what is asked.
+"""Guidance: wrappers that move a denoiser's belief away from another one, towards the condition and beyond.
 
 `cfg`, `autoguidance` and `classifier_guidance` all say x0 = other + g (asked - other). They read the same scale g of each
 row, in the same interval of levels, and 1 means the same in all of them: what is asked, as it is.
@@ -21,9 +21,9 @@ PUREST = -20.0  # logsnr; alpha is 5e-5 in vp and flow
 
 @dataclass(frozen=True)
 class Guidance:
-    """How strongly rows are driven to what they are asked to be; networks never see it.
+    """The strength of guidance, a row each; networks never see it.
 
-    scale: (B,) float64 on the CPU, g; 1 is off. away: what `cfg` drives away from, B rows or one for all: "nothing asked",
+    scale: (B,) float64 on the CPU, g; 1 is off. away: what `cfg` steers away from, B rows or one for all: "nothing asked",
     or another class. interval: (B, 2) float64 on the CPU, on for low < sigma / alpha <= high only; None is always.
     rescale: (B,) float64 on the CPU in [0, 1], the share of CFG rescale; None is 0, off.
     """

@@ -44,7 +44,7 @@ def edm(sigma_data: float = 0.5) -> Weight:
 
 def jit(limit: float = 400.0) -> Weight:
     """min((1 + alpha / sigma)^2, limit): the plain loss on the velocity of the straight flow, |u_hat - u|^2 = (alpha + sigma)^2 /
-    sigma^2 |x0_hat - x0|^2, for a network that says x0 (Li & He 2025, "JiT"; their sigma >= 0.05 is the limit of 400)."""
+    sigma^2 |x0_hat - x0|^2, for a network that predicts x0 (Li & He 2025, "JiT"; their sigma >= 0.05 is the limit of 400)."""
     return lambda logsnr, u: (1 + (logsnr / 2).exp()).square().clamp(max=limit)
 
 

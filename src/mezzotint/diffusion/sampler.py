@@ -1,7 +1,7 @@
 """Samplers ask, engines answer.
 
 `sample` walks one request down (and up) its grid and yields what it wants to know; `alone` answers one request,
-`together` answers many with shared network calls. A request never sees who else is on board: it keeps its own grid,
+`together` answers many with shared network calls. A request does not depend on the others: it keeps its own grid,
 history, seeds and conditioning.
 """
 

@@ -1,4 +1,4 @@
-"""How good are pictures? Metrics, the networks whose features they compare (judges), the real pictures (references)."""
+"""Evaluation: metrics, the networks whose features they compare (judges), the real pictures (references)."""
 
 from typing import Any
 

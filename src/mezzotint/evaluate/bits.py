@@ -1,4 +1,4 @@
-"""How many bits a number of a picture costs under a model: the variational bound, and the probability-flow ODE."""
+"""Bits/dim of pictures under a model: the variational bound, and the probability-flow ODE."""
 
 import math
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """Do clips of bouncing digits stay one digit, and move as they should? Judged frame by frame.
 
-Where a digit is, is decided by its pixels alone (`metrics.motion`); which it is, by a classifier that was trained on the still
+The position of a digit is measured on its pixels (`metrics.motion`); its class by a classifier that was trained on the still
 digits, each in the middle of the canvas, and has never seen a clip.
 """
 
@@ -64,7 +64,7 @@ def evaluate_clips(
     ranks: Ranks = ALONE,
     **settings: Any,
 ) -> ScoredClips:
-    """Makes n clips, all classes in turn, and judges them; and goes on with as many real ones, from their first frames.
+    """Makes n clips, all classes in turn, and judges them; and continues as many real ones from their first frames.
     ranks: that share the sampling. settings: as of `Model.sample`. Raises ConfigError for a model that makes no such clips."""
     if model.config.data.name != "bouncing":
         raise ConfigError(f"{model.source} was not trained on bouncing digits, so its clips cannot be scored")
@@ -83,7 +83,7 @@ def evaluate_clips(
 def judge_clips(
     source: str, clips: Tensor, labels: Tensor | None, judge: Extractor, real: Tensor
 ) -> ScoredClips:
-    """clips, real: uint8 (N, 1, T, 32, 32); labels: (N,) int64, what each was asked to be."""
+    """clips, real: uint8 (N, 1, T, 32, 32); labels: (N,) int64, the requested class of each."""
     n, length = len(clips), clips.shape[2]
     shown = extract(judge, centred(frames(clips)))
     assert shown.logits is not None

@@ -1,6 +1,6 @@
-"""Does a model go on with a clip as the clip really went on?  Known frames are shown, and the next ones held against the truth.
+"""Does a model continue a clip as the real clip continues? Known frames are given, and the next ones compared with the real ones.
 
-A digit that bounces has one way on: its first frames say where it is, how fast, and whither. So the distance in pixels between
+A digit that bounces has one way on: its first frames give its position, speed and direction. So the distance in pixels between
 the centres of what is made and of what really came next is an error, and not a matter of taste.
 """
 
@@ -44,8 +44,8 @@ def evaluate_continuation(
     ranks: Ranks = ALONE,
     **settings: Any,
 ) -> Continuation:
-    """Shows the model the first frames of each clip, uint8 (N, C, T, H, W), as `mezzotint edit RUN CLIP` does, nothing else asked; clip i
-    from seed + i. settings: as of `Model.edit`."""
+    """Gives the model the first frames of each clip, uint8 (N, C, T, H, W), as `mezzotint edit RUN CLIP` does, without other conditions;
+    clip i from seed + i. settings: as of `Model.edit`."""
     requests = [model.edits.edit(clip[:, :KNOWN], seed=seed + i, **settings) for i, clip in enumerate(real)]
 
     def go_on(begin: int) -> Sequence[Tensor]:  # several requests share a call
@@ -84,7 +84,7 @@ def distance(there: Tensor, truth: Tensor) -> Tensor:
 
 
 def lines(source: str, found: Continuation) -> list[str]:
-    """What is said of it."""
+    """Lines of text on the result."""
     return [
         f"{source} goes on from {KNOWN} known frames: the next {NEXT} are {found.pixels.value:.2f} px "
         f"({found.pixels.low:.2f} to {found.pixels.high:.2f}) from where the digit really went, and within {CLOSE:g} px in "

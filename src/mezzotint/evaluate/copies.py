@@ -1,4 +1,4 @@
-"""After training: are the samples of a run its own, or copies of what it was trained on?"""
+"""After training: are the samples of a run new, or copies of training pictures?"""
 
 import json
 import math
@@ -45,7 +45,7 @@ def look_for_copies(folder: Path, n: int | None = None, device: str = "auto") ->
 
 
 def is_checked(folder: Path) -> bool:
-    """Whether the model of a run, as it is, was checked before."""
+    """Whether the present model of a run was checked before."""
     try:
         step = json.loads((folder / "memorization.json").read_text(encoding="utf-8"))["step"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -55,7 +55,7 @@ def is_checked(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class CopyCheck:
-    """A look for copies in a run, and what it will cost."""
+    """A check for copies in a run, and its cost."""
 
     folder: Path
     model: Model
@@ -83,17 +83,17 @@ class CopyCheck:
 
     @property
     def usual(self) -> int:
-        """How many samples are compared, usually."""
+        """The default number of samples."""
         return USUAL_LARGE_SAMPLES if max(self.model.facts.shape[1:]) > LARGE_PIXELS else USUAL_SAMPLES
 
     def affordable(self, seconds: float) -> int:
-        """How many samples may be compared in about so many seconds; 0 where it takes more without any."""
+        """The number of samples that can be compared in about so many seconds; 0 where there is no time for any."""
         if seconds <= 0 or seconds <= self._fixed_seconds:  # an estimate takes time, too
             return 0
         return int((seconds - self._fixed_seconds) / self._seconds_a_sample)
 
     def seconds(self, n: int) -> float:
-        """About how long a look at n samples takes."""
+        """The approximate time of a check of n samples."""
         return self._fixed_seconds + n * self._seconds_a_sample
 
     @cached_property
@@ -119,7 +119,7 @@ class CopyCheck:
         return (read - began) / len(some), compared / len(some)
 
     def forget(self) -> None:
-        """Removes what an earlier look found, where it is not about the model as it is now."""
+        """Removes the result of an earlier check, where the model has changed since."""
         if not is_checked(self.folder):
             for name in ("memorization.json", "memorization.png"):
                 (self.folder / name).unlink(missing_ok=True)

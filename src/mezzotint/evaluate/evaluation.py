@@ -1,4 +1,4 @@
-"""How good are these pictures?  Samples of models, or pictures in files, against real ones, with comparable numbers.
+"""Evaluation: samples of models, or pictures in files, against real ones, with comparable numbers.
 
 A number depends on how many pictures it was made of, on the network whose features it compares, on how they were resized, and on
 the real pictures they were compared with. All four are kept beside it, and tables of unequal ones are refused.
@@ -103,7 +103,7 @@ class Evaluation:
 
 
 def refuse_unequal(evaluations: Sequence[Evaluation]) -> None:
-    """Raises ConfigError where numbers would stand side by side that do not compare."""
+    """Raises ConfigError for evaluations whose numbers cannot be compared."""
     first = evaluations[0]
     for other in evaluations[1:]:
         for what, words in (
@@ -136,8 +136,8 @@ def evaluate(
 
     n: pictures of each; conditional models make all classes in turn. seed: of the first picture.
     extractor: see `open_judge`. data: the real ones: a known set's name, a path that is read in place of what the runs
-    learned from, or pictures uint8 (M, C, H, W), of which it is not known whether any were kept out of training: copies are
-    not looked for. metrics: of METRICS. encoder: as of `load`. progress: called with (what, done, of so many) as work goes
+    learned from, or pictures uint8 (M, C, H, W), of which it is unknown whether any were kept out of training: copies are
+    not searched. metrics: of METRICS. encoder: as of `load`. progress: called with (what, done, of so many) as work goes
     on. ranks: processes that all call this; samples and what the judge sees of them are spread over them, the numbers are the same
     to the bit and in all of them. The check for copies is the first one's alone, and so are the pictures of it. settings: of sampling, as of `Model.sample`, for
     all models; their own defaults otherwise.
@@ -220,7 +220,7 @@ def judge_samples(
     progress: Progress = SILENT,
     ranks: Ranks = ALONE,
 ) -> Evaluation:
-    """The numbers of pictures that are there, in all processes. model: in float32, for bits/dim of real pictures under it. ranks:
+    """The numbers of given samples, in all processes. model: in float32, for bits/dim of real pictures under it. ranks:
     see `evaluate`."""
     real = ranks.in_turn(lambda: reference.features(judge, progress))
     began = time.perf_counter()
@@ -265,7 +265,7 @@ def judge_samples(
 def quality(
     model: Model, extractor: Extractor, reference: Reference, n: int = 1000, seed: int = 0, **settings: Any
 ) -> dict[str, float]:
-    """A few numbers, cheaply: what a search or a run in training asks again and again.
+    """A few numbers at low cost, for a search or during training.
 
     Samples n pictures of all classes in turn with the model's defaults, changed by `settings`, and gives by name the
     Fréchet distance, its extrapolation where n allows it, and class agreement where there are classes. The reference's

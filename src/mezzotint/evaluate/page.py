@@ -1,4 +1,4 @@
-"""An evaluation as one page that needs nothing else: numbers, samples, the training pictures nearest to them, curves."""
+"""An evaluation as one self-contained page: numbers, samples, the training pictures nearest to them, curves."""
 
 import base64
 import io
@@ -34,7 +34,7 @@ class Section(NamedTuple):
 
 
 def page(evaluations: Sequence[Evaluation]) -> str:
-    """The page as HTML. Evaluations that were read from JSON have numbers alone."""
+    """The page as HTML. Evaluations read from JSON have only numbers."""
     from jinja2 import Environment
 
     names = dict.fromkeys(number.name for one in evaluations for number in one.numbers)
@@ -94,7 +94,7 @@ def pairs(one: Evaluation) -> Image.Image | None:
 
 def keep(one: Evaluation) -> None:
     """Writes the numbers, and what was found about copies, into the directory of the run that made the samples, for its
-    own report. Other sources leave nothing. Raises OSError."""
+    own report. Nothing is written for other sources. Raises OSError."""
     folder = None if one.samples is None else one.samples.folder
     if folder is None:
         return

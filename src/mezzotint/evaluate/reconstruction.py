@@ -1,5 +1,5 @@
-"""How much of a picture is left in its code?  An autoencoder's reconstructions of pictures that it has not learned from, beside
-those of trivial codecs of the same rate."""
+"""How much of a picture is left in its code? An autoencoder's reconstructions of held-out pictures, beside those of trivial
+codecs of the same rate."""
 
 import time
 from collections.abc import Sequence
@@ -79,7 +79,7 @@ def judge_autoencoder(
     n: int | None = None,
     progress: Progress = SILENT,
 ) -> Reconstructed:
-    """The numbers of an autoencoder and of trivial codecs on pictures that are there."""
+    """The numbers of an autoencoder and of trivial codecs on given pictures."""
     began, total = time.perf_counter(), len(reference.images)
     count = total if n is None else min(n, total)
     originals = reference.images[torch.arange(count) * total // count]

@@ -26,7 +26,7 @@ from mezzotint.train.distributed import ALONE, Ranks
 
 @dataclass(frozen=True)
 class SampleSet:
-    """values: pictures uint8 (N, C, H, W), or points float32 (N, 2). labels: (N,) int64, the class each was asked to be,
+    """values: pictures uint8 (N, C, H, W), or points float32 (N, 2). labels: (N,) int64, the requested class of each,
     numbered as in the reference, or None. nearest: (N, C, H, W), each one's nearest training picture, once it is known. folder: of the run that made them."""
 
     name: str
@@ -38,7 +38,7 @@ class SampleSet:
     folder: Path | None = None
 
     def first(self, n: int) -> "SampleSet":
-        """n of them. Raises DataError where there are fewer: numbers of other n would not compare."""
+        """n of them. Raises DataError where there are fewer: numbers with different n cannot be compared."""
         if len(self.values) < n:
             raise DataError(
                 f"{self.name} has {len(self.values):,}, fewer than n = {n:,}; add -n {len(self.values)}"
@@ -59,7 +59,7 @@ def sample_set_of(
     ranks: Ranks = ALONE,
     **settings: Any,
 ) -> SampleSet:
-    """n samples of a model, of all classes in turn, by its own sampling defaults or other settings. ranks: that share the work,
+    """n samples of a model, of all classes in turn, by its own sampling defaults or other settings. ranks: which share the work
     and all get the samples."""
     began = time.perf_counter()
     request = model.request(n, label=Word.ALL if model.classes else None, seed=seed, **settings)

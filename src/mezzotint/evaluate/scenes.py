@@ -1,4 +1,4 @@
-"""Does a model show what it is asked? Scenes by their captions, judged exactly, by kind of caption."""
+"""Do pictures follow their prompts? Scenes by their captions, judged exactly, by kind of caption."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ POINTS = ("all", "valid", "count", "attributes", "relation")
 
 @dataclass(frozen=True)
 class Scored:
-    """shares: of each kind of caption, of each point of a verdict that can be asked of it; n: captions of each kind."""
+    """shares: for each kind of caption, each point of the verdict that applies to it; n: captions of each kind."""
 
     source: str
     shares: dict[str, dict[str, Share]]
@@ -61,7 +61,7 @@ def evaluate_scenes(
     ranks: Ranks = ALONE,
     **settings: Any,
 ) -> Scored:
-    """Asks a model for scenes and judges its pictures. captions: what it is asked for, by default `usual(n)`; those of unseen pairs
+    """Asks a model for scenes and judges its pictures. captions: the prompts, by default `usual(n)`; those of unseen pairs
     do not count among "all".
 
     ranks: that share the sampling. settings: as of `Model.sample`. Raises ConfigError for a model that makes no scenes.

@@ -1,4 +1,4 @@
-"""Codecs that learn nothing or next to it, for an autoencoder of the same rate to be compared with: how much it really does.
+"""Trivial codecs, with which an autoencoder of the same rate is compared.
 
 The rate is how many numbers stand for a picture; none of them is rounded here, as an autoencoder's are not.
 """
@@ -25,7 +25,7 @@ def bicubic(pictures: Tensor, rate: int) -> Tensor:
 
 def dct(pictures: Tensor, rate: int, training: Tensor) -> Tensor:
     """Pictures uint8 (N, C, H, W) by the `rate` coefficients of their cosine transform whose variance over training pictures is
-    largest: of the whole picture, in colours that are about independent. The others are what they are on average."""
+    largest: of the whole picture, in colours that are about independent. The others are set to their means."""
     seen = _coefficients(training[:: max(1, len(training) // FITTED)])
     mean, variance = seen.mean(0), seen.var(0)
     kept = torch.zeros(variance.numel(), dtype=torch.bool)

@@ -1,1 +1,1 @@
-"""Other programs' objects in the forms of this one, and its models in theirs."""
+"""Import from and export to other programs."""

@@ -1,4 +1,4 @@
-"""A sampler as a table of numbers, which any program can follow that calls the network.
+"""A sampler as a table of numbers, for any program that can call the network.
 
 Whatever the solver, each state that it asks about is a linear combination of what is known by then: the noise at the start, the
 answers so far, and fresh noise. So the solver itself, walked once over unit vectors in their place, says the coefficients.

@@ -1,4 +1,4 @@
-"""How is a thing coded?  Between things as people have them and x0 as networks see it.
+"""Codecs: between things as people have them and x0 as networks see it.
 
 Nothing but a codec knows the range of either: data is encoded on its way to training, and results are decoded on their
 way to people, away from the thread that calls the network.
@@ -28,7 +28,7 @@ class Codec(Protocol):
 
     @property
     def weights(self) -> nn.Module | None:
-        """What it has learned, which model files hold beside the network."""
+        """Its trained weights, which model files hold beside the network."""
         ...
 
     def shape(self, thing: tuple[int, ...]) -> tuple[int, ...]:
@@ -44,11 +44,11 @@ class Codec(Protocol):
         ...
 
     def preview(self, codes: Tensor) -> Tensor:
-        """About what `decode` gives, at next to no cost: for pictures on the way."""
+        """An approximation of `decode` at next to no cost, for previews."""
         ...
 
     def mask(self, things: Tensor) -> Tensor:
-        """Which elements of codes have to do with a part of things: bool of the last axes of a thing -> of a code."""
+        """Which elements of codes depend on a part of things: bool of the last axes of a thing -> of a code."""
         ...
 
 
@@ -209,5 +209,5 @@ class Latents(nn.Module):
         return to_uint8(unfolded(large, small))
 
     def mask(self, things: Tensor) -> Tensor:
-        """Every element of a code one of whose pixels is meant."""
+        """Every element of a code with a pixel in the mask."""
         return F.max_pool2d(things.float()[None], self.coder.factor)[0] > 0

@@ -1,4 +1,4 @@
-"""What the data decided, and every part after it needs to know."""
+"""The facts of a data set that all later parts need."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

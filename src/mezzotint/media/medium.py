@@ -1,4 +1,4 @@
-"""What is a thing?  A table of media, whose columns are all that differs between pictures and points for the other parts."""
+"""The table of media: pictures, points, clips. Its columns are all that differs between them for the other parts."""
 
 import math
 from collections.abc import Callable

@@ -1,1 +1,1 @@
-"""A trained model, ready to be asked; what it makes; what that costs."""
+"""Trained models: requests, samples, and their cost."""

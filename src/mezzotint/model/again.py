@@ -1,4 +1,4 @@
-"""The settings that a picture carries, as the command that makes it again."""
+"""The settings stored in a picture, as the command that makes it again."""
 
 import shlex
 from collections.abc import Mapping
@@ -38,9 +38,9 @@ class _Rest(BaseModel):
 
 
 def command(settings: Mapping[str, Any], run: str | None = None) -> str | None:
-    """What to type for the same picture. run: the name or path of its model; by default as it was called then.
+    """The command that makes the same picture. run: the name or path of its model; by default its name at that
 
-    None where no `mezzotint sample` made it: its settings are others, such as those of a strip or of an older version. Of a
+    time. None where no `mezzotint sample` made it: its settings are others, such as those of a strip or of an older version. Of a
     chain, `run` is the last model; that its weights are the same is not said in it.
     """
     if settings.get("usual") is True and isinstance(settings.get("of"), Mapping):  # a chain of two models

@@ -1,4 +1,4 @@
-"""A trained autoencoder, ready to be asked for reconstructions."""
+"""A trained autoencoder, for codes and reconstructions."""
 
 import math
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class Autoencoder:
         return math.prod(self.codec.shape(self.facts.shape))
 
     def reconstruct(self, things: Tensor) -> Tensor:
-        """Pictures uint8 (N, C, H, W), coded and read back, on the CPU. In float32."""
+        """Pictures uint8 (N, C, H, W), encoded and decoded, on the CPU. In float32."""
         parts = things.split(self.medium.batch)
         return torch.cat([self.codec.decode(self.codec.encode(part)).cpu() for part in parts])
 

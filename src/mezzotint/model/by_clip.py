@@ -1,4 +1,4 @@
-"""A model guided by a CLIP from a folder: any text can be asked of a model that was trained without captions, slowly."""
+"""A model guided by a CLIP from a folder: any prompt, for a model that was trained without captions; slow."""
 
 import copy
 from collections.abc import Callable
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 def by_clip(model: "Model", folder: str | Path) -> "Model":
-    """The same network, which a CLIP drives to what a prompt says, by guidance = g times its logit. Raises ConfigError for
-    models that cannot be driven so, DataError or MissingExtra where there is no CLIP."""
+    """The same network, steered to a prompt by a CLIP: guidance is the factor g of its logit. Raises ConfigError for
+    models that cannot be guided so, DataError or MissingExtra where there is no CLIP."""
     if model.facts.kind != "pictures" or model.codec.shape(model.facts.shape) != model.facts.shape:
         raise ConfigError("guidance by a CLIP needs a model of pixels, and this is none; leave by_clip out")
     if takes_to(model.denoiser) or model.config.teacher is not None:

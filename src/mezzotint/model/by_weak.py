@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 def by_weak(model: "Model", weak: "Model") -> "Model":
-    """The same network, which guidance drives away from what `weak` would make of the same request: x0 = weak + g (model - weak)
+    """The same network, steered away from what `weak` predicts for the same request: x0 = weak + g (model - weak)
     (Karras et al. 2024, "Guiding a diffusion model with a bad version of itself").
 
-    weak: of the same things, asked in the same way, and less trained or smaller, such as `load(RUN, weights="0.1@800")`, what the run was after
-    800 steps. Raises ConfigError where the two cannot go together.
+    weak: a model of the same data and conditions, less trained or smaller, such as `load(RUN, weights="0.1@800")`, the run after 800
+    steps. Raises ConfigError where the two do not fit.
     """
     for one in (model, weak):
         if takes_to(one.denoiser) or one.config.teacher is not None:

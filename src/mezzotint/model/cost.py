@@ -18,8 +18,8 @@ TIMED_PICTURES = 64  # of a target in seconds
 
 
 def network_calls(model: Model, settings: Sample) -> int:
-    """Network calls a picture (NFE, "number of function evaluations"). Counted, by walking the sampler's way with an answer that costs
-    nothing: steps at the ends, and outside of the guidance interval, ask less."""
+    """Network calls a picture (NFE, "number of function evaluations"). Counted by running the sampler with a dummy network: steps at
+    the ends and outside of the guidance interval need fewer calls."""
     total = 0
 
     def answer(x: Tensor, logsnr: Tensor, cond: Cond) -> Tensor:

@@ -11,7 +11,7 @@ WITHOUT_BF16 = ("DEFAULT", "NO AVX", "AVX2")
 
 
 def find_device(wanted: str = "auto") -> torch.device:
-    """The device asked for, or the best there is: cuda, mps, cpu. Raises ConfigError where it is not there."""
+    """The device of that name, or the best available: cuda, mps, cpu. Raises ConfigError where it is not available."""
     if wanted == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -27,7 +27,7 @@ def find_device(wanted: str = "auto") -> torch.device:
 
 
 def place(net: nn.Module, device: torch.device) -> nn.Module:
-    """Moves a network to its device. On CUDA its convolutions lie channels last, which is what tensor cores read; on a
+    """Moves a network to its device. On CUDA its convolutions are channels last, which is what tensor cores read; on a
     CPU that is slower."""
     net = net.to(device)
     return net.to(memory_format=torch.channels_last) if device.type == "cuda" else net  # type: ignore[call-overload]

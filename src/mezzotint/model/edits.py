@@ -58,12 +58,12 @@ class Edits:
         **settings: Any,
     ) -> Request:
         """The picture changed as a whole (strength below 1), or where the mask is white, or without a mask transparent. A clip with fewer
-        frames than the model's is gone on with, a picture being one of a single frame.
+        frames than the model's is continued; a picture counts as a clip of one frame.
 
-        strength: in [0, 1], the share of the way to noise that it is sent back, by default 1 where a part is repainted and
-        0.6 elsewhere; 0 gives it back to the bit, at no call, and 1 is a
-        plain sample of the seed, but for what is known. returns: times that each stretch of the way is walked where a part is known;
-        more let the parts agree better, and cost as much more. feather: pixels inside the mask over which the picture passes into what is made.
+        strength: in [0, 1], how far back to noise the picture is sent, by default 1 where a part is repainted and
+        0.6 elsewhere; 0 returns it unchanged without a network call, and
+        1 is a plain sample of the seed, except for the known part. returns: repetitions of each stretch of steps where a part is known; with
+        more the parts fit better, at proportional cost. feather: width of the soft edge inside the mask, in pixels.
         """
         seen = self._picture(picture)
         details: dict[str, Any] = {"task": "edit", "picture": seen.digest}
@@ -122,10 +122,10 @@ class Edits:
     ) -> Request:
         """The picture `factor` times as large, in the model's size.
 
-        With any model of pictures, which knows nothing but the means of blocks: they are those of the picture. factor: 2 by default.
+        With any model of pictures: the means of blocks equal the pixels of the given picture. factor: 2 by default.
         With a model that was trained to enlarge (`data.enlarge`), and its factor: pictures whose small versions are the picture. grain: in [0, 0.5],
-        by default 0.1, the noise laid over what it is shown; with more it invents more. It takes the samples of another model as
-        well, one of each, from their seeds.
+        by default 0.1, the noise added to the given picture; with more noise it invents more. It also takes the samples of
+        another model, and enlarges each once, from its seed.
         """
         self._check_pictures("enlarge")
         if self.model.config.data.enlarge:
@@ -197,7 +197,7 @@ class Edits:
         seed: int = 0,
         **settings: Any,
     ) -> Request:
-        """The picture in colours; of a picture in colours, only its brightness is looked at."""
+        """The picture in colours; of a coloured picture only the brightness is used."""
         self._check_pictures("colour")
         self._check_pixels("colour")
         channels, height, width = self.model.facts.shape
@@ -211,10 +211,10 @@ class Edits:
         return self._request(task, details, finish, n, label, seed, settings, seen.note)
 
     def morph(self, begin: int, end: int, n: int = 9, *, label: Label = None, **settings: Any) -> Request:
-        """n things on the way from what one seed makes to what another one makes; both ends are those samples to the bit.
+        """n samples on the way from one seed's sample to another's; both ends equal those samples to the bit.
 
-        label: one class, or two in a list, of the beginning and of the end; None: those that the seeds draw. Samplers that add fresh noise take
-        that of the beginning.
+        label: one class, or a list of two for the beginning and the end; None: those that the seeds draw. Samplers with fresh noise use that of
+        the beginning.
         """
         model, ends = self.model, torch.tensor([begin, end], dtype=torch.int64)
         if n < 2:
@@ -238,7 +238,7 @@ class Edits:
         self, picture: Picture, *, rounds: int | None = None, label: Label = None, **settings: Any
     ) -> Request:
         """The noise that ddim makes the picture from. Refused are guidance above 1, clipping, other samplers, and models in
-        bfloat16. rounds: network calls that each step is solved by."""
+        bfloat16. rounds: network calls per step."""
         if self.model.denoiser.dtype != torch.float32:
             raise ConfigError('a picture is inverted in float32; load the model with precision="fp32"')
         if self.model.clip is not None:
@@ -265,8 +265,8 @@ class Edits:
     def from_noise(
         self, noise: Inverted | str | Path, n: int = 1, *, label: Label = None, seed: int = 0, **settings: Any
     ) -> Request:
-        """n things from noise that was found by `invert`, or its file; with the settings and the class found with it,
-        where none are given. seed: of the fresh noise that other samplers add.
+        """n samples from the noise of `invert`, or its file; with the settings and class stored with it, where none
+        are given. seed: of the fresh noise that other samplers add.
         """
         found = noise if isinstance(noise, Inverted) else Inverted.load(noise)
         shape = self.model.codec.shape(self.model.facts.shape)

@@ -20,8 +20,8 @@ KEPT = ("sampler", "steps", "spacing", "guidance", "clip", "label")  # of the se
 
 @dataclass(frozen=True, eq=False)
 class Inverted:
-    """noise: (1, *D) float32 on the CPU, to be sampled with `settings`, which hold "label" too. residual: the largest difference,
-    in the range [-1, 1] of codes, between the picture and what is then made."""
+    """noise: (1, *D) float32 on the CPU, to be sampled with `settings`, which include "label". residual: the largest difference,
+    in the range [-1, 1] of codes, between the picture and the sample from this noise."""
 
     noise: Tensor
     settings: dict[str, Any]

@@ -37,14 +37,14 @@ def load(
     """A model from a run directory, a run's name, "latest", or a model file.
 
     weights: "ema", the average (the model file's own); "raw", the last weights of the run's newest checkpoint; a
-    length such as "0.07": the average of that length, made from the run's snapshots, or with "@800" behind it, as it was after 800 steps; or what
-    the settings of a picture say.
+    length such as "0.07": the average of that length, made from the run's snapshots, or with "@800" behind it, after 800 steps; or the weights
+    named in the settings of a picture.
     precision: "fp32" or "bf16"; by default as in training.
-    network: of files that `Model.save` wrote of a network that is none of ours: what makes it, without arguments, such as its
-    class. A file alone never makes code run.
-    encoder: of models that read texts by an encoder: the folder where it lies now; by default where training found it.
-    adapter: the adapter.safetensors of a run with train.lora, which is laid over this model, the one that run began with: what is loaded is
-    that run's model, to the bit.
+    network: for files that `Model.save` wrote with a network of your own: a function without arguments that makes it, such as
+    its class. A file alone never runs code.
+    encoder: the folder of the text encoder, for models that have one; by default the one used in training.
+    adapter: the adapter.safetensors of a run with train.lora that started from this model; the result is that run's model, to the
+    bit.
     """
     path = find(name)
     header = read_header(path)
@@ -91,8 +91,8 @@ def load(
 
 
 def weak_of(run: str, weak: str) -> tuple[str, str]:
-    """What is meant by the weak model of a run, as `load` is told: a model and its weights. weak: a step, for the run's own average
-    as it was then, or the name of another model. Raises ConfigError where the run keeps no such averages."""
+    """The weak model of a run, as arguments of `load`: a model and its weights. weak: a step, for the run's own EMA at that step,
+    or the name of another model. Raises ConfigError where the run keeps no such averages."""
     if not weak.isdecimal():
         return weak, "ema"
     words = read_header(find(run)).weights.split()
@@ -104,7 +104,7 @@ def weak_of(run: str, weak: str) -> tuple[str, str]:
 
 
 def with_weak(model: Model, run: str, weak: str, **opening: Any) -> Model:
-    """The model of a run, which guidance drives away from what `weak` stands for, see `weak_of`. opening: arguments of `load`."""
+    """The model of a run, guided by the weak model that `weak` names, see `weak_of`. opening: arguments of `load`."""
     name, weights = weak_of(run, weak)
     return model.by_weak(load(name, weights=weights, **opening))
 

@@ -1,4 +1,4 @@
-"""A trained model, ready to be asked: `mezzotint.load("runs/mnist").sample(64, label=7, seed=0)`."""
+"""A trained model: `mezzotint.load("runs/mnist").sample(64, label=7, seed=0)`."""
 
 import math
 from collections import deque
@@ -44,8 +44,8 @@ from mezzotint.tasks.task import Way
 
 
 class Model:
-    """A network with all that its model file says of it. `denoiser` is the network's plain belief; `guided`, the same that
-    can be steered, is what the engine asks."""
+    """A network with its model file's header. `denoiser` is the network's plain belief; `guided`, the same with
+    guidance, is what the engine calls."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Model:
         encoder: Path | None = None,
         codec: Codec | None = None,
     ) -> None:
-        """codec: where it has learned something; by default the usual one of the medium."""
+        """codec: a trained one, such as an autoencoder; by default that of the medium."""
         assert isinstance(denoiser.net, nn.Module)
         self.header, self.denoiser, self.device, self.source = header, denoiser, device, source
         self.net: nn.Module = denoiser.net
@@ -79,10 +79,10 @@ class Model:
         classes: Sequence[str] = (),
         step: int = 0,
     ) -> "Model":
-        """A model of what was trained in Python, with a copy of the network as it is now.
+        """A model from a network trained in Python, with a copy of its present weights.
 
-        denoiser: of the network to sample, usually the average, with the process, parameterization and c_noise of the
-        training. schedule: of the training's loss. shape: of one thing, (2,) or (C, H, W), pictures coded to [-1, 1].
+        denoiser: of the network to sample, usually the EMA, with the process, parameterization and c_noise of the
+        training. schedule: that of the training loss. shape: of one sample, (2,) or (C, H, W), pictures coded to [-1, 1].
         classes: their names, in the order of the labels; the network must take label K, "none", too. step: of the training,
         for the file. Raises ConfigError.
         """
@@ -90,20 +90,19 @@ class Model:
         return Model(header, bound, device_of(bound), type(bound.net).__name__)
 
     def save(self, path: str | Path) -> None:
-        """Writes a model file, which `load` and the command line take. Of a network that is none of ours it holds the
-        weights and no code, see `load`."""
+        """Writes a model file, which `load` and the command line take. For a network of your own it holds the weights
+        but no code, see `load`."""
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         save_model(Path(path), self.net, self.header, self.codec.weights)
 
     def by_clip(self, folder: str | Path) -> "Model":
-        """The same model, which a CLIP in a folder drives to what a prompt says, whether or not it knows words itself: guidance is
-        then the factor of CLIP's logit (Nichol et al. 2022, "GLIDE", section 2.4). Each step has a way back through both."""
+        """The same model, guided to a prompt by a CLIP in a folder, whether or not it was trained on captions: guidance is then
+        the factor of CLIP's logit (Nichol et al. 2022, "GLIDE", section 2.4). Each step has a backward pass through both."""
         return by_clip(self, folder)
 
     def by_weak(self, weak: "Model") -> "Model":
-        """The same model, which guidance drives away from a weaker one that is asked for the same, and not away from "nothing asked"
-        (Karras et al. 2024, autoguidance): errors go, and variety stays. weak: such as `load(RUN, weights="0.1@800")`, what the run was after 800
-        steps. A model that nothing is asked of can be guided so, too."""
+        """The same model, guided away from a weaker one with the same condition, not away from the unconditional prediction (Karras et al. 2024, autoguidance): fewer errors, the same variety. weak: such as `load(RUN, weights="0.1@800")`, the run after 800 steps.
+        Unconditional models can be guided this way, too."""
         return by_weak(self, weak)
 
     @property
@@ -113,12 +112,12 @@ class Model:
 
     @property
     def guidable(self) -> bool:
-        """Whether there is something to ask for, and so something to be driven to, or a weak model to be driven away from."""
+        """Whether guidance has an effect: there are classes or captions, or a weak model."""
         return bool(self.classes) or self.language is not None or self.weak is not None
 
     @property
     def blank(self) -> Tensor | None:
-        """A picture for a model that enlarges, where it does not matter which: (1, C, h, w) uint8; None for other models."""
+        """A blank input picture for a model that enlarges, (1, C, h, w) uint8; None for other models."""
         factor = self.config.data.enlarge
         if not factor:
             return None
@@ -127,7 +126,7 @@ class Model:
 
     @property
     def batch(self) -> int:
-        """Things a network call, usually."""
+        """The default batch size: samples per network call."""
         return self.medium.batch
 
     def sample(
@@ -135,17 +134,17 @@ class Model:
     ) -> Samples:
         """Makes n pictures (or points).
 
-        label: a class by name or number, a list of them (cycled), "all" (every class in turn), "none" (no class, and so
-        unguided; "(all)" and "(none)" where classes are called so), or None: a class drawn for each picture from its seed.
-        seed: picture i is made from seed + i and does not depend on the others. batch: things a network
-        call, by default 64 pictures or 4,096 points.
-        settings: sampler, steps, guidance, eta, spacing, clip; the model's own defaults otherwise. Those inside a picture
-        may be given as they are, `sample(**read_settings("a.png"))`: it is made again.
+        label: a class by name or number, a list of them (cycled), "all" (every class in turn), "none" (no class, so
+        unguided; write "(all)" and "(none)" where classes have these names), or None: a class drawn for each picture from its seed.
+        seed: picture i is made from seed + i and does not depend on the others. batch: batch size, by
+        default 64 pictures or 4,096 points.
+        settings: sampler, steps, guidance, eta, spacing, clip; the model's own defaults otherwise. Settings read from a
+        picture can be passed as they are, `sample(**read_settings("a.png"))`: it is made again.
         """
         return self.answer(self.request(n, label=label, seed=seed, **settings), batch)
 
     def answer(self, request: Request, batch: int | None = None) -> Samples:
-        """What a request asks for, such as those of `edits`. batch: as of `sample`."""
+        """The samples of a request, such as those of `edits`. batch: as in `sample`."""
         batch = self.batch if batch is None else batch
         if batch < 1:
             raise ConfigError(f"batch must be at least 1, not {batch}")
@@ -156,7 +155,7 @@ class Model:
     ) -> Iterator[Preview]:
         """Like `sample`, in one batch, a preview after every step; stop by leaving the loop. The last belief is the result.
 
-        n: how many, or a request of `edits`, which is complete: `model.stream(model.edits.edit("seven.png", strength=0.5))`.
+        n: the number of samples, or a request of `edits`, which has all settings: `model.stream(model.edits.edit("seven.png", strength=0.5))`.
         """
         if isinstance(n, Request):
             if label is not None or seed or settings:
@@ -171,7 +170,7 @@ class Model:
 
     @property
     def edits(self) -> Edits:
-        """Requests that begin from a picture or keep to what is known of one, for `answer` and `stream`."""
+        """Requests that start from a picture or keep known parts of one, for `answer` and `stream`."""
         return Edits(self)
 
     def edit(self, picture: Picture, mask: Picture | None = None, **arguments: Any) -> Samples:
@@ -183,15 +182,15 @@ class Model:
         return self.answer(self.edits.vary(picture, **arguments))
 
     def enlarge(self, picture: Picture | Samples, factor: int | None = None, **arguments: Any) -> Samples:
-        """Makes a picture larger, or with a model that enlarges all samples of another one: see `Edits.enlarge`."""
+        """Makes a picture larger; a model that enlarges also takes all samples of another one: see `Edits.enlarge`."""
         return self.answer(self.edits.enlarge(picture, factor, **arguments))
 
     def colour(self, picture: Picture, **arguments: Any) -> Samples:
-        """Makes a grey picture coloured: see `Edits.colour`."""
+        """Colours a grey picture: see `Edits.colour`."""
         return self.answer(self.edits.colour(picture, **arguments))
 
     def morph(self, begin: int, end: int, n: int = 9, **arguments: Any) -> Samples:
-        """Makes the things between those of two seeds: see `Edits.morph`."""
+        """Makes samples between those of two seeds: see `Edits.morph`."""
         return self.answer(self.edits.morph(begin, end, n, **arguments))
 
     def invert(
@@ -201,8 +200,9 @@ class Model:
         watch: Callable[[int], None] = lambda done: None,
         **arguments: Any,
     ) -> Inverted:
-        """Finds the noise that a picture is made from: see `Edits.invert`, whose request it takes, too. watch: told the steps
-        done. It is sampled again by `model.answer(model.edits.from_noise(inverted))`, as is done here for its residual."""
+        """Finds the noise that a picture is made from: see `Edits.invert`, whose request it also takes. watch: called with
+        the steps done. Sample it again with `model.answer(model.edits.from_noise(inverted))`, which also gives
+        its residual."""
         request = picture if isinstance(picture, Request) else self.edits.invert(picture, **arguments)
         for preview in self.previews(request):
             watch(preview.step)
@@ -228,7 +228,7 @@ class Model:
         seed: int = 0,
         **settings: Any,
     ) -> Request:
-        """What `sample` is told, checked and completed. image: (n or 1, C, h, w) uint8 small pictures, for models that
+        """The arguments of `sample`, checked and completed. image: (n or 1, C, h, w) uint8 small pictures, for models that
         enlarge, under a `grain` of noise, by default 0.1 (see `conditions.image`); `Edits.enlarge` takes files. Raises ConfigError in one line."""
         if n < 1:
             raise ConfigError(f"n must be at least 1, not {n}")
@@ -265,8 +265,8 @@ class Model:
     def asked(
         self, seeds: Tensor, label: Label = None, prompt: Prompt = None
     ) -> tuple[Cond, tuple[str, ...]]:
-        """What things of seeds (n,) int64 on the CPU are asked to be, for networks, and their prompts where the model knows
-        words. Raises ConfigError."""
+        """The conditions of samples with seeds (n,) int64 on the CPU, for networks, and their prompts where the model has
+        captions. Raises ConfigError."""
         if self.clip is not None and self.classes:
             if in_words(label, self.classes, 1) not in (None, word(NONE, self.classes)):
                 raise ConfigError("guidance by a CLIP takes a prompt, not a class; leave the class out")
@@ -284,17 +284,17 @@ class Model:
         return replace(self.language.cond(prompts), label=cond.label, image=cond.image), prompts
 
     def begun(self, clip: Tensor, known: int, n: int) -> Tensor:
-        """What networks that go on with clips are shown of one, uint8 (C, T, H, W), whose first frames are known: n rows."""
+        """The condition for continuing a clip, uint8 (C, T, H, W), whose first frames are known: n rows."""
         codes = self.codec.encode(clip[None]).cpu()
         return begun(codes, torch.tensor([known])).expand(n, -1, -1, -1, -1)
 
     def codec_of(self, request: Request) -> Codec:
-        """Between the codes that a request is answered in and its things."""
+        """The codec between the codes of a request and its samples."""
         return self.codec if request.base is None else Added(self.codec, request.base, UNIT)
 
     @property
     def bounded(self) -> bool:
-        """Whether what it makes lies in [-1, 1]."""
+        """Whether its codes are in [-1, 1]."""
         return self.codec.bounded and self.blank is None
 
     def settings(self, **changes: Any) -> Sample:
@@ -302,7 +302,7 @@ class Model:
         return chosen(self, changes)
 
     def walk(self, request: Request, seeds: Tensor | None = None) -> Walk:
-        """A request on its way, which asks `guided` alone or shares its calls with other walks of this model. seeds: (n,) int64
+        """A request in progress, which calls `guided` alone or shares its calls with other walks of this model. seeds: (n,) int64
         on the CPU, of its things, where they do not follow each other."""
         seeds = request.seeds if seeds is None else seeds
         settings = request.settings
@@ -355,12 +355,12 @@ class Model:
             yield Preview(state.step, request.steps, state.x, state.x0, self.medium, codec)
 
     def make(self, request: Request) -> Tensor:
-        """Answers a request in one batch: its things, decoded, on the CPU."""
+        """Answers a request in one batch: its samples, decoded, on the CPU."""
         (last,) = deque(self.previews(request), maxlen=1)
         return last.belief
 
     def finish(self, request: Request, things: Tensor) -> Samples:
-        """Bundles finished things, in their last form, with what made them."""
+        """Bundles decoded samples with the settings that made them."""
         if request.finish is not None:
             things = request.finish(things)
         used = request.written(self.header, self.source)

@@ -1,4 +1,4 @@
-"""Thousands of orders at once: which of them share network calls, and how they are answered.
+"""Thousands of orders at once: which of them share network calls, and how they are sampled.
 
 The rows of a call are decided by the list of orders alone: not by how far an earlier process came, nor by how many there are. On a CPU the last
 bits of a row may depend on how many rows are beside it; so a picture has the same bytes whenever and wherever its group is made.
@@ -50,8 +50,8 @@ def grouped(requests: Sequence[Request], batch: int, whole: bool = False) -> lis
 
 
 def answered(model: Model, requests: Sequence[Request]) -> Iterator[int | list[Samples]]:
-    """Answers requests for new things with shared calls: how many pictures' worth of steps is done, after every step, and at last the
-    samples of each. Those that walk the same way are one walk of more rows."""
+    """Answers requests for new things with shared calls: how many pictures' worth of steps is done, after every step, and at the end
+    the samples of each. Requests with the same settings are sampled as one."""
     alike: dict[str, list[int]] = {}
     for number, request in enumerate(requests):
         alike.setdefault(f"{request.settings.model_dump_json()} {request.negative!r}", []).append(number)

@@ -55,7 +55,7 @@ def _rehearse(denoiser: Denoiser, facts: Facts, schedule: Schedule) -> None:
 
 
 def device_of(denoiser: Denoiser) -> torch.device:
-    """Where its network lies."""
+    """The device of its network."""
     assert isinstance(denoiser.net, nn.Module)
     return next((weight.device for weight in denoiser.net.parameters()), torch.device("cpu"))
 

@@ -1,4 +1,4 @@
-"""Who asks for what?  The one thing that command line, Python, REST, page and sheets hand to a model."""
+"""Requests: what command line, Python, REST, page and sheets all pass to a model."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,15 +20,15 @@ SEEDS = 2**63  # there are so many, from 0
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """n things asked of a model (see `Model.request`, which checks and completes what people say).
+    """n samples requested from a model (see `Model.request`, which checks and completes the settings).
 
-    label: the classes in words that ask for them again (`conditions.labels.in_words`); cond: the same for networks, n rows
+    label: the classes by names that request them again (`conditions.labels.in_words`); cond: the same for networks, n rows
     on the CPU. Thing i is made from seed + i and does not depend on the others. settings: all of them, nothing left to
     defaults.
 
-    task: what is done, by default new things out of noise. details: of the task, which go into the PNG beside the settings; rows: those of
-    each thing alone. finish: what is done with finished things (B, *shape) at last. prompts: n texts, where the model knows words; negative: one that guidance
-    drives away from, and away, one row, the same for networks. base: n codes that what a model makes is added to, of models that enlarge. note: a line for people.
+    task: what is done, by default new samples from noise. details: of the task, which go into the PNG beside the settings; rows: those of
+    each thing alone. finish: what is done with finished things (B, *shape) at last. prompts: n texts, where the model has captions; negative: the negative
+    prompt, and away, the same for networks, one row. base: n codes to which the model's output is added, for models that enlarge. note: a line for people.
     """
 
     n: int
@@ -48,7 +48,7 @@ class Request:
 
     @property
     def steps(self) -> int:
-        """Steps on the way, which the task may make more than those of the settings."""
+        """Number of steps, which may be more than in the settings, depending on the task."""
         return self.task.count(self.settings.steps)
 
     @property
@@ -76,7 +76,7 @@ class Request:
             yield self.part(begin, begin + batch)
 
     def written(self, header: Header, source: str) -> dict[str, Any]:
-        """What its pictures carry, as JSON can say it: all that asks a model, of that header and name, for them again.
+        """The settings stored in its pictures, as JSON: all that is needed to request them again from the model of that header and name.
         `Model.request` takes it as it is, and so does the server; `model.again` has the command line."""
         asked = {"seed": self.seed, "label": self.label, "n": self.n}
         return {
@@ -98,6 +98,6 @@ class Request:
 
 
 def check_seeds(seed: int, n: int) -> None:
-    """Raises ConfigError where things would have seeds that nobody can ask for."""
+    """Raises ConfigError where seeds would be out of range."""
     if not 0 <= seed <= SEEDS - n:
         raise ConfigError(f"the seeds of n = {n} pictures must be from 0 to 2^63 - 1; take another seed")

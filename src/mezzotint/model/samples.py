@@ -1,4 +1,4 @@
-"""What a model makes: previews on the way, and finished samples with what made them."""
+"""Previews during sampling, and finished samples with the settings that made them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ MAX_CAPTIONED = 64  # pictures of a sheet that each have their text under them
 
 @dataclass(frozen=True)
 class Preview:
-    """After a step of sampling: steps done of how many, and on request the pictures as they are then.
+    """After a step of sampling: the steps done, the number of steps, and on request the pictures at this step.
 
     Reading `belief` or `state` decodes, waits for the device and copies; a loop that reads only the last one costs nothing.
     """
@@ -43,7 +43,7 @@ class Preview:
 
 @dataclass(frozen=True)
 class Samples:
-    """What a model made. As a sequence: pictures (PIL) or points (2,)."""
+    """Finished samples. As a sequence: pictures (PIL) or points (2,)."""
 
     values: Tensor  # pictures (N, C, H, W) uint8, points (N, 2) float32; on the CPU
     seeds: Tensor  # (N,) int64: the seed that makes each again, alone
@@ -62,7 +62,7 @@ class Samples:
 
     @property
     def words(self) -> list[str] | None:
-        """What asks for the class of each, by name; None where there are no classes."""
+        """The class of each, by name; None where there are no classes."""
         return (
             None if self.labels is None else [name_of(label, self.classes) for label in self.labels.tolist()]
         )
@@ -108,7 +108,7 @@ class Samples:
         return self.medium.sheet(self.values, self.labels, columns, captions=captions, **texts)
 
     def frames(self) -> list[Image.Image]:
-        """The picture at every time, where things move; else the one there is."""
+        """The frames of clips; for pictures one frame."""
         if self.medium.play is None:
             return [self.picture()]
         pictures, alone = MEDIA["pictures"], len(self) == 1

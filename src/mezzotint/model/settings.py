@@ -1,4 +1,4 @@
-"""How a model samples: by its own defaults, or as somebody says, checked and completed."""
+"""Sampling settings: the model's defaults with changes, checked and completed."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""What a model that enlarges is shown: small pictures, made large and laid under noise."""
+"""The input of a model that enlarges: small pictures, enlarged and noised."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def with_picture(
     model: "Model", cond: Cond, image: Tensor | None, grain: float | None, seeds: Tensor
 ) -> tuple[Cond, Tensor | None]:
-    """What is asked together with the pictures that are shown, and those that what is made is added to, for models that
+    """The condition with the input pictures, and the pictures to which the output is added, for models that
     enlarge. Raises ConfigError."""
     if model.blank is None:
         if image is not None or grain is not None:

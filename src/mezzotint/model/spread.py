@@ -19,11 +19,11 @@ def things(
     batch: int | None = None,
     watch: Watch = lambda done, total: None,
 ) -> Tensor:
-    """The things of a request in their last form, (n, ...) on the CPU, in all processes; each makes its share of the batches.
+    """The decoded samples of a request, (n, ...) on the CPU, in all processes; each makes its share of the batches. batch:
 
-    batch: things a network call, by default the model's. With it the last bits of a thing may change on a CPU: that is
-    why batches are dealt out whole, and why a request of a single batch keeps a single process busy. watch: told how
-    far this process is, in things of the whole.
+    batch size, by default the model's. With it the last bits of a thing may change on a CPU: that is
+    why batches are dealt out whole, and why a request of a single batch keeps a single process busy. watch: called
+    with the number of samples done, of the whole.
     """
 
     def make(part: Request) -> Sequence[Tensor]:

@@ -1,4 +1,4 @@
-"""The two ways of diffusion as pictures: data into noise, and noise into pictures."""
+"""The forward and the reverse process as pictures: data to noise, and noise to pictures."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,7 @@ def noising(
     """The same examples with more and more noise: a row for each picture, a column for each time.
 
     batch: x0 as the network sees it, as a source's `preview` gives it; labels are the colours of points. times: places
-    u on the schedule, from 0, clean, to 1, noise. Example i is given the noise of seed + i.
+    u on the schedule, from 0, clean, to 1, noise. Example i gets the noise of seed + i.
     """
     u = torch.tensor(times, dtype=torch.float64).clamp(max=END)
     levels = build.make_schedule(config)(u)
@@ -42,7 +42,7 @@ def spread_steps(steps: int, most: int = 8) -> set[int]:
 
 
 def denoising(previews: Sequence[Preview]) -> Image.Image:
-    """The way from noise at some steps. Top: the noisy picture. Below: the network's guess at the clean one."""
+    """The reverse process at some steps. Top: the noisy picture. Below: the network's guess at the clean one."""
     medium = previews[0].medium
     frames = [medium.pair(preview.state, preview.belief) for preview in previews]
     return medium.strip(frames, [f"step {preview.step}" for preview in previews])

@@ -1,4 +1,4 @@
-"""Attention: of the positions of a picture to each other and to words, and of the frames of a clip to each other."""
+"""Attention: between the positions of a picture, to words, and between the frames of a clip."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from mezzotint.nets.parts import group_norm, zero_init
 
 
 class Words(NamedTuple):
-    """A text for attention: vectors (B, L, width), and whether a word is there (B, L) bool."""
+    """A text for attention: vectors (B, L, width), and a mask of the words that exist (B, L) bool."""
 
     vectors: Tensor
     there: Tensor
@@ -20,8 +20,8 @@ MAX_POSITIONS = 64  # for attention as written; more go through the fused kernel
 
 
 def softmax_attention(q: Tensor, k: Tensor, v: Tensor, there: Tensor | None = None) -> Tensor:
-    """softmax(q k^T / sqrt(D)) v (Vaswani et al. 2017, eq. 1). q: (..., N, D); k, v: (..., M, D); there: bool, (..., 1, M), the
-    places that are looked at, all by default. Returns (..., N, D).
+    """softmax(q k^T / sqrt(D)) v (Vaswani et al. 2017, eq. 1). q: (..., N, D); k, v: (..., M, D); there: bool, (..., 1, M), a
+    mask of the places attended to, all by default. Returns (..., N, D).
 
     By PyTorch's fused kernel, which never forms the N x N weights; but on a CPU, where that costs more than it saves as
     long as positions are few (docs/LOG.md), as written.
@@ -47,7 +47,7 @@ class Attention(nn.Module):
     """x plus multi-head self-attention over its positions. Starts as x alone.
 
     text_width: of the vectors of words, whose keys and values are appended to those of the positions, so that each position
-    looks at the picture and the text at once; 0 for none.
+    attends to the picture and the text at once; 0 for none.
     """
 
     def __init__(self, channels: int, head_channels: int, linear: bool, text_width: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""Vectors of an encoder that was trained elsewhere, for attention to look at: one projection, and a vector for the whole."""
+"""Vectors of a frozen text encoder, for attention: one projection, and a vector for the whole."""
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from mezzotint.nets.parts import normal
 class Context(nn.Module):
     """width: numbers of a vector as the encoder gives them; out: as attention takes them. length: of a text, for no text.
 
-    A learnt vector stands before all others for the whole text, with the mean of what is there added. It is always there, so that
+    A learned vector stands before all others for the whole text, with the mean of what is there added. It is always there, so that
     no softmax is over nothing; alone it is no text, and what lies where nothing is there has no effect.
     """
 

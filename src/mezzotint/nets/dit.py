@@ -1,4 +1,4 @@
-"""A transformer over patches: tokens that look at each other, modulated by the noise level.
+"""A transformer over patches: tokens that attend to each other, modulated by the noise level.
 
 Peebles & Xie 2023 ("Scalable diffusion models with transformers") gave its block, adaLN-zero. The rest is of later work:
 one modulation for all blocks (Chen et al. 2024, "PixArt-alpha"), patches through a bottleneck (Li & He 2025, "JiT"),
@@ -82,8 +82,8 @@ def angles(grid: Sequence[int], heads: int, size: int, device: torch.device) -> 
     """By how much each position turns each pair of a head's numbers, in radians: (heads, patches, size // 2) float32.
 
     A head of `size` numbers is size // 2 pairs, shared out evenly among the axes; pairs left over do not turn. Along every
-    axis the middles of patches have coordinates from -1 to 1 whatever their number, so that what was learnt at one size
-    holds at another. Frequencies lie between pi / 2 and 4 pi, evenly in their logarithm, and each head has its own: half a
+    axis the middles of patches have coordinates from -1 to 1 whatever their number, so that a model trained at one size
+    works at another. Frequencies lie between pi / 2 and 4 pi, evenly in their logarithm, and each head has its own: half a
     turn to four turns along an axis, the most that 8 patches can tell apart. (HDiT has pi to 10 pi, for more patches.)
     """
     each = size // 2 // len(grid)
@@ -193,7 +193,7 @@ class DiT(nn.Module):
     width, depth: numbers of a token, and blocks. head_channels: numbers of an attention head; 32 leave 8 pairs to turn for
     each of two axes, fewer than 16 leave too few to tell places apart. patch: side of the patches, one number or one for each axis; a step costs as the number of patches, and
     a little more. axes: how many a thing has beside its channels, 2 for pictures.
-    tokens: how many learnt vectors stand before the patches, a set of them for each class where there are classes. They have no
+    tokens: how many learned vectors stand before the patches, a set of them for each class where there are classes. They have no
     place, and so what a patch says to them tells where it lies; without them only differences of places are known.
     classes: number of classes K, 0 for none; span: whether it is told a step's length; see `Conditioning`.
     words, length: numbers of words and places of a text, see `TextEncoder`; 0 for none. Its vectors are tokens before the
@@ -299,7 +299,7 @@ class DiT(nn.Module):
         return [self.modulate.weight, self.leave.weight, *tables]
 
     def _learnt(self, n: int, label: Tensor | None) -> Tensor:
-        """The learnt tokens of n rows, (n, tokens, width). No label means K."""
+        """The learned tokens of n rows, (n, tokens, width). No label means K."""
         if label is None:
             return self.tokens[-1:].expand(n, -1, -1)
         # A product with one-hot rows: its gradient repeats bit for bit (see `Conditioning`).

@@ -43,7 +43,7 @@ class FeatureNet(nn.Module):
     def distance(self, x: Tensor, target: Tensor) -> Tensor:
         """(B,) in [0, 8], 0 for equal pictures, with a gradient for x alone: at every depth the squared distance of the
         channels, made unit vectors at every position, as a mean over positions; summed over depths. Eq. 1 of Zhang et al.
-        (2018) with all learnt weights 1."""
+        (2018) with all learned weights 1."""
         with torch.no_grad():
             there = self.depths(target)
         total = torch.zeros(len(x), device=x.device)

@@ -1,4 +1,4 @@
-"""What a text means, as a sketch of 4x4 positions, which a network draws before it looks at any noise."""
+"""A sketch of a text's picture on 4x4 positions, which a network predicts from the text alone."""
 
 import torch
 import torch.nn.functional as F

@@ -35,7 +35,7 @@ class TextEncoder(nn.Module):
 
     Each word looks at itself and those before it (Radford et al. 2018; CLIP's encoder does, too). So of "a left of b" only b
     has seen "left of", and which of the two lies left can be read off at once; where all look at all it is a
-    riddle of three parts (the thing, the relation, the order), which is learnt late if at all (docs/LOG.md, "Words").
+    riddle of three parts (the thing, the relation, the order), which is learned late if at all (docs/LOG.md, "Words").
     """
 
     def __init__(self, words: int, length: int, width: int = WIDTH, layers: int = LAYERS) -> None:

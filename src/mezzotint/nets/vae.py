@@ -1,4 +1,4 @@
-"""An autoencoder of pictures: a small code that they can be read back from, for diffusion to work on (Kingma & Welling 2014;
+"""An autoencoder of pictures: small codes from which pictures can be decoded, for latent diffusion (Kingma & Welling 2014;
 Rombach et al. 2022).
 
 Residual blocks at a half, a quarter, an eighth of the size, no attention. Where the size changes, the new pixels are the old
@@ -116,7 +116,7 @@ class VAE(nn.Module):
         return mean, log_variance.clamp(*LOG_VARIANCES)
 
     def encode(self, x: Tensor) -> Tensor:
-        """The means: what a picture's code is taken to be."""
+        """The means, which are used as the code."""
         return self.moments(x)[0]
 
     def decode(self, z: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """A trained model as a service: an engine that shares each network call between requests, and a REST API on it.
 
-`uvicorn mezzotint.serve:app` serves what the environment says; `mezzotint serve` says it by options.
+`uvicorn mezzotint.serve:app` takes its settings from the environment; `mezzotint serve` takes them from options.
 """
 
 from typing import Any

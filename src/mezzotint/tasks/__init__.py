@@ -1,1 +1,1 @@
-"""What people ask of a model."""
+"""Tasks: sampling, editing, enlarging, colouring, morphing, inversion."""

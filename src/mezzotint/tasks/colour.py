@@ -1,4 +1,4 @@
-"""A picture of which only the brightness is known, coloured."""
+"""Colouring: a picture of known brightness gets colours."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""A picture made into another one of its kind: all of it by a share, or the masked part anew."""
+"""Editing: a picture is changed as a whole, or repainted under a mask."""
 
 import torch
 from torch import Tensor
@@ -12,9 +12,9 @@ RETURNS = 2  # of inpainting: measured, see docs/numerics.md
 def edit(
     picture: Tensor, repainted: Tensor | None = None, *, strength: float = 1.0, returns: int = 1
 ) -> Task:
-    """picture: codes (1, *D). strength: the share of the way to noise that it is sent back (SDEdit, Meng et al. 2022).
+    """picture: codes (1, *D). strength: how far back to noise the picture is sent (SDEdit, Meng et al. 2022).
 
-    repainted: bool, broadcasts with the codes, where it may change; elsewhere every answer is set to the picture (`steered`, a DDNM of Wang et al. 2023),
+    repainted: bool, broadcasts with the codes, where it may change; elsewhere every prediction is set to the picture (`steered`, a DDNM of Wang et al. 2023),
     so that it stays to the bit. returns: as of `Task`.
     """
     if repainted is None:
@@ -23,7 +23,7 @@ def edit(
 
 
 def composite(things: Tensor, picture: Tensor, repainted: Tensor, feather: float) -> Tensor:
-    """Things laid into the picture that they were made of: uint8 (B, C, H, W), (C, H, W), bool (H, W) -> (B, C, H, W);
+    """Results pasted into the original picture: uint8 (B, C, H, W), (C, H, W), bool (H, W) -> (B, C, H, W);
     or clips, with T before H.
 
     What is not repainted is the picture's to the bit. feather: pixels inside the repainted part over which it passes, linearly, into it.

@@ -1,4 +1,4 @@
-"""A picture of which only the means of blocks are known: its small version, made large again."""
+"""Enlarging: a picture of known block means, which are the pixels of the small one."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""New things out of noise: from the settings that people know to the steps that the engine walks."""
+"""New samples from noise: from settings to steps of the engine."""
 
 from collections.abc import Sequence
 

@@ -18,7 +18,7 @@ KEPT = 5  # points of the iteration that are remembered
 
 @dataclass(frozen=True, eq=False)
 class Invert:
-    """picture: codes (n or 1, *D) float32 on the CPU. rounds: questions that each step is solved by.
+    """picture: codes (n or 1, *D) float32 on the CPU. rounds: network calls per step.
 
     A step of DDIM from a noisy s to a cleaner t is x_t = hop(x_s, D(x_s)). Its inverse is implicit: D is asked at the x_s
     that is sought, and x_s is found by iteration, as in ReNoise (Garibi et al. 2024):

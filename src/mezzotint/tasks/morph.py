@@ -1,4 +1,4 @@
-"""Things between two things: the noises of two seeds, mixed on the sphere where noise lies, and the beliefs of two classes."""
+"""Morphing: the noises of two seeds, mixed on the sphere where noise lies, and the beliefs of two classes."""
 
 from dataclasses import dataclass, replace
 
@@ -33,10 +33,10 @@ def slerp(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Morph:
-    """The way from the thing of one seed to that of another. share: (n,) float64 on the CPU, how far on it each thing is.
+    """The way from the thing of one seed to that of another. share: (n,) float64 on the CPU, the position of each sample, 0 to 1.
 
-    begin, end: the two seeds. asked: what the end is asked to be, n rows, where it is another than what the beginning is; both are
-    then asked, in rows of their own, and what is believed of them is mixed. Fresh noise of stochastic samplers is that of the beginning, for all.
+    begin, end: the two seeds. asked: the condition of the end, n rows, where it differs from that of the beginning; both are then
+    evaluated, in rows of their own, and their beliefs are mixed. Fresh noise of stochastic samplers is that of the beginning, for all.
     """
 
     share: Tensor

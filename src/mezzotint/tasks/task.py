@@ -1,4 +1,4 @@
-"""What is done for a request: where its steps begin, what corrects their answers, and how often they return.
+"""Tasks of a request: where its steps begin, how predictions are corrected, and how often steps are repeated.
 
 `Task()` makes new things out of noise. A task with a `start` begins from a picture, one with an `operator` keeps to what
 is known of the result; edit.py, enlarge.py, colour.py and morph.py say which is which. All of them are rows of the same

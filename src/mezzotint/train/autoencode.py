@@ -1,4 +1,4 @@
-"""What an autoencoder minimises: pictures that can be read back from codes, and codes that diffusion can learn.
+"""The loss of an autoencoder: pictures that can be decoded from codes, and codes that diffusion can learn.
 
 Three differences of a picture and its reconstruction, all in means over elements: of pixels (L1); of the levels of a Laplacian
 pyramid (Burt & Adelson 1983), which makes errors that many pixels share as dear as they look; and of gradients, for edges.
@@ -63,7 +63,7 @@ Change = Callable[[Tensor], Tensor]
 
 
 def transform(u: Tensor, size: tuple[int, int], factor: int) -> tuple[Change, Change]:
-    """What is done to codes (B, c, *size), and to pictures `factor` times as large; nothing in half of the cases. A function of
+    """The transform of codes (B, c, *size), and of pictures `factor` times as large; nothing in half of the cases. A function of
     the first u alone, of whose digits those below 2^-20 are taken: the ones above say which row of the batch it is."""
     draw = float(u[0] * 2**20 % 1)
     if draw < EQUIVARIANT:

@@ -1,8 +1,8 @@
 """Consistency models (Song et al. 2023) by ECT's schedule (Geng et al. 2024, "Consistency models made easy").
 
 f(x, s) = J(x, s -> clean) is the same all along a trajectory. So the student at s is drawn to itself at a slightly cleaner m,
-without a gradient, and m comes nearer as training goes on. Where no teacher says how x moves from s to m, picture and noise
-do (consistency training, and tuning, where the network has been a denoiser before); else the teacher (distillation). Sample
+without a gradient, and m comes nearer during training. Without a teacher, picture and noise give the x at
+m (consistency training, and tuning, where the network has been a denoiser before); else the teacher (distillation). Sample
 with `consistency`.
 """
 
@@ -39,7 +39,7 @@ class ConsistencyLoss:
         self.levels = lognormal(MEAN, STD)
 
     def at(self, step: int, until: int, *, learns: bool = True) -> None:
-        """Before every step: how near the cleaner level is by now."""
+        """Before every step: sets the distance of the cleaner level."""
         self.doubling = step * DOUBLINGS // until
 
     def __call__(self, x0: Tensor, eps: Tensor, u: Tensor, cond: Cond) -> Tensor:

@@ -1,4 +1,4 @@
-"""What training can be asked about itself: where a value stopped being finite, and how noisy its gradient is."""
+"""Diagnosis of training: where a value stopped being finite, and how noisy the gradient is."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Several processes that share one work: `torchrun --nproc-per-node=N -m mezzotint train ...`, or sample, evaluate, tune, sweep.
+"""Several processes that share the work: `torchrun --nproc-per-node=N -m mezzotint train ...`, or sample, evaluate, tune, sweep.
 
 **Training.** Every process has the whole network and computes its rows of the global batch; PyTorch's DistributedDataParallel
 averages the gradients, so that all take the same step. Row i of the global batch belongs to rank i mod count: rows are
@@ -37,7 +37,7 @@ _meetings: Any = None  # the group in which processes wait so long; training's o
 
 @dataclass
 class Ranks:
-    """Which of how many processes this is. Alone, everything here does nothing."""
+    """The rank of this process and the number of processes. With one process, everything here does nothing."""
 
     rank: int = 0
     count: int = 1
@@ -65,7 +65,7 @@ class Ranks:
         return x
 
     def any(self, flag: bool) -> bool:
-        """Whether it holds in any process; the same answer in all of them, without waiting for a GPU."""
+        """Whether it is true in any process; the same in all of them, without waiting for a GPU."""
         if self.count == 1:
             return flag
         shared = torch.tensor(int(flag))
@@ -73,7 +73,7 @@ class Ranks:
         return bool(shared)
 
     def tell(self, number: float) -> float:
-        """What the first process has here, in all of them."""
+        """The first process's value, in all of them."""
         if self.count == 1:
             return number
         shared = torch.tensor(number, dtype=torch.float64)
@@ -90,7 +90,7 @@ class Ranks:
         return torch.cat(parts)
 
     def span(self, total: int) -> range:
-        """Which of `total` things are this process's, in one piece; some may be done twice so that all have as many."""
+        """This process's part of `total` items, in one piece; parts are of equal size, so some items may be done twice."""
         each = -(-total // self.count)
         return range(self.rank * each, (self.rank + 1) * each)
 
@@ -101,7 +101,7 @@ class Ranks:
         return items[self.rank :: self.count]
 
     def spread(self, items: Sequence[T], work: Callable[[T], Sequence[Tensor]]) -> list[Sequence[Tensor]]:
-        """What `work` makes of every item, in the order of the items, in all processes; each works on its share.
+        """The results of `work` for every item, in order, in all processes; each process works on its share.
 
         work: gives tensors on the CPU, of any shapes, as many for every item.
         """
@@ -119,7 +119,7 @@ class Ranks:
         ]
 
     def once(self, work: Callable[[], T]) -> T:
-        """What the first process alone does, while the others wait; all get what it returns, as JSON can say it (but
+        """Runs in the first process only, while the others wait; all get the result, by way of JSON (but
         for the first one, a tuple becomes a list)."""
         if self.count == 1:
             return work()
@@ -128,7 +128,7 @@ class Ranks:
         return cast(T, found if self.first else json.loads(content))
 
     def in_turn(self, work: Callable[[], T]) -> T:
-        """What every process does for itself, the others after the first, which leaves them something in the cache."""
+        """Runs in every process, the others after the first, which fills the cache for them."""
         found = [work()] if self.first else []
         self.once(lambda: None)
         return found[0] if found else work()

@@ -55,7 +55,7 @@ class Decay:
 
 @dataclass(frozen=True)
 class Held:
-    """No average at all: weights that stay as they are until they are set, and are saved beside the averages."""
+    """No average: weights that stay fixed until they are set, saved beside the averages."""
 
     def __str__(self) -> str:
         return "held"

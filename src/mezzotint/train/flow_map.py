@@ -1,6 +1,6 @@
 """A flow map from a teacher's walk: one student for 1, 2, 4, ... calls.
 
-A frozen, guided teacher walks its usual way from noise to clean in N = 2^K steps, by whatever solver it likes. Every
+A frozen, guided teacher walks its usual way from noise to clean in N = 2^K steps, by any solver. Every
 stretch of that walk of N, N / 2, N / 4, ..., 1 steps is a hop whose belief is known, its secant: by the identity of
 `diffusion.flowmap`, what its steps compose to. The student learns them all.
 
@@ -30,7 +30,7 @@ class WalkLoss:
     A hop of a share d of the walk weighs sqrt(d): between 1, which is fair to the predictions, and d, which is fair to the
     error that all hops of the size leave in the picture.
 
-    teacher: its belief, guided and clipped as it samples. solver, grid: how it walks; grid (N + 1,) float64 levels, N a
+    teacher: its belief, guided and clipped as it samples. solver, grid: how it samples; grid (N + 1,) float64 levels, N a
     power of two. The student may then be asked in 1, 2, 4, ... N steps of that grid.
     """
 

@@ -26,9 +26,9 @@ LEVELS = 8  # parts of (0, 1) that the u of the noise levels are told apart in
 
 @dataclass
 class State:
-    """What training changes; what a checkpoint holds. step: optimiser steps done, whatever the accumulation.
+    """The state of training, as in a checkpoint. step: optimiser steps done, whatever the accumulation.
 
-    ema: the average that is sampled. tracked_emas: others that follow, for lengths chosen afterwards (see `posthoc`)."""
+    ema: the average used for sampling. tracked_emas: further ones, for lengths chosen afterwards (see `posthoc`)."""
 
     net: nn.Module
     optimizer: torch.optim.Optimizer

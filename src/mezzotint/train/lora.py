@@ -1,7 +1,7 @@
-"""Low-rank adaptation: W + B A in the place of a weight W that stays as it is (Hu et al. 2021, "LoRA", section 4.1).
+"""Low-rank adaptation: W + B A in the place of a frozen weight W (Hu et al. 2021, "LoRA", section 4.1).
 
 A matrix W (out, in) is given B (out, r) and A (r, in), and a convolution's W (out, in, *kernel) the same as the matrix (out, in * kernel) that
-its unfolded patches are multiplied with. A is drawn at random and B is zero, so that the network begins as it was, to the bit. B A is
+its unfolded patches are multiplied with. A is drawn at random and B is zero, so that the network starts unchanged, to the bit. B A is
 added to the weight itself and not to the layer's output: so what training computes is what the merged network computes, to the bit.
 """
 
@@ -47,9 +47,9 @@ def merged_weight(weight: Tensor, down: Tensor, up: Tensor) -> Tensor:
 
 
 def adapt(net: nn.Module, rank: int, also: list[str]) -> float:
-    """Freezes a network, and gives each of its linear layers and convolutions something of low rank that is learnt in the place of its
-    weight, where that has fewer numbers. also: names of weights that are learnt as they are. Weights that were frozen before stay so.
-    Returns how many numbers that takes, as a share of the network's, were all layers given it."""
+    """Freezes a network, and gives each of its linear layers and convolutions a low-rank update that is trained in the place of its
+    weight, where that has fewer numbers. also: names of weights that are trained in full. Weights that were frozen before stay so.
+    Returns the number of these parameters as a share of the network's, if all layers had them."""
     total = sum(p.numel() for p in net.parameters())
     wanted = {name for name, p in net.named_parameters() if p.requires_grad}
     for name, parameter in net.named_parameters():
@@ -74,7 +74,7 @@ def _replace(net: nn.Module, name: str, layer: nn.Module) -> None:
 
 @torch.no_grad()
 def merged(net: nn.Module) -> nn.Module:
-    """A network as it computes, without parts of low rank: itself where it has none, else a copy."""
+    """A network with its low-rank updates merged: itself where it has none, else a copy."""
     if not any(isinstance(layer, LowRank) for layer in net.modules()):
         return net
     plain = copy.deepcopy(net)
@@ -104,7 +104,7 @@ def merged_state(named: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def adapter(net: nn.Module, also: list[str]) -> dict[str, Tensor]:
-    """What an adapted network has beside the one that it was: A and B as "LAYER.down" and "LAYER.up", and the weights `also`."""
+    """The trained parts of an adapted network: A and B as "LAYER.down" and "LAYER.up", and the weights `also`."""
     named = net.state_dict()
     small = {name: named[name] for name in also if name in named}
     for name, part in net.named_modules():
@@ -116,7 +116,7 @@ def adapter(net: nn.Module, also: list[str]) -> dict[str, Tensor]:
 
 
 def with_adapter(named: dict[str, Tensor], small: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights by name of a network with what `adapter` gave of it merged in. Raises KeyError where it is of another network."""
+    """The weights by name of a network with the parts from `adapter` merged in. Raises KeyError where they belong to another network."""
     result = dict(named)
     for name, tensor in small.items():
         layer, _, part = name.rpartition(".")

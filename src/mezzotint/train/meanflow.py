@@ -1,6 +1,6 @@
 """MeanFlow in its improved form (Geng et al. 2025a, 2025b): a flow map from data alone, without a teacher.
 
-The network says the mean velocity u(x, tau, r) of the straight flow from time tau down to r. Its definition, (tau - r) u =
+The network predicts the mean velocity u(x, tau, r) of the straight flow from time tau down to r. Its definition, (tau - r) u =
 the integral of v, differentiated in tau along the flow, says that
     V = u + (tau - r) du/dtau,    du/dtau = v du/dx + du/dtau,
 is the velocity v at tau; so V is what is regressed on eps - x0, with du/dtau taken as a constant. Improved: V rather than u

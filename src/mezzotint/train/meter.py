@@ -1,4 +1,4 @@
-"""When something is due, and how training is doing: intervals, mean loss, speed."""
+"""Intervals at which something is due, and readings of training: mean loss, speed."""
 
 import re
 import time
@@ -78,7 +78,7 @@ class Meter:
         )
 
     def read(self, step: int) -> Reading:
-        """Reads after step `step`, and starts anew. Waits for the device."""
+        """Reads after step `step`, and resets. Waits for the device."""
         reading = self.peek(step)
         self._lost = self.skipped_in_a_row()
         self._rows, self._steps, self._began = [], 0, time.perf_counter()

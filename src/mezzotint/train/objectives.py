@@ -1,4 +1,4 @@
-"""What training minimises, whatever it is: the protocol of the loop, and what objectives share."""
+"""Objectives of training: the protocol of the loop, and what all objectives share."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,24 +21,24 @@ class Objective(Protocol):
 
 @runtime_checkable
 class Timed(Protocol):
-    """An objective that changes as training goes on. What it does must follow from these numbers and the saved state alone,
-    so that a run resumed is the run that was never interrupted."""
+    """An objective that changes as training goes on. It must depend on these numbers and the saved state only, so that a
+    resumed run equals an uninterrupted one."""
 
     def at(self, step: int, until: int, *, learns: bool = True) -> None:
-        """Called before every step. step: optimiser steps done, 0 <= step < until. learns: False where the loss is looked at
-        between steps, and nothing that is saved may change."""
+        """Called before every step. step: optimiser steps done, 0 <= step < until. learns: False where the loss is measured
+        between steps, and no saved state may change."""
         ...
 
 
 def core(objective: Objective) -> Objective:
-    """An objective without those that hold it, each as its `objective`."""
+    """The innermost objective, without those that wrap it."""
     while (inside := getattr(objective, "objective", None)) is not None:
         objective = inside
     return objective
 
 
 def bare(net: Any) -> nn.Module:
-    """A network without what several processes wrap around it."""
+    """A network without the wrapper of several processes."""
     return cast(nn.Module, net.module if isinstance(net, nn.parallel.DistributedDataParallel) else net)
 
 

@@ -1,1 +1,1 @@
-"""What looks at pictures: networks from pictures to features and class probabilities."""
+"""Judges: networks from pictures to features and class probabilities."""

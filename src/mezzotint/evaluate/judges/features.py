@@ -1,4 +1,4 @@
-"""What a metric sees of a picture: numbers from a network that was not made to flatter the model it judges.
+"""Features of pictures, which metrics compare: numbers from a network that was not made to flatter the model it judges.
 
 Distances between features of different networks, weights, resizes or numbers of pictures cannot be compared. So an
 extractor says what it is, down to a hash of its weights, and that is written beside every number.
@@ -53,7 +53,7 @@ Spread = Callable[[Sequence[Batch], Callable[[Batch], Sequence[Tensor]]], list[S
 
 
 def alone(batches: Sequence[Batch], work: Callable[[Batch], Sequence[Tensor]]) -> list[Sequence[Tensor]]:
-    """One after the other, here."""
+    """Runs items one after the other in this process."""
     return [work(one) for one in batches]
 
 

@@ -1,4 +1,4 @@
-"""A folder of diffusers with a UNet2DModel, read as a model of ours: what it is, and its weights."""
+"""A folder of diffusers with a UNet2DModel, read as a mezzotint model: its configuration and weights."""
 
 import re
 from pathlib import Path
@@ -38,7 +38,7 @@ OTHERS = {  # what has no counterpart as a whole, or needs none
 
 def read_pipeline(folder: Path) -> tuple[Header, nn.Module]:
     """The model of a folder as `DDPMPipeline` or `DDIMPipeline` writes it, or as a UNet2DModel alone with its scheduler_config.json
-    beside it. Nothing of it is run, and diffusers is not needed. Raises ModelError in one line, naming the field that cannot be read."""
+    beside it. No code in it is run, and diffusers is not needed. Raises ModelError in one line, naming the field that cannot be read."""
     if not folder.is_dir():
         raise ModelError(f"there is no folder {folder}; give one with a {INDEX}, or owner/name of the hub")
     labels = _index(folder)

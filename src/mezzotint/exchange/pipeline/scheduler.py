@@ -1,4 +1,4 @@
-"""A DDPMScheduler's or DDIMScheduler's configuration in the words of ours, and back."""
+"""A DDPMScheduler's or DDIMScheduler's configuration in terms of ours, and back."""
 
 from types import NoneType
 from typing import Any

@@ -1,4 +1,4 @@
-"""A UNet2DModel's configuration in the words of ours, and back: every field of one is in the other, or has one value alone."""
+"""A UNet2DModel's configuration in terms of ours, and back: every field of one is in the other, or has only one allowed value."""
 
 from types import NoneType
 from typing import Any

@@ -1,4 +1,4 @@
-"""A model of ours as a folder that `DDPMPipeline.from_pretrained` opens, with a card."""
+"""A mezzotint model as a folder that `DDPMPipeline.from_pretrained` opens, with a card."""
 
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ OBJECTIVES = ("denoise", "progressive")  # whose networks say what a DDPM's says
 
 
 def check(config: Config, facts: Facts) -> None:
-    """Raises ConfigError, naming the key, for what of a model has no counterpart in a DDPMPipeline. Norms and heads of kind `unet`
-    are found out about when it is written."""
+    """Raises ConfigError, naming the key, for settings of a model without counterpart in a DDPMPipeline. Norms and heads of kind
+    `unet` are checked when it is written."""
     if not isinstance(config.network, UNet | UNet2D):
         raise ConfigError(
             f"network.kind {config.network.kind} has no counterpart in diffusers; unet and unet2d have"
@@ -92,7 +92,7 @@ def _unet2d(model: Model) -> tuple[UNet2D, dict[str, Tensor]]:
 
 
 def card(model: Model, scheduler: dict[str, Any]) -> str:
-    """The folder's README.md: what the model is, and how it is used."""
+    """The folder's README.md: a description of the model, and its use."""
     settings, total = model.request(1).settings, scheduler["num_train_timesteps"]
     steps = next(steps for steps in range(min(settings.steps, total), total + 1) if total % steps == 0)
     template = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(

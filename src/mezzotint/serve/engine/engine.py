@@ -58,11 +58,11 @@ class Engine:
     # --- for every thread ------------------------------------------------------------------------------------
 
     def limit(self, model: Model, rows: int) -> None:
-        """Calls of a model have no more rows from now on, where `max_rows` is more: larger ones do not pay."""
+        """Limits the rows of a model's calls from now on, below `max_rows`, since larger calls do not pay."""
         self._most[model] = rows
 
     def most(self, model: Model) -> int:
-        """Pictures that a call of a model has at most."""
+        """The largest number of pictures in a call of a model."""
         return min(self.max_rows, self._most.get(model, self.max_rows))
 
     def submit(self, ticket: Ticket) -> None:
@@ -86,7 +86,7 @@ class Engine:
         return sum(map(len, self._open.values()))
 
     def ahead(self, ticket: Ticket) -> int:
-        """Requests that came before this one and are not over."""
+        """Unfinished requests that came before this one."""
         with self._changed:
             tickets = itertools.chain.from_iterable(self._open.values())
             return sum(one.arrived < ticket.arrived for one in tickets)
@@ -97,7 +97,7 @@ class Engine:
         return self._thread.is_alive() and not self._closing
 
     def close(self, seconds: float = 3.0) -> tuple[int, int]:
-        """Takes no more requests, gives those on board some seconds, cancels the rest: (finished, cancelled).
+        """Takes no more requests, gives those in progress some seconds, cancels the rest: (finished, cancelled).
 
         A call that is under way cannot be stopped; the thread ends after it, and does not keep the process alive.
         """

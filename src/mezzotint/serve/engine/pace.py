@@ -1,5 +1,5 @@
-"""How many pictures should share a call?  Where a row more costs less than a call of its own, as many as there are; where
-caches are too small for them, fewer. That is measured, in a second, before a model is served."""
+"""The best batch size. Where one more row costs less than a call of its own: as large as possible; where caches are too
+small: less. That is measured, in a second, before a model is served."""
 
 import time
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the engine is given, and what it gives back: a request on its way, cut into parts that fit a call."""
+"""Requests of the engine in progress, cut into parts that fit a call."""
 
 import math
 import threading
@@ -19,7 +19,7 @@ Phase = Literal["queued", "started", "done", "failed", "cancelled"]
 
 
 class Busy(RuntimeError):
-    """No room for another request. mine: the client has its share already. retry_after: seconds, a guess."""
+    """No room for another request. mine: the client has reached its own limit. retry_after: seconds, a guess."""
 
     def __init__(self, *, mine: bool, retry_after: int) -> None:
         super().__init__("too many requests of this client" if mine else "too many requests")
@@ -35,12 +35,12 @@ class TooLong(RuntimeError):
 
 
 class Diverged(RuntimeError):
-    """The result is not finite: the settings ask too much of the sampler."""
+    """The result is not finite with these settings."""
 
 
 @dataclass(eq=False)
 class Ticket:
-    """A request of a model on its way. Read it from any thread; only the engine's thread changes it.
+    """A request of a model in progress. Read it from any thread; only the engine's thread changes it.
 
     listen: runs on the engine's thread after every change of `phase` and of `step`; must return quickly. result: the codes
     of what `Model.sample` would have made: (n, *D) float32 on the CPU, when done; whoever shows them decodes them, away

@@ -1,1 +1,1 @@
-"""The REST API: what requests say, who may ask, what answers look like."""
+"""The REST API: requests, access control, responses."""

@@ -1,6 +1,6 @@
-"""What to type for the same pictures: settings, as PNGs carry them, as a command line, a call of curl and a program.
+"""Commands that make the same pictures: the settings of a PNG as a command line, a call of curl and a program. The
 
-The pictures that an edit began from are called picture.png and mask.png in them.
+input pictures of an edit are called picture.png and mask.png in them.
 """
 
 import json
@@ -26,7 +26,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {  # of each task
 
 
 class SettingsBody(BaseModel):
-    """Settings as they stand in a PNG."""
+    """Settings as stored in a PNG."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -34,7 +34,7 @@ class SettingsBody(BaseModel):
 
 
 class Commands(BaseModel):
-    """None where settings are not such as make pictures."""
+    """None where the settings do not make pictures."""
 
     command: str | None = None
     curl: str | None = None

@@ -1,4 +1,4 @@
-"""The operations on pictures that are sent: at once, or as jobs, whose further operations are those of all jobs."""
+"""Endpoints that edit pictures: at once, or as jobs like all others."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Requests as the API sees them: their present state, who waits for it, and how long a result is kept.
+"""Jobs of the API: their state, the clients that wait for it, and how long a result is kept.
 
 The engine's thread tells a job what happens; the job hands that to the event loop as one immutable `Now`. Whoever
 waits is woken and reads the present state: nothing is queued for slow readers, and whoever comes late misses nothing
@@ -197,7 +197,7 @@ async def merged(streams: Iterable[AsyncIterator[str]]) -> AsyncIterator[str]:
 
 
 def explain(error: Exception | None) -> str | None:
-    """Why a request failed, for who asked; what else went wrong is for the log alone."""
+    """Why a request failed, for the client; other errors go to the log only."""
     match error:
         case None:
             return None
@@ -212,7 +212,7 @@ def explain(error: Exception | None) -> str | None:
 
 
 class Jobs:
-    """Jobs by their id. Finished ones are forgotten when they are many, large or old."""
+    """Jobs by their id. Finished ones are removed when they are many, large or old."""
 
     def __init__(self, keep: int, seconds: float) -> None:
         self.keep, self.seconds = keep, seconds
@@ -230,7 +230,7 @@ class Jobs:
         return len(self._jobs)
 
     def tidy(self) -> None:
-        """Forgets what is too old; then, from the oldest on, what is too much."""
+        """Removes jobs that are too old; then the oldest ones beyond the limits."""
         finished = sorted((j for j in self._jobs.values() if j.over.is_set()), key=lambda j: -j.over_at)
         size, oldest = 0, time.monotonic() - self.seconds
         for number, job in enumerate(finished):

@@ -1,6 +1,6 @@
-"""Pictures in the shape of OpenAI's API, so that programs written for that one work: what there is here, by its names there.
+"""Pictures in the shape of OpenAI's API, so that programs written for that API work. A prompt is a text, or for models
 
-A prompt is a text, or where the model knows no words the name of a class. Errors have the form of that API, see `problems`.
+without captions the name of a class. Errors have the form of that API, see `problems`.
 """
 
 import json
@@ -26,7 +26,7 @@ Ignored = Annotated[str, Field(max_length=2000, description="ignored, which the 
 
 
 class ImagesBody(BaseModel):
-    """Pictures of a class. What else programs usually send is ignored, or refused where the answer would be another one."""
+    """Pictures of a prompt or class. Other common fields are ignored, or refused where they would change the result."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -53,7 +53,7 @@ class ImagesBody(BaseModel):
 
 
 class ImagesEditBody(ImagesBody):
-    """What is transparent in the mask, or without a mask in the picture, made anew."""
+    """Repaints the transparent parts of the mask, or without a mask those of the picture."""
 
     image: Annotated[
         schemas.Image, Field(validation_alias=AliasChoices("image", "image[]"))

@@ -1,4 +1,4 @@
-"""Finished pictures in the forms that people ask for."""
+"""Finished pictures in the requested formats."""
 
 import base64
 import io

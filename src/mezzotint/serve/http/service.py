@@ -1,4 +1,4 @@
-"""Models, the engines that compute them, and the requests on board: everything of a server but HTTP."""
+"""Models, their engines, and the requests in progress: all of a server except HTTP."""
 
 import asyncio
 import logging
@@ -64,7 +64,7 @@ class Service:
         self._closed: tuple[int, int] | None = None
 
     def measure(self) -> Iterator[str]:
-        """How large a call of each model pays, which its engine keeps to from now on; a line on each. Takes a second a model."""
+        """Measures the best batch size of each model and sets it in its engine; a line on each. Takes a second a model."""
         for name, model in self.models.items() if self.settings.measure else ():
             self.paces[name] = pace = measure(model, self.limits.max_rows)
             self.engines[model.device].limit(model, rows := pace.rows(self.limits.max_rows))
@@ -76,7 +76,7 @@ class Service:
 
     @property
     def open_requests(self) -> int:
-        """Requests that are not over."""
+        """Unfinished requests."""
         return sum(map(len, self.engines.values()))
 
     @property
@@ -98,7 +98,7 @@ class Service:
         return self._submit(model, request, client, preview_every)
 
     def request_of(self, body: Body) -> tuple[Model, Request]:
-        """What is asked of which model, checked. Raises Problem: 404 or 422."""
+        """The request and its model, checked. Raises Problem: 404 or 422."""
         model = self.find(body.model)
         return model, self._request(model, body, body.n, body.label)
 
@@ -199,11 +199,11 @@ class Service:
         self.log.write(job, now)
 
     def info(self) -> list[ModelInfo]:
-        """What is told of the models that were given."""
+        """Information on the given models."""
         return [self.info_of(name) for name in self.models]
 
     def info_of(self, name: str) -> ModelInfo:
-        """What is told of a model that is loaded. Raises Problem 404."""
+        """Information on a loaded model. Raises Problem 404."""
         model = self.find(name)
         return ModelInfo(
             name=name,
@@ -229,7 +229,7 @@ class Service:
         )
 
     def close(self) -> tuple[int, int]:
-        """Takes no more requests; what is on board is finished, or after some seconds cancelled: how many of each."""
+        """Takes no more requests; those in progress are finished, or cancelled after some seconds. Returns the numbers of both."""
         with self._closing:
             if self._closed is None:
                 with ThreadPoolExecutor(len(self.engines)) as pool:

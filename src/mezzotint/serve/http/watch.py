@@ -1,4 +1,4 @@
-"""What a server tells of itself: numbers for Prometheus, and a line for every inference."""
+"""Monitoring: metrics for Prometheus, and a log line for every inference."""
 
 import json
 import logging

@@ -111,7 +111,7 @@ class Learner:
         return losses
 
     def has_gradient(self) -> bool:
-        """Did the last step move anything?"""
+        """Whether the last step had a gradient."""
         return any(bool(p.grad.any()) for p in self.net.parameters() if p.grad is not None)
 
     @torch.no_grad()
@@ -244,7 +244,7 @@ def memory(trial: StepCost, limit: int | None, config: Config) -> Iterator[Findi
 
 
 def memory_of(device: torch.device) -> int | None:
-    """Bytes that the device has, or the container allows; None where there is no telling."""
+    """Bytes that the device has, or the container allows; None where it is unknown."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[1]
     if device.type == "mps":
@@ -262,7 +262,7 @@ def _bytes(count: int) -> str:
 
 
 def by_heart(config: Config, source: Source | CodedSource, device: torch.device) -> Finding:
-    """Can a fresh network learn one small batch by heart?  One that cannot will learn nothing from all of the data."""
+    """Can a fresh network memorize one small batch? One that cannot will learn nothing from all of the data."""
     batch = _first(next(source.batches(config.train.seed, config.train.batch_size, 0)), ROWS)
     learner, note = Learner(config, source.facts, device), ""
     learner.step(batch, 0.0)

@@ -1,7 +1,7 @@
 """One page about one run: what it was, what its numbers say, its curves and its pictures.
 
 The page is one file that needs nothing else: charts are drawn into it, pictures are written into it as text, and there
-is no script. It is written anew from what lies in the run directory, so it can be made of an old or a broken run.
+is no script. It is written from the files in the run directory, so it can be made of an old or a broken run.
 """
 
 import base64

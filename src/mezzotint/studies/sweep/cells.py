@@ -2,9 +2,9 @@
 and judged by one judge against one reference.
 
 A sweep's folder holds cells/NAME (ordinary runs), sheets/NAME.png, and sweep.json: the identity of the sweep, and every row.
-The file is written after every row, so that a sweep that was stopped or killed goes on where it was.
+The file is written after every row, so that a sweep that was stopped or killed resumes there.
 
-Of several processes each trains cells of its own, alone, so that a cell is the same however many there are. Its rows go to
+Each of several processes trains its own cells, so that a cell does not depend on their number. Its rows go to
 sweep-RANK.json, which the first process takes into sweep.json at the end; what a killed one has left there counts as well.
 """
 
@@ -73,7 +73,7 @@ def sweep(
     progress: Progress = SILENT,
     ranks: Ranks = ALONE,
 ) -> Iterator[Update]:
-    """Trains, samples and judges whatever of the plan is not in the folder yet; yields lines and rows.
+    """Trains, samples and judges all cells of the plan that are not in the folder yet; yields lines and rows.
 
     extractor: see `open_judge`. stop: asked after every step and row; True saves and ends. What fails is a row with its
     reason, tried again by the next call. ranks: processes that all call this, in one folder; each yields what it does itself.

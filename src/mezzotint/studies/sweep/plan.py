@@ -1,4 +1,4 @@
-"""What a sweep asks for: a YAML file, read and checked before anything is trained."""
+"""The plan of a sweep: a YAML file, read and checked before anything is trained."""
 
 import difflib
 import itertools

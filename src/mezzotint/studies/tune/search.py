@@ -73,8 +73,8 @@ def tune(
 
     n: pictures (or points) a trial. seed: of the first. quick: fewer trials. dry_run: write nothing. encoder: as of `load`. progress: called
     with (what, done, of so many) while a judge is trained and while pictures are made. A run keeps its trials in
-    tune.json: the same command goes on where it was interrupted. Going on with training writes the model file anew,
-    with the defaults of the run's configuration. A model that stands alone has no snapshots to make other averages of.
+    tune.json: the same command resumes where it was interrupted. Resumed training overwrites the model file,
+    with the defaults of the run's configuration. A single model file has no snapshots for other EMA lengths.
     ranks: processes that all call this and share every trial's pictures; the first one keeps the trials and decides.
 
     Raises ConfigError, ModelError, DataError or RunError in one line.
