@@ -68,9 +68,9 @@ def page(folder: Path) -> str:
 
 _INTRODUCTION = """# Numerics
 
-Everything on this page was measured by `python benchmarks/numerics.py`, which wrote it. The truth is the exact
-denoiser of a mixture of Gaussians and its exact flow, solved to about 1e-13. Any sampler can be measured so,
-also yours: `mezzotint.check(sampler)`, with `sampler(denoise, x, sigmas) -> x`."""
+`python benchmarks/numerics.py` measured everything on this page and wrote it. The truth is the exact
+denoiser of a mixture of Gaussians and its exact flow, solved to about 1e-13. Any sampler can be measured
+this way, also yours: `mezzotint.check(sampler)`, with `sampler(denoise, x, sigmas) -> x`."""
 
 
 def orders(folder: Path) -> str:
@@ -89,10 +89,10 @@ def orders(folder: Path) -> str:
     return "\n".join(
         [
             "## Order of the samplers\n",
-            "How fast does the error fall with the number N of steps, like N^-order? Slope over N = 80, 160, 320, on "
+            "The order p: the error falls like N^-p in the number N of steps. Slope over N = 80, 160, 320, on "
             "grids uniform in logsnr with finite ends and an exact start-up. The error is the root mean square "
             "distance from the exact end, in the unit of the data, at N = 20 on vp. The processes share one flow in "
-            "x / alpha and logsnr, so that equal numbers are what is expected.\n",
+            "x / alpha and logsnr, so equal numbers are expected.\n",
             "| sampler | calls a step | declared | vp | ve | flow | error at 20 steps |",
             "|---|---|---|---|---|---|---|",
             *lines,
@@ -218,9 +218,9 @@ def inverse() -> str:
         [
             "## Inpainting against the exact posterior\n",
             "Four correlated numbers, of which two are known; the exact denoiser; 20 steps, uniform in logsnr; 1,000 "
-            "samples. Distance of their mean and of their covariance (Frobenius) from those of p(unknown | known), by "
-            "how often each stretch of the way is walked. `ddnm` only puts what is known in the place of what is believed "
-            "of it; `steered` moves the questions, too, at no further call.\n",
+            "samples. Distance of their mean and of their covariance (Frobenius) from those of p(unknown | "
+            "known), by the repetitions of each stretch of steps. `ddnm` only replaces the belief "
+            "by the known part; `steered` also moves the network's inputs, without further calls.\n",
             "| process | sampler | method | " + " | ".join(f"{times} times" for times in RETURNS) + " |",
             "|---|---|---|" + "---|" * len(RETURNS),
             *lines,
@@ -294,10 +294,10 @@ def same_as_diffusers(version: str) -> str:
 
 
 def faults(version: str) -> str:
-    """Every fault with its program and what that printed now."""
+    """Every fault with its program and the program's output."""
     parts = [
         "## Faults found in public code\n",
-        f"Measured with diffusers {version}; each program is complete, and what it prints stands below it.",
+        f"Measured with diffusers {version}; each program is complete, with its output below it.",
     ]
     for fault in FAULTS:
         parts.append(

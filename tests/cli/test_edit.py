@@ -97,7 +97,7 @@ def test_a_model_that_enlarges_alone_and_in_a_chain(mezzotint: Call, table: Path
         (("sample", "large"), "needs one: mezzotint enlarge"),
         (("sample", "digits", "--grain", 0.1), "add --then RUN"),
         (("sample", "digits", "--then", "digits"), "for models that were trained to enlarge"),
-        (("enlarge", "digits", "seven.png", "--grain", 0.1), "grain is for models"),
+        (("enlarge", "digits", "seven.png", "--grain", 0.1), "grain is only for models"),
         (("evaluate", "large"), "needs one"),
     ):
         answer = mezzotint(*wrong)

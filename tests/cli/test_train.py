@@ -100,7 +100,9 @@ def test_a_finished_run_says_so(mezzotint: Call, bench: Path) -> None:
     weights = (bench / "runs/moons/model.safetensors").read_bytes()
     again = mezzotint(*words)
     assert again.code == 0
-    assert "runs/moons is already trained to step 3; raise the budget and add --resume to go on" in again.out
+    assert (
+        "runs/moons is already trained to step 3; raise the budget and add --resume to train on" in again.out
+    )
     assert (bench / "runs/moons/model.safetensors").read_bytes() == weights
     assert steps(bench / "runs/moons") == [1, 2, 3]
 

@@ -444,5 +444,5 @@ def test_fresh_noise_for_a_sampler_that_takes_none_is_refused() -> None:
         check_noise(name, 0.5 * row.eta, 3.0 * row.churn)
     with pytest.raises(ValueError, match="eta is for ddim; dpmpp_2m does not take it; leave eta out"):
         check_noise("dpmpp_2m", 1.0, 0.0)
-    with pytest.raises(ValueError, match="churn is for heun, euler, dpm2; ddim takes none"):
+    with pytest.raises(ValueError, match="churn is for heun, euler, dpm2; ddim does not take it"):
         check_noise("ddim", 0.0, 1.0)

@@ -150,7 +150,7 @@ def test_json_and_back(world: tuple[Reference, Extractor, Tensor, Tensor]) -> No
     again = Evaluation.from_json(json.loads(json.dumps(one.as_json())))
     assert again == replace(one, seconds=again.seconds)
     for wrong in ({}, {"numbers": 3}, {"numbers": {"a": {}}}, {"numbers": {"a": {"value": 1}}, "words": 2}):
-        with pytest.raises(ModelError, match="no evaluation"):
+        with pytest.raises(ModelError, match="not an evaluation"):
             Evaluation.from_json(wrong)
 
 

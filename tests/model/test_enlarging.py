@@ -137,7 +137,7 @@ def test_other_models_are_shown_nothing(model: Model, upscaler: Model) -> None:
         ({"data": {"enlarge": 3}}, "does not divide 8x8"),
         ({"data": {"enlarge": 2, "window": 10}}, "data.window=10 is larger than the pictures"),
         ({"data": {"enlarge": 2, "window": 3}}, "must be a multiple of data.enlarge"),
-        ({"data": {"window": 4}}, "give data.enlarge"),
+        ({"data": {"window": 4}}, "set data.enlarge"),
         ({"data": {"enlarge": 2}, "network": {"kind": "unet_simple"}}, "data.enlarge needs unet"),
         ({"data": {"enlarge": 2}, "train": {"evaluate_every": "10%"}}, "leave train.evaluate_every out"),
         ({"data": {"enlarge": 2}, "objective": "meanflow", "diffusion": FLOW}, "have no students"),

@@ -138,7 +138,9 @@ def test_a_student_has_it_baked_in(run: Path) -> None:
     (run / "other").mkdir()
     trained(run / "other" / "run")
     first.write_bytes((run / "other" / "run" / "ema" / later.name).read_bytes())
-    with pytest.raises(ModelError, match=r"\(0\.1@10\) is not the weak model that this student began with"):
+    with pytest.raises(
+        ModelError, match=r"\(0\.1@10\) is not the weak model that this student was trained with"
+    ):
         open_teacher(config, torch.device("cpu"))
     first.unlink()
     with pytest.raises(ModelError, match="has no snapshot of step 10"):

@@ -217,7 +217,7 @@ def test_another_autoencoder_is_not_taken_for_the_first(vae: Path, trained: Path
     finish(config.parse({**LATENT, "train": {**LATENT["train"], "steps": 1}}), tmp_path / "pixels")
     with pytest.raises(ConfigError, match="is a model of pictures, not an autoencoder"):
         completed(latent(tmp_path / "pixels"))
-    with pytest.raises(ConfigError, match="is an autoencoder, which makes no pictures by itself"):
+    with pytest.raises(ConfigError, match="is an autoencoder, which makes no samples by itself"):
         mezzotint.load(vae)
     with pytest.raises(ConfigError, match="is not an autoencoder"):
         load_autoencoder(trained)

@@ -77,7 +77,7 @@ def gif(frames: Sequence[Image.Image], path: str | Path, *, ms: int = MS_A_FRAME
 def check_ending(path: str | Path, ending: str) -> None:
     """Raises ConfigError for a name that ends otherwise; one without an ending may stay so."""
     if Path(path).suffix.lower() not in ("", ending):
-        raise ConfigError(f"{path} would hold a {ending[1:].upper()}; end its name in {ending}")
+        raise ConfigError(f"{path} would hold a {ending[1:].upper()}; end it in {ending}")
 
 
 def read_png(path: str | Path) -> Image.Image:

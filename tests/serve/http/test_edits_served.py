@@ -219,7 +219,7 @@ def test_edits_and_samples_share_calls_and_nothing_is_lost(
         ({"task": "morph", "seeds": [1]}, "seeds"),
         ({"task": "morph", "seeds": [1, 2**63]}, "seeds"),
         ({"task": "morph", "seeds": [1, 2], "n": 1}, "n must be at least 2"),
-        ({"task": "morph", "seeds": [1, 2], "seed": 1}, "in the place of seed"),
+        ({"task": "morph", "seeds": [1, 2], "seed": 1}, "in place of seed"),
         ({"task": "morph", "seeds": [1, 2], "class": ["cat", "cat", "cat"]}, "two at most"),
         ({"task": "morph", "seeds": [1, 2], "image": GREY}, "image is not for morph"),
     ],
