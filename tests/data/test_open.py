@@ -405,7 +405,7 @@ class TestStream:
 
     def test_what_cannot_be_streamed_is_refused(self, shards: Path) -> None:
         for wrong in ({"limit": 5}, {"only": "a"}, {"name": "airplanes"}):
-            with pytest.raises(ConfigError, match="a streamed set is used whole"):
+            with pytest.raises(ConfigError, match="a streamed set is always used whole"):
                 streamed(shards, **wrong)
         with pytest.raises(DataError, match=r"GB of memory to stream, its largest.*raise data\.memory_gb"):
             streamed(shards, **ON_DEMAND)

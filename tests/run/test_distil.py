@@ -195,7 +195,7 @@ def test_other_refusals(teacher: Path, tmp_path: Path) -> None:
     shutil.copytree(teacher, moved)
     chosen = make(moved, "map")
     shutil.copy(tmp_path / "student" / "model.safetensors", moved / "model.safetensors")
-    with pytest.raises(ModelError, match="is not the teacher that this student began with"):
+    with pytest.raises(ModelError, match="is not the teacher that this student was trained with"):
         check(chosen)
 
 

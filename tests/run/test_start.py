@@ -93,7 +93,7 @@ def test_an_origin_that_is_gone_or_another_one(base: Path, tmp_path: Path) -> No
     shutil.copytree(base, tmp_path / "moved")
     chosen = after(tmp_path / "moved")
     (tmp_path / "moved" / "model.safetensors").write_bytes(b"something else")
-    with pytest.raises(ModelError, match="is not the origin that this run began with"):
+    with pytest.raises(ModelError, match="is not the origin that this run started from"):
         check(chosen)
     shutil.rmtree(tmp_path / "moved")
     with pytest.raises(ModelError, match=r"is missing; restore it, or give its place: origin\.file=FILE"):

@@ -289,7 +289,7 @@ def try_decode(
         pixels, most = image.width * image.height, Image.MAX_IMAGE_PIXELS
         if most and pixels > most:
             warnings.warn(
-                f"{source.where(i)} has {pixels / 1e6:,.0f} million pixels, and is decoded all the same",
+                f"{source.where(i)} has {pixels / 1e6:,.0f} million pixels, and is decoded anyway",
                 stacklevel=2,
             )
         return decode_to(

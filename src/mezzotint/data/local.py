@@ -99,7 +99,7 @@ def _tables(there: Listing, path: Path, split: str | None) -> tuple[Sequence[Pat
     if there.pictures:
         notes.append(
             f"{count(len(there.pictures), 'picture file')} beside parquet files left out "
-            f"({few(endings(there.pictures))}); to read them, point --data at a folder of pictures alone"
+            f"({few(endings(there.pictures))}); to read them, give --data a folder with pictures only"
         )
     return files, [*there.notes, *notes]
 
@@ -169,7 +169,7 @@ def folder(files: Sequence[Path], depth: int | None = None) -> Undecoded:
     for file, names in zip(files, parts) if labelled else ():
         written.setdefault(names[0], set()).add(file.parts[depth])
     if same := [name for name, forms in written.items() if len(forms) > 1]:
-        notes.append(f"folders whose names differ in their Unicode form alone are one class: {few(same)}")
+        notes.append(f"folders whose names differ only in their Unicode form are one class: {few(same)}")
     return Undecoded(
         count=len(files),
         open=lambda i: open_bytes(files[i].read_bytes()),

@@ -57,7 +57,7 @@ def pictures_of(files: Sequence[Path], root: Path, split: str | None) -> tuple[S
     if split is None:
         if not _guessed_splits(files, root, tags):
             return files, [
-                f"{spoken(root)}: train/ is taken as a class, since no test/ lies beside it; "
+                f"{spoken(root)}: train/ is taken as a class, since there is no test/ beside it; "
                 "if it is a split, set data.split=train"
             ]
         wanted = "train"

@@ -225,7 +225,7 @@ def open_stream(data: Data, device: torch.device) -> StreamSource:
     """
     if data.limit is not None or data.only is not None or (data.name in KNOWN and KNOWN[data.name].only):
         raise ConfigError(
-            "a streamed set is used whole: leave out data.stream, or data.limit and data.only (and the sets that are "
+            "a streamed set is always used whole; leave out data.stream, or data.limit and data.only (and the sets that are "
             "one class of another)"
         )
     check_background(data.background)

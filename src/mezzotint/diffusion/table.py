@@ -105,7 +105,7 @@ SAMPLERS: dict[str, Sampler] = {
         2,
         1,
         False,
-        "the best of few steps: 10 to 25",
+        "the best for few steps: 10 to 25",
         "Lu et al. 2022b, algorithm 2",
         shown=True,
     ),
@@ -125,7 +125,7 @@ SAMPLERS: dict[str, Sampler] = {
         1,
         1,
         True,
-        "1 to 4 steps, of consistency models",
+        "1 to 4 steps, for consistency models",
         "Song et al. 2023, algorithm 1",
         shown=True,
         route=through_clean,
@@ -147,7 +147,7 @@ SAMPLERS: dict[str, Sampler] = {
         solvers.dpmpp_sde, 1, 2, True, "dpmpp_2s with noise inside its steps", "k-diffusion"
     ),
     "dpmpp_3m": Sampler(
-        solvers.dpmpp_3m, 3, 1, False, "25 steps and more", "Lu et al. 2022b; order three mended"
+        solvers.dpmpp_3m, 3, 1, False, "25 steps and more", "Lu et al. 2022b; corrected to order three"
     ),
     "dpmpp_3m_published": Sampler(
         solvers.dpmpp_3m_published, 2, 1, False, "to compare with public code", "Lu et al. 2022b"
@@ -161,7 +161,9 @@ SAMPLERS: dict[str, Sampler] = {
         "k-diffusion",
         inside=1.0,
     ),
-    "unipc_3": Sampler(solvers.unipc_3, 4, 1, False, "unipc with one answer more", "Zhao et al. 2023"),
+    "unipc_3": Sampler(
+        solvers.unipc_3, 4, 1, False, "unipc with a predictor of order three", "Zhao et al. 2023"
+    ),
     "lms": Sampler(solvers.lms, 4, 1, False, "classical; 30 steps and more", "k-diffusion; Liu et al. 2022"),
     "deis": Sampler(solvers.deis, 3, 1, False, "like lms, for fewer steps", "Zhang & Chen 2023"),
     "heun_flow": Sampler(

@@ -113,7 +113,7 @@ def fit(
         elif (fixed := run.fixed_budget()) is not None:
             plan = Plan(fixed)
         else:
-            yield Note("measuring the speed of a step, to turn minutes into steps")
+            yield Note("measuring the time of a step, to convert minutes into steps")
             steps, done = run.measured_budget(began), run.state.step
             plan = Plan.from_now(done + steps, done)
             yield Note(in_steps(config.train.minutes or 0, steps))

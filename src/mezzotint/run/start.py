@@ -111,7 +111,7 @@ def open_origin(config: Config, facts: Facts) -> Origin | None:
     if config.origin is None:
         return None
     path = config.origin.file
-    check_same(path, config.origin.digest, "origin", "this run began with")
+    check_same(path, config.origin.digest, "origin", "this run started from")
     header, named = read_header(path), read_tensors(path)
     weights = {name: tensor for name, tensor in named.items() if not name.startswith(CODEC)}
     codec = {name.removeprefix(CODEC): tensor for name, tensor in named.items() if name.startswith(CODEC)}

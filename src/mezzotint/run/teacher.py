@@ -106,7 +106,7 @@ def open_teacher(config: Config, device: torch.device) -> Model | None:
     if config.teacher is None:
         return None
     path, key, weak = config.teacher.file, config.teacher.digest, config.teacher.weak
-    teacher = open_same(path, key, device, "teacher", "this student began with")
+    teacher = open_same(path, key, device, "teacher", "this student was trained with")
     if weak is None:
         return teacher
     if not weak.file.is_file():

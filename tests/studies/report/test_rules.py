@@ -97,7 +97,7 @@ def skip(rows: list[Row]) -> None:
         (skip, "problem", Topic.NAN, "of 3 of 5,000 steps was not finite (first seen at step 2,050)"),
         (set_all("loss", math.nan, 3000), "problem", Topic.NAN, "not finite from step 3,000 on"),
         (overfitted, "problem", Topic.COPIES, "lowest at step 2,500"),
-        (astray, "problem", Topic.STUCK, "went astray"),
+        (astray, "problem", Topic.STUCK, "training diverged"),
         (set_all("loss", 0.5), "problem", Topic.STUCK, "does not fall: 0.5 at the first row, 0.5 at the end"),
         (too_short, "advice", Topic.BLURRY, "fell by 30% over the last quarter"),
         (by_heart_at_one_level, "advice", Topic.COPIES, "At noise level 6 of 8"),

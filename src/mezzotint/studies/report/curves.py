@@ -40,7 +40,7 @@ def _curves(config: Config) -> Iterator[Curve]:
     )
     yield Curve(
         "PSNR",
-        "Of held-out pictures, read back from their codes by the average of the weights.",
+        "Of held-out pictures, reconstructed from their codes with the averaged weights (EMA).",
         {"PSNR": "psnr"},
         "dB",
     )
@@ -58,7 +58,7 @@ def _curves(config: Config) -> Iterator[Curve]:
     )
     yield Curve(
         "Gradient norm",
-        "Before clipping. Jumps come before trouble; what is above the line is clipped.",
+        "Before clipping. Jumps are an early sign of trouble; gradients above the line are clipped.",
         {"gradient norm": "grad_norm"},
         "gradient norm",
         None if train.clip is None else ("train.clip", train.clip),

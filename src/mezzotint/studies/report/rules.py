@@ -69,7 +69,7 @@ def _moving(run: RunHistory) -> Iterator[Remark]:
     """The aim of these objectives moves with the student or with the stage."""
     yield Remark(
         "good",
-        f"The loss of {run.config.objective} is no measure of what was learned, since its aim moves: judge the samples "
+        f"The loss of {run.config.objective} does not measure progress, since its target moves: judge the samples "
         "(mezzotint evaluate).",
     )
 
@@ -127,14 +127,14 @@ def _held_out(run: RunHistory) -> Iterator[Remark]:
         if end < around:
             yield Remark(
                 "problem",
-                f"{lowest}, while the training loss went on falling: the network memorizes the training pictures (overfitting). "
+                f"{lowest}, while the training loss kept falling: the network memorizes the training pictures (overfitting). "
                 "Stop earlier, take more pictures or augmentation, or a smaller network or dropout.",
                 Topic.COPIES,
             )
         else:
             yield Remark(
                 "problem",
-                f"{lowest}; the training loss rose, too: training went astray. Lower train.lr.",
+                f"{lowest}; the training loss rose, too: training diverged. Lower train.lr.",
                 Topic.STUCK,
             )
         return
@@ -144,7 +144,7 @@ def _held_out(run: RunHistory) -> Iterator[Remark]:
     if finished and fell > 0.05:
         yield Remark(
             "advice",
-            f"The held-out loss fell by {fell:.0%} over the last quarter of the run: it still learns. "
+            f"The held-out loss fell by {fell:.0%} over the last quarter of the run: the model is still learning. "
             "Give it a larger budget.",
             Topic.BLURRY,
         )
