@@ -78,7 +78,7 @@ def test_a_picture_made_again(run: Path) -> None:
     guided = load(run).by_weak(load(run, weights="0.1@10"))
     assert np.array_equal(np.asarray(guided.sample(**settings).picture()), pixels[0])
     with pytest.raises(
-        ConfigError, match=r"made with the weak model trained, ema 0\.1 of snapshots@10, step 10; open"
+        ConfigError, match=r"made with the weak model trained, ema 0\.1 of snapshots@10, step 10; load"
     ):
         load(run).sample(**settings)
 
