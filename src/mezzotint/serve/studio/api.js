@@ -15,7 +15,7 @@ let asking = null; // the dialog for the token, while it is open
 const token = (wrong) =>
   (asking ??= new Promise((resume) => {
     const dialog = $("token-dialog");
-    $("token-said").textContent = wrong ? "That is not the token of this server; ask the person who started it." : "";
+    $("token-said").textContent = wrong ? "That is not the token of this server; ask who started it." : "";
     $("token").value = "";
     dialog.onclose = () => {
       if (!$("token").value) return dialog.showModal();

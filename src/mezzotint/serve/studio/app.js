@@ -88,7 +88,7 @@ function keys(event) {
 async function noising() {
   const [, words, place] = $("noising").children, { name } = form.desk.model;
   if (!$("noising").open) return;
-  words.textContent = "Examples, or the model's own pictures, with more and more noise: u is the time on the schedule, from 0 to 1.";
+  words.textContent = "Examples, or the model's own pictures, with more and more noise: u is the time, 0 to 1.";
   place.textContent = "Asking the server.";
   const blob = await (await ask(`v1/models/${encodeURIComponent(name)}/noising`)).blob();
   place.replaceChildren(h("img", { src: URL.createObjectURL(blob), alt: "a row for each example, noisier from left to right" }));

@@ -168,7 +168,7 @@ export class Board {
   drawWay() {
     if (!this.ways.open || this.ways.hidden) return;
     const several = this.count > 1, steps = this.steps[several ? this.chosen : 0] ?? [], k = several ? 0 : this.chosen;
-    this.which.textContent = `Picture ${this.chosen + 1} after each step: the noisy picture, and below it the network's prediction of the result.`;
+    this.which.textContent = `Picture ${this.chosen + 1} after each step: the noisy picture, below it the prediction.`;
     this.way.replaceChildren(...steps.map(({ step, previews, noisy }) =>
       h("figure", {}, h("img", { src: data(noisy[k]), alt: `noisy, step ${step}` }), h("img", { src: data(previews[k]), alt: "prediction" }), h("figcaption", { textContent: step }))));
   }
