@@ -394,7 +394,7 @@ def test_info_says_what_cannot_be_made_again(models: dict[str, Model], desk: Pat
         return typed("info", "other.png")[1]
 
     assert shown(step=8).endswith("but plain is at step 9 now, and was at 8\n")
-    assert "no model 'gone' is here" in shown(model="gone")
+    assert "there is no model 'gone' here" in shown(model="gone")
     for other in (
         {"model": "--help"},
         {"n": "3; reboot"},

@@ -223,7 +223,7 @@ def test_what_the_data_decided_survives_json() -> None:
     assert Facts((2,)).kind == "points"
     old = {"shape": [1, 8, 8], "classes": ["a"]}  # of format 1
     assert Facts.from_json(old) == Facts((1, 8, 8), ("a",), "pictures")
-    with pytest.raises(ValueError, match="neither of points nor pictures"):
+    with pytest.raises(ValueError, match="fits neither points nor pictures"):
         Facts((3, 3))
 
 

@@ -50,7 +50,7 @@ def made(call: Call, place: Path, out: Path, *more: object) -> Answer:
 
 def test_every_picture_once_and_as_the_model_makes_it(call: Call, place: Path, tmp_path: Path) -> None:
     answer = made(call, place, tmp_path / "out")
-    assert answer.code == 0 and "200 orders of 246 things; 0 are there, 246 to make" in answer.out
+    assert answer.code == 0 and "200 orders of 246 samples; 0 are there, 246 to make" in answer.out
     files = contents(tmp_path / "out")
     assert len(files) == 246 + 1
     model = load(place / "tiny")

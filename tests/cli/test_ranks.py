@@ -131,7 +131,10 @@ def test_some_processes_are_one(
         one_made = {name: one_made[name] for name in several_made if not name.startswith("runs/dots")}
         several_made = {name: several_made[name] for name in one_made}
     assert several_made == one_made
-    for words in ("12 orders of 24 things; 0 are there, 24 to make", f"24 made in .* s by {count} processes"):
+    for words in (
+        "12 orders of 24 samples; 0 are there, 24 to make",
+        f"24 made in .* s by {count} processes",
+    ):
         assert re.search(words, answers[2][0].out)
 
 

@@ -53,9 +53,11 @@ def test_every_caption_can_be_asked_for_again(captions: list[str]) -> None:
 
 def test_unknown_words_are_named_with_those_near() -> None:
     words, length = vocabulary(CAPTIONS)
-    with pytest.raises(ConfigError, match=r"knows no word 'circel'; did you mean circle\?"):
+    with pytest.raises(ConfigError, match=r"does not know the word 'circel'; did you mean circle\?"):
         numbers(["a red circel"], words, length)
-    with pytest.raises(ConfigError, match="knows no word 'xyzzy'; it knows 13, such as 3, :, a, blue"):
+    with pytest.raises(
+        ConfigError, match="does not know the word 'xyzzy'; it knows 13, such as 3, :, a, blue"
+    ):
         numbers(["xyzzy"], words, length)
     with pytest.raises(ConfigError, match="a text of 9 words is too long for the model: at most 8"):
         numbers(["a " * 9], words, length)

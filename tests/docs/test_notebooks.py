@@ -113,7 +113,7 @@ def test_those_of_bundled_models_run(name: str, quick: Callable[[str], None]) ->
     text = said.getvalue()
     match name:
         case "words":
-            assert "no word 'rad'; did you mean red" in text and "own captions: 100%" in text
+            assert "does not know the word 'rad'; did you mean red" in text and "own captions: 100%" in text
         case "editing":
             assert "strength 0 changes 0 grey" in text and "known pixels changed by 0 grey" in text
             assert "off by 0.0 grey" in text

@@ -121,7 +121,7 @@ def test_what_a_model_that_enlarges_is_not_for(upscaler: Model, ask: Any, messag
 
 
 def test_other_models_are_shown_nothing(model: Model, upscaler: Model) -> None:
-    with pytest.raises(ConfigError, match="grain is for models that were trained to enlarge"):
+    with pytest.raises(ConfigError, match="grain is only for models that were trained to enlarge"):
         model.enlarge(GREY, grain=0.1)
     with pytest.raises(ConfigError, match="enlarging samples is only for models"):
         model.enlarge(model.sample(2))

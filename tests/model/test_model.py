@@ -303,7 +303,7 @@ def test_samples_are_a_sequence_that_can_be_saved(model: Model, runs: Path, tmp_
     }
     assert {key: settings[key] for key in expected} == expected
     for name in ("sheet.gif", "sheet.jpg", "sheet.npz"):
-        with pytest.raises(ValueError, match=r"sheet\..+ would be a PNG .* end it in \.png"):
+        with pytest.raises(ValueError, match=r"sheet\..+ would hold a PNG; end it in \.png"):
             samples.save(tmp_path / name)
         assert not (tmp_path / name).exists()
     samples.save(tmp_path / "sheet")
@@ -402,7 +402,7 @@ def test_the_average_or_the_last_weights(runs: Path, model: Model, tmp_path: Pat
         load(runs / "vp", weights="last")
     copy = tmp_path / "alone.safetensors"
     copy.write_bytes((runs / "vp" / "model.safetensors").read_bytes())
-    with pytest.raises(ModelError, match="stands alone"):
+    with pytest.raises(ModelError, match="single file without checkpoints"):
         load(copy, weights="raw")
 
 

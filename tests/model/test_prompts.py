@@ -94,9 +94,9 @@ def test_classes_and_words_share_calls(folder: Path) -> None:
 
 
 def test_wrong_words_are_named(model: Model, folder: Path) -> None:
-    with pytest.raises(ConfigError, match=r"knows no word 'sirkle'; did you mean"):
+    with pytest.raises(ConfigError, match=r"does not know the word 'sirkle'; did you mean"):
         model.sample(1, prompt="a red sirkle")
-    with pytest.raises(ConfigError, match="knows no word 'dog'"):
+    with pytest.raises(ConfigError, match="does not know the word 'dog'"):
         model.sample(1, prompt="a cross", negative="dog")
     with pytest.raises(ConfigError, match="the list of prompts is empty"):
         model.sample(1, prompt=[])

@@ -209,7 +209,7 @@ def test_text_is_tokens_of_which_padding_says_nothing() -> None:
         net.encoder.table[0] = 10 * torch.randn(96)  # of padding
     torch.testing.assert_close(net(x, level, text=texts), out, rtol=0, atol=1e-9)
     torch.testing.assert_close(net(x[:1], level[:1], text=texts[:1]), out[:1], rtol=0, atol=1e-6)
-    with pytest.raises(ValueError, match="knows no words"):
+    with pytest.raises(ValueError, match="takes no words"):
         DiT(3, 16, 1, head_channels=8)(x.float(), level.float(), text=texts)
 
 

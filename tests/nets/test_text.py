@@ -85,7 +85,7 @@ def test_a_network_with_words() -> None:
     assert net(x, level)[2].equal(net(x, level, text=TEXTS[2:].expand(3, 6))[2])  # none is the empty text
     alone = net(x[:1], level[:1], text=TEXTS[:1])
     torch.testing.assert_close(alone, out[:1], rtol=0, atol=1e-12)
-    with pytest.raises(ValueError, match="knows no words"):
+    with pytest.raises(ValueError, match="takes no words"):
         UNet(3, 8, (1,), 1)(x.float(), level.float(), text=TEXTS)
     with pytest.raises(ValueError, match="linear attention cannot attend to words"):
         UNet(3, 8, (1,), 1, attention=(1,), linear_attention=True, words=8, length=6)

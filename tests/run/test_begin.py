@@ -189,7 +189,7 @@ def test_statistics_stay_with_their_norm(tmp_path: Path) -> None:
     [
         ({"freeze": ["dwon.*"]}, r"no parameter has a name like 'dwon\.\*'; near are down\.\*"),
         ({"freeze": ["*"]}, "all parameters are frozen"),
-        ({"lora": 64}, "LoRA of rank 64 would learn .* and save nothing"),
+        ({"lora": 64}, "LoRA of rank 64 would train .* and save nothing"),
     ],
 )
 def test_what_would_not_learn_is_refused(train: dict[str, Any], words: str, runs: Path) -> None:

@@ -484,7 +484,7 @@ def test_a_full_disk_is_an_error_with_a_remedy(
     run(make(POINTS), tmp_path, stop=after(4))
     with monkeypatch.context() as patch:
         patch.setattr(f"mezzotint.run.fit.{broken}", full)
-        with pytest.raises(RunError, match=r"No space left.* make room"):
+        with pytest.raises(RunError, match=r"No space left.* free disk space"):
             run(make(POINTS), tmp_path)
     assert run(make(POINTS), tmp_path)[0] == Done(tmp_path, 10, 10, True)
 

@@ -289,7 +289,7 @@ def test_a_published_autoencoder_codes_too(tmp_path: Path) -> None:
     data = {**DATA, "channels": 3, "limit": 32}
     finish(latent(path, data=data, train={**LATENT["train"], "steps": 1}), tmp_path / "run")
     assert mezzotint.load(tmp_path / "run").sample(2).values.shape == (2, 3, 8, 8)
-    with pytest.raises(ConfigError, match="is of RGB pictures: set"):
+    with pytest.raises(ConfigError, match="is for RGB pictures: set"):
         check(latent(path))
 
 

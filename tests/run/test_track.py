@@ -36,7 +36,7 @@ def test_rows_become_numbers() -> None:
 
 def test_no_tracker_unless_asked_for(tmp_path: Path) -> None:
     assert open_trackers([], tmp_path, CONFIG, "run") == []
-    with pytest.raises(ConfigError, match="'tensorbord'; there are tensorboard and wandb"):
+    with pytest.raises(ConfigError, match="'tensorbord'; the trackers are tensorboard and wandb"):
         open_trackers(["tensorbord"], tmp_path, CONFIG, "run")
 
 
@@ -109,7 +109,7 @@ def test_tensorboard_has_no_step_twice_after_a_resume(tmp_path: Path) -> None:
 def test_a_tracker_that_cannot_begin_is_left_behind_with_one_warning(tmp_path: Path) -> None:
     (tmp_path / "tensorboard").write_text("a file in the way")
     tracker = board(tmp_path)
-    with pytest.warns(UserWarning, match="tensorboard failed .*training goes on") as caught:
+    with pytest.warns(UserWarning, match="tensorboard failed .*training continues") as caught:
         told(tracker, 10)
     assert len(caught) == 1
     with warnings.catch_warnings():

@@ -276,7 +276,7 @@ def test_a_network_that_is_not_itself_at_clean_is_refused() -> None:
     for parameterization, refused in ((x0, True), (velocity, False), (edm, False)):
         student = Denoiser(lambda x, c_noise: x, flow, parameterization)
         if refused:
-            with pytest.raises(ValueError, match="at clean"):
+            with pytest.raises(ValueError, match="at the clean end"):
                 ConsistencyLoss(student)
         else:
             ConsistencyLoss(student)

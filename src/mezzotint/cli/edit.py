@@ -161,7 +161,7 @@ def invert(
     *,
     how: Making,
 ) -> int:
-    """Finds the noise that a picture is made from, as an npz file for `mezzotint sample RUN --noise FILE`.
+    """Finds the noise that a picture is made from. The npz file is for `mezzotint sample RUN --noise FILE`.
 
     \b
     Example:

@@ -15,7 +15,7 @@ def test_wilson() -> None:
         assert share.low < share.value < share.high
     assert Share.of(0, 10)[:2] == (0, 0)
     assert Share.of(10, 10).high == 1
-    with pytest.raises(ValueError, match="no share"):
+    with pytest.raises(ValueError, match="is not a share"):
         Share.of(0, 0)
 
 

@@ -76,7 +76,7 @@ assert not [name for name in sys.modules if name.startswith("mezzotint")]
     done = subprocess.run([sys.executable, "-I", "-c", code, str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert b"nets/unet.py" not in path.read_bytes()
-    with pytest.raises(ValueError, match="is there already"):
+    with pytest.raises(ValueError, match="exists already"):
         save_program(exported, {}, path)
 
 
@@ -216,11 +216,11 @@ def test_what_is_in_the_way_is_said_before_the_work(
     monkeypatch.chdir(tmp_path)
     Path("moons.pt2").write_text("mine")
     assert command("export", "torch", "moons") == 2
-    assert "moons.pt2 is there already" in capsys.readouterr().err
+    assert "moons.pt2 exists already" in capsys.readouterr().err
     Path("moons-onnx").mkdir()
     Path("moons-onnx/mine").touch()
     assert command("export", "onnx", "moons") == 2
-    assert "moons-onnx is there already" in capsys.readouterr().err
+    assert "moons-onnx exists already" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "onnx", None)
     assert command("export", "onnx", "moons", "-o", "out") == 4
     assert 'pip install "mezzotint[export]"' in capsys.readouterr().err

@@ -186,7 +186,7 @@ def test_a_run_is_made_and_not_overwritten(
     Path("out").mkdir()
     assert command("export", "diffusers", "small", "-o", "out") == 0  # into an empty folder
     assert command("export", "diffusers", "small", "-o", "out") == 2
-    assert "out is there already" in capsys.readouterr().err
+    assert "out exists already" in capsys.readouterr().err
     assert sorted(path.name for path in Path().iterdir()) == [
         "one.safetensors",
         "out",

@@ -55,7 +55,9 @@ def test_prompts_are_served_and_not_logged(model: Model, tmp_path: Path) -> None
         again = client.post("/v1/generate", json=said)
         assert again.content == answer.content
         wrong = client.post("/v1/generate", json={"prompt": "a red sirkle"})
-        assert wrong.status_code == 422 and "knows no word 'sirkle'; did you mean circle" in wrong.text
+        assert (
+            wrong.status_code == 422 and "does not know the word 'sirkle'; did you mean circle" in wrong.text
+        )
         told = client.post("/v1/images/generations", json={"prompt": "a red cross", "size": "32x32"})
         assert told.status_code == 200 and len(told.json()["data"]) == 1
         morph = client.post(
