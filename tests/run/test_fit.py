@@ -246,6 +246,18 @@ def test_a_run_goes_on_by_the_looks_at_the_clock_that_were_kept(
     assert one == other and metrics(tmp_path / "whole") == metrics(parts)
 
 
+def test_a_run_of_a_version_that_never_looked_keeps_its_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Parts, "measured_budget", lambda self, began: 30)
+    train = {key: value for key, value in POINTS["train"].items() if key != "steps"}
+    config = make({**POINTS, "train": train}, minutes=3)
+    with monkeypatch.context() as before:
+        before.setattr(fitting, "clock_of", lambda *_: None)
+        assert not run(config, tmp_path, stop=after(8))[0].finished
+    assert run(config, tmp_path)[0] == Done(tmp_path, 30, 30, True)
+
+
 # --- what a run writes and says --------------------------------------------------------------------------
 
 

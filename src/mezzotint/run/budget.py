@@ -106,6 +106,14 @@ class Clock:
         return plan.looked(step, left, seconds / steps) if steps else Plan(plan.until, step, plan.at(step))
 
 
+def clock_of(train: Train, began: float, stored: Mapping[str, Any] | None) -> Clock | None:
+    """The clock of a run; None without minutes, and for a run that goes on from a checkpoint of a version that never looked: it keeps the
+    steps that it was given then, to the bit."""
+    if train.minutes is None or (stored is not None and "seconds" not in stored):
+        return None
+    return Clock(train.minutes, began, stored)
+
+
 def fixed_steps(train: Train, total: int) -> int | None:
     """Steps of a budget in steps, images or epochs, for a set of `total` things; None for minutes, which have to be
     measured."""

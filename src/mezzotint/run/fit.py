@@ -21,7 +21,7 @@ from mezzotint.errors import ConfigError, RunError
 from mezzotint.model.autoencoder import Autoencoder
 from mezzotint.model.model import Model
 from mezzotint.run.allowance import SHARE, Allowance
-from mezzotint.run.budget import Clock, Plan, in_steps
+from mezzotint.run.budget import Clock, Plan, clock_of, in_steps
 from mezzotint.run.events import Busy, Done, Event, Logged, Note, Opened, Sheet, Tick
 from mezzotint.run.latents import completed
 from mezzotint.run.parts import Parts
@@ -117,7 +117,7 @@ def fit(
             steps, done = run.measured_budget(began), run.state.step
             plan = Plan.from_now(done + steps, done)
             yield Note(in_steps(config.train.minutes or 0, steps))
-        clock = None if config.train.minutes is None else Clock(config.train.minutes, began, kept)
+        clock = clock_of(config.train, began, kept)
         training = _Training(run, plan, {"budget": budget, "data": data}, stored or {}, allowance, clock)
         yield from training.follow(watch, stop, judge)
 

@@ -5,7 +5,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from mezzotint import build
@@ -16,7 +15,6 @@ from mezzotint.disk.model_file import CODEC, Header, read_header
 from mezzotint.disk.names import find, spoken
 from mezzotint.errors import ConfigError, ModelError
 from mezzotint.media.facts import Facts
-from mezzotint.model.loading import load
 from mezzotint.model.model import Model
 from mezzotint.run.inherit import LEAST, Inheritance, inherit
 
@@ -77,12 +75,6 @@ def check_same(path: Path, key: str, what: str, whose: str) -> None:
         raise ModelError(f"the {what} {path} is missing; restore it, or give its place: {what}.file=FILE")
     if digest(path) != key:
         raise ModelError(f"{path} is not the {what} that {whose}; restore that one, or --overwrite the run")
-
-
-def open_same(path: Path, key: str, device: torch.device, what: str, whose: str) -> Model:
-    """The model of a file that must be the one of a digest. Raises ModelError where it is gone or another one."""
-    check_same(path, key, what, whose)
-    return load(path, device=str(device))
 
 
 class Origin(NamedTuple):

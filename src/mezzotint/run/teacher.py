@@ -21,7 +21,7 @@ from mezzotint.disk.snapshots import snapshots_until
 from mezzotint.errors import ConfigError, ModelError
 from mezzotint.model.loading import load
 from mezzotint.model.model import Model
-from mezzotint.run.start import open_same
+from mezzotint.run.start import check_same
 
 FEWEST_STEPS = 8  # of a walk that is distilled
 
@@ -106,7 +106,8 @@ def open_teacher(config: Config, device: torch.device) -> Model | None:
     if config.teacher is None:
         return None
     path, key, weak = config.teacher.file, config.teacher.digest, config.teacher.weak
-    teacher = open_same(path, key, device, "teacher", "this student was trained with")
+    check_same(path, key, "teacher", "this student was trained with")
+    teacher = load(path, device=str(device))
     if weak is None:
         return teacher
     if not weak.file.is_file():

@@ -53,7 +53,7 @@ def straightness(clips: Tensor) -> Tensor:
 
 
 def travel(clips: Tensor) -> Tensor:
-    """How far a thing gets about: root mean square distance in pixels of the centres of the frames from their mean. clips uint8
+    """How far a thing moves around: root mean square distance in pixels of the centres of the frames from their mean. clips uint8
     (N, C, T, H, W) -> (N,) float64. Frames without ink are left out; a clip without any has 0.
 
     What stands still, or trembles about a place, is near a straight path, too: look at both numbers."""
