@@ -47,7 +47,7 @@ def snapshots_until(folder: Path, step: int) -> dict[int, Path]:
     """The snapshots that an average at a step is made from, by step. Raises ModelError where there is none of that step."""
     there = snapshots(folder)
     if step not in there:
-        kept = ", ".join(map(str, there)) or "none"
+        kept = ", ".join(map(str, there)) or "none at all; use a run that has some (ema/step-*)"
         raise ModelError(f"{folder} has no snapshot of step {step:,}; it has {kept}")
     return {number: path for number, path in there.items() if number <= step}
 
