@@ -49,7 +49,7 @@ class Setting:
 @dataclass
 class Contender:
     """train: so many steps of `batch` pictures. draw: pictures uint8 (n, C, H, W), and the classes asked for or None; its calls
-    are those of `net()`, whose rows are counted. steps: that it will train, None for as many as there is time for."""
+    are those of `net()`, whose rows are counted. steps: that it will train, as it plans by now; None for as many as there is time for."""
 
     train: Callable[[int], None]
     draw: Callable[[], tuple[Any, Any]]
@@ -59,7 +59,8 @@ class Contender:
     about: dict[str, Any] = field(default_factory=dict)
 
 
-Start = Callable[[], Contender]  # what the clock sees
+Seconds = Callable[[], float]  # since the first call, but for those of drawing
+Start = Callable[[Seconds], Contender]  # what the clock sees
 
 
 class Clock:
@@ -87,13 +88,14 @@ def record(start: Start, marks: Sequence[float], keep: Callable[[int, Any, Any],
 
     clock, points, done = Clock(), list[dict[str, float]](), 0
     with clock.running():
-        one = start()
-    most = math.inf if one.steps is None else one.steps
+        one = start(clock.now)
     for k, mark in enumerate(marks):
         before, last = done, k == len(marks) - 1 and one.steps is not None
         with clock.running():
-            while done < most and (last or clock.now() < mark):
-                count = int(min(STEPS_A_LOOK, most - done))
+            while (left := math.inf if one.steps is None else one.steps - done) > 0 and (
+                last or clock.now() < mark
+            ):
+                count = int(min(STEPS_A_LOOK, left))
                 one.train(count)
                 done += count
             if torch.cuda.is_available():
@@ -132,6 +134,9 @@ def ours_plain(setting: Setting) -> Start:
 def _ours(setting: Setting, *more: str) -> Start:
     from judging import in_proportion
 
+    from mezzotint.run.budget import Clock as Budget
+    from mezzotint.run.budget import Plan
+
     run = parts(setting, *more)
     labels, classes = run.pictures.pictures.labels, len(run.facts.classes)
     asked = in_proportion(labels.cpu(), classes, setting.n) if classes else None
@@ -140,11 +145,23 @@ def _ours(setting: Setting, *more: str) -> Start:
         samples = run.model.sample(setting.n, label=asked, seed=1_000_000 * (setting.seed + 1))
         return samples.values, samples.labels if classes else None
 
-    def start() -> Contender:
-        until = run.measured_budget(time.perf_counter())  # as `mezzotint train` does at the start
+    def start(now: Seconds) -> Contender:
+        plan = Plan(run.measured_budget(time.perf_counter()))  # as `mezzotint train` does at the start,
+        clock = Budget(setting.minutes, 0.0, now=now)  # and at its looks
+        steps = loops.ours(run, plan.until)
+
+        def train(count: int) -> None:
+            nonlocal plan, steps
+            for _ in range(min(count, plan.until - run.state.step)):
+                steps(1)
+                if clock.due(plan, run.state.step):
+                    plan = clock.look(plan, run.state.step)
+                    one.steps, steps = plan.until, loops.ours(run, plan.until, plan)
+
         batch = run.config.train.batch_size
         about = {"sampling": run.config.sample.model_dump(mode="json"), "precision": str(run.dtype)}
-        return Contender(loops.ours(run, until), draw, lambda: run.model.net, batch, until, about)
+        one = Contender(train, draw, lambda: run.model.net, batch, plan.until, about)
+        return one
 
     return start
 
@@ -162,7 +179,7 @@ def diffusers(setting: Setting) -> Start:
     total = max(2, int(60 * setting.minutes / statistics.median(seconds)))
     averaged = copy.deepcopy(net)
 
-    def start() -> Contender:
+    def start(now: Seconds) -> Contender:
         warmup = max(1, round(WARM_UP_SHARE * total))
         train, average = loops.diffusers_example(net, memory, "no", warmup, total)
 
@@ -183,7 +200,7 @@ def denoising_diffusion_pytorch(setting: Setting) -> Start:
     run, memory = _theirs(setting, "denoising-diffusion-pytorch")
     net = loops.adapted(run.state.net, "ddpm", run.facts.shape[0])
 
-    def start() -> Contender:
+    def start(now: Seconds) -> Contender:
         train, trainer = loops.denoising_diffusion_pytorch(net, memory, "no", setting.folder)
         average = trainer.ema.ema_model
         kept = average.alphas_cumprod.double().cpu()
@@ -207,7 +224,7 @@ def smalldiffusion(setting: Setting) -> Start:
     run, memory = _theirs(setting, "smalldiffusion")
     net = loops.adapted(run.state.net, "small", run.facts.shape[0])
 
-    def start() -> Contender:
+    def start(now: Seconds) -> Contender:
         one_step = loops.smalldiffusion(net, memory, "no")
         average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(DECAY))
 

@@ -41,10 +41,11 @@ def our_run(folder: Path, *overrides: str, data: Path | None) -> Any:
     return Parts(configuration.load("mnist", wanted), folder, Ranks())
 
 
-def ours(run: Any, until: int = 10**9) -> Steps:
+def ours(run: Any, until: int = 10**9, plan: Any = None) -> Steps:
+    """plan: of a budget in minutes, see `mezzotint.run.budget`."""
     from mezzotint.train.meter import Meter
 
-    meter, stream = Meter(), run.steps(until)
+    meter, stream = Meter(), run.steps(until, plan=plan)
 
     def steps(count: int) -> None:
         for _ in range(count):

@@ -37,7 +37,7 @@ def fake(seconds: float, steps: int | None, drawing: float = 0.0) -> contenders.
         time.sleep(drawing)
         return net(net(torch.zeros(5, 1, 2, 2))), None
 
-    return lambda: contenders.Contender(lambda n: time.sleep(n * seconds), draw, lambda: net, 3, steps)
+    return lambda now: contenders.Contender(lambda n: time.sleep(n * seconds), draw, lambda: net, 3, steps)
 
 
 def points(start: contenders.Start, *marks: float) -> list[dict[str, float]]:
@@ -54,9 +54,9 @@ def test_the_clock_stands_still_while_pictures_are_drawn() -> None:
 
 
 def test_making_the_loop_counts() -> None:
-    def slow() -> contenders.Contender:
+    def slow(now: contenders.Seconds) -> contenders.Contender:
         time.sleep(0.2)
-        return fake(0.001, None)()
+        return fake(0.001, None)(now)
 
     (only,) = points(slow, 0.25)
     assert only["seconds"] == pytest.approx(0.252) and only["pictures"] == 3 * 52
@@ -67,6 +67,21 @@ def test_planned_steps_end_a_loop_before_or_after_its_last_mark() -> None:
     assert [point["pictures"] for point in early] == [18]
     late = points(fake(0.005, 30), 0.02, 0.04)
     assert late[-1]["pictures"] == 90 and late[-1]["seconds"] == pytest.approx(0.15)
+
+
+def test_a_loop_that_looks_at_the_clock_may_change_its_steps() -> None:
+    def looking(now: contenders.Seconds) -> contenders.Contender:
+        one = fake(0.001, 8)(now)
+
+        def train(count: int) -> None:
+            time.sleep(0.001 * count)
+            one.steps = 20 if now() > 0.005 else 8
+
+        one.train = train
+        return one
+
+    (only,) = points(looking, 0.1)
+    assert only["pictures"] == 3 * 20
 
 
 def test_seconds_until_good_lie_on_a_line_in_logarithms() -> None:

@@ -131,8 +131,9 @@ class Service:
         pixels = n * model.medium.cells(model.facts.shape)
         self._check("the pixels of all pictures", pixels, self.limits.max_pixels)
         try:
-            model.asked(torch.zeros(1, dtype=torch.int64), None, body.prompt)
-            model.asked(torch.zeros(1, dtype=torch.int64), None, body.negative)
+            for text in (body.prompt, body.negative):
+                if text is not None:
+                    model.asked(torch.zeros(1, dtype=torch.int64), None, text)
         except ConfigError as error:  # it names the word that is not known
             raise Problem(422, str(error), param="prompt") from error
         except (ModelError, DataError, MissingExtra) as error:  # the encoder is gone that reads texts
