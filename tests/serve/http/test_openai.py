@@ -81,7 +81,7 @@ def test_edits_by_a_mask_and_by_transparent_parts(client: TestClient) -> None:
     [
         ({}, 400, "prompt", "prompt"),
         ({"prompt": ""}, 400, "prompt", "1, cat, 0, all four"),
-        ({"prompt": "a MARK in the rain"}, 400, "prompt", "this model knows no words"),
+        ({"prompt": "a MARK in the rain"}, 400, "prompt", "this model takes no words"),
         ({"prompt": "none"}, 400, "prompt", "the name of a class"),
         ({"prompt": "cat", "model": "plain"}, 400, "prompt", "no classes"),
         ({"prompt": "a", "model": "dots"}, 400, "model", "points"),

@@ -17,7 +17,7 @@ function wordsOf(text, words) {
   const found = text.toLowerCase().match(/[\p{L}\p{N}_]+|[^\p{L}\p{N}_\s]/gu) ?? [];
   return found.filter((word) => word !== "." && word !== ",").map((word) => {
     const place = words.indexOf(word);
-    if (place < 0) throw new Error(`the model knows no word "${word}"; it knows ${words.slice(0, 12).join(", ")} ...`);
+    if (place < 0) throw new Error(`"${word}" is not in the vocabulary of this model: ${words.slice(0, 12).join(", ")} ...`);
     return place;
   });
 }

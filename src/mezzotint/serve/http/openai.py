@@ -83,7 +83,7 @@ class Images(BaseModel):
 
 @api.post("/v1/images/generations", response_model=Images)
 async def generations(request: Request, service: Served, body: ImagesBody) -> Response:
-    """As /v1/generate, in the shape of OpenAI's API: the prompt is a text, or where the model knows no words the name of a
+    """As /v1/generate, in the shape of OpenAI's API: the prompt is a text, or where the model takes no words the name of a
     class."""
     await service.bring(body.model)
     asked = _asked(_model(service, body), body)
@@ -121,10 +121,10 @@ def _asked(model: Model, body: ImagesBody) -> dict[str, Any]:
         return {"prompt": prompt}
     if prompt in model.classes:
         return {"label": [prompt]}
-    words = "this model knows no words, and has no classes; use /v1/generate or /v1/edits"
+    words = "this model takes no words and has no classes; use /v1/generate or /v1/edits"
     if model.classes:
         names = ", ".join(model.classes[:LISTED]) + (", ..." if len(model.classes) > LISTED else "")
-        words = f"this model knows no words; the prompt may be the name of a class: {names}"
+        words = f"this model takes no words; the prompt may be the name of a class: {names}"
     raise Problem(422, words, param="prompt")
 
 
