@@ -19,7 +19,16 @@ from mezzotint.studies.report import curves
 SECONDS = 300  # that anything may take on a busy machine
 # one sheet, one checkpoint and one held-out loss, at the end: what takes the time of a tiny run
 FAST = tuple(f"train.{what}_every=100%" for what in ("sample", "checkpoint", "validate", "snapshot"))
-DIGITS = ("network.width=8", "--batch-size", "32", "--precision", "fp32", "sample.steps=4", *FAST)
+DIGITS = (
+    "network.width=8",
+    "network.multipliers=[1]",
+    "--batch-size",
+    "32",
+    "--precision",
+    "fp32",
+    "sample.steps=4",
+    *FAST,
+)
 POINTS = ("network.width=16", "network.depth=1", "--batch-size", "64", "sample.steps=3", *FAST)
 
 

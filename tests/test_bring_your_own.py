@@ -32,7 +32,7 @@ def test_training_from_python() -> None:
     objective = DenoisingLoss(Denoiser(net, flow, velocity), lognormal(0.0, 1.0))
     state = State(net, adamw(net, 5e-3), Ema(net, 0.1))
     batches = (Batch(points("moons", 256, (0, step))[0]) for step in count())
-    for progress in train(objective, state, batches, until=600, lr=learning_rate(5e-3, 0.05, "cosine")):
+    for progress in train(objective, state, batches, until=400, lr=learning_rate(5e-3, 0.05, "cosine")):
         if progress.step % 200 == 0:
             print(progress.step, float(progress.loss))
 

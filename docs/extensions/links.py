@@ -110,7 +110,7 @@ def linkcode_resolve(domain: str, info: dict[str, str]) -> str | None:
         thing = inspect.unwrap(thing.fget if isinstance(thing, property) else thing)
         path = Path(inspect.getsourcefile(thing) or "")
         place = path.relative_to(ROOT).as_posix()
-        line = inspect.getsourcelines(thing)[1]
+        line = inspect.findsource(thing)[1] + 1  # as getsourcelines says, which reads to the end of it, too
     except (AttributeError, TypeError, ValueError, OSError):
         return None
     linked_paths.add(place)

@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 from helpers_workshop import DIGITS, POINTS, Answer, Call, first_curve_alone, leave, odd_data, odd_models
 
+from mezzotint.studies.tune import judge as tuning_judge
+
 
 @pytest.fixture(autouse=True)
 def short_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     first_curve_alone(monkeypatch)
+    monkeypatch.setattr(tuning_judge, "REFERENCE_POINTS", 400)  # as in tests/studies/tune
 
 
 @pytest.fixture
@@ -28,7 +31,8 @@ def mezzotint(capsys: pytest.CaptureFixture[str]) -> Call:
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What every desk has: runs, broken model files, folders of few or no pictures. Nobody changes it."""
     store = tmp_path_factory.mktemp("store")
-    with contextlib.chdir(store):
+    with contextlib.chdir(store), pytest.MonkeyPatch.context() as patch:
+        first_curve_alone(patch)
         train = ("train", "digits", *DIGITS, "--steps", 20)
         assert leave(*train) == 0
         assert leave(*train, "--name", "plain", "data.labels=false") == 0

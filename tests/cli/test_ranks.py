@@ -45,10 +45,10 @@ COMMANDS: tuple[tuple[object, ...], ...] = (
     ("sample", "tiny", "-n", 21, "--batch", 4, "--seed", 5, "--class", "all", "-o", "a.npz", "--trajectory"),
     ("sample", "tiny", "-n", 9, "--batch", 4, "-o", "pictures"),
     ("sample", "tiny", "--batch-file", "orders.jsonl", "--out", "ordered", "--batch", 4),
-    ("evaluate", "digits", "-n", 300, "--json"),
+    ("evaluate", "digits", "-n", 100, "--json"),
     ("evaluate", "dots", "-n", 200, "--data", "moons", "--json"),
     ("evaluate", "discrete", "-n", 20, "--metrics", "frechet,vlb", "--json"),
-    ("tune", "dots", "--quick", "-n", 320),
+    ("tune", "dots", "--quick", "-n", 160),
     ("sweep", "sweep.yaml"),
 )
 
@@ -57,7 +57,7 @@ COMMANDS: tuple[tuple[object, ...], ...] = (
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MEZZOTINT_CACHE", str(tmp_path_factory.mktemp("kept")))
-        patch.setattr(classifier, "budget", lambda count: 3000)
+        patch.setattr(classifier, "budget", lambda count: 1000)
         patch.setattr(tuning_judge, "REFERENCE_POINTS", 200)
         patch.setattr(allowance, "FREE_SECONDS", 1e6)  # sheets are whole, whatever else this machine does
         patch.setattr(Model, "batch", property(lambda model: 32))  # so that there are some to share

@@ -229,7 +229,7 @@ def test_a_path_that_is_not_utf8(mezzotint: Call, desk: Path) -> None:
         "odd",
         "data.size=8",
     )
-    words += (*DIGITS, "--batch-size", 4, "network.multipliers=[1]", "network.attention=[]")
+    words += (*DIGITS, "--batch-size", 4, "network.attention=[]")
     answer = mezzotint(*words, "--steps", 2)
     assert answer.code == 0, answer.err
     assert "\\udcf1" in (desk / "mine/odd/report.html").read_text()

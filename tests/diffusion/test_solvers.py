@@ -66,8 +66,7 @@ def _silent(interval: int, draw: int) -> Tensor:
     raise AssertionError("a deterministic sampler asked for noise")
 
 
-@pytest.mark.parametrize("seed", [7, 8])
-@pytest.mark.parametrize("process", [vp, ve, flow])
+@pytest.mark.parametrize(("process", "seed"), [(vp, 7), (ve, 8), (flow, 7)])
 @pytest.mark.parametrize(
     "sampler", [n for n, row in SAMPLERS.items() if not row.stochastic and n not in LOW_ORDER_START]
 )

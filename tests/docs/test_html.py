@@ -136,11 +136,22 @@ def models_are_live(built: Path) -> None:
         assert "const MODEL = " in (built / link).with_name("model.js").read_text(encoding="utf-8")[:400]
 
 
+# A tree of nodes for every page lives until the end: to look for garbage in them takes a tenth of the time. To set the same
+# navigation on each page takes another: here it is on index pages and on those of source, which share it.
+BUILD = """
+import gc, sys, furo, sphinx.cmd.build as build
+gc.set_threshold(200_000, 50, 50)
+navigation = furo._compute_navigation_tree
+furo._compute_navigation_tree = lambda page: (
+    navigation(page) if page["pagename"].endswith("index") or page["pagename"].startswith("source/") else ""
+)
+sys.exit(build.main(sys.argv[1:]))
+"""
+
+
 def test_the_pages(tmp_path: Path) -> None:
     """One test, since the build takes most of the time."""
-    # a tree of nodes for every page lives until the end: to look for garbage in them takes a tenth of the time
-    build = "import gc, sys, sphinx.cmd.build as build; gc.set_threshold(200_000, 50, 50); sys.exit(build.main(sys.argv[1:]))"
-    command = ["-c", build, "-q", "-W", "--keep-going", "-E", "-b", "html", "docs", str(tmp_path / "html")]
+    command = ["-c", BUILD, "-q", "-W", "--keep-going", "-E", "-b", "html", "docs", str(tmp_path / "html")]
     command += ["-d", str(tmp_path / "doctrees")]
     done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == "", done.stderr

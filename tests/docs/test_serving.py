@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers_forked import popen
 from PIL import Image
 
 from mezzotint.plots import KEY
@@ -23,10 +24,8 @@ pytestmark = pytest.mark.skipif(not (BASH and shutil.which("curl")), reason="nee
 def port() -> Iterator[int]:
     """Of a server of the bundled digits."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MEZZOTINT_TOKEN": ""}
-    command = [sys.executable, "-m", "mezzotint", "serve", "digits", "--device", "cpu", "--port", "0"]
-    process = subprocess.Popen(
-        [*command, "--log", os.devnull], env=environment, text=True, stdout=subprocess.PIPE
-    )
+    words = ("serve", "digits", "--device", "cpu", "--port", "0", "--log", os.devnull)
+    process = popen(*words, env=environment, text=True, stdout=subprocess.PIPE)
     assert process.stdout
     hello = process.stdout.readline()
     yield int(hello.split("at http://127.0.0.1:")[1].split(";")[0])

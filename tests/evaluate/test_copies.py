@@ -25,7 +25,12 @@ def trained(folder: Path, **changes: object) -> Path:
 
 
 def test_a_model_that_learnt_its_pictures_by_heart_is_flagged(tmp_path: Path) -> None:
-    few = {"data__limit": 36, "data__holdout": 0.6, "network__width": 16}  # 14 to learn, and 22
+    few = {
+        "data__limit": 36,
+        "data__holdout": 0.6,  # 14 to learn, and 22
+        "network__width": 16,
+        "sample__steps": 8,
+    }
     folder = trained(tmp_path, **few, train__steps=150, train__warmup=0.02, train__batch_size=16)
     found = look_for_copies(folder, n=100)
     assert found is not None and found.flagged and found.copied.value > 0.5

@@ -36,8 +36,9 @@ SETTINGS: list[dict[str, Any]] = [
 def example() -> ModuleType:
     """sample.py, where onnxruntime need not be installed."""
     path = Path(mezzotint.__file__).parent / "exchange" / "graph" / "sample.py"
-    sys.modules.setdefault("onnxruntime", ModuleType("onnxruntime"))
-    return module_of(path)
+    with pytest.MonkeyPatch.context() as patch:  # others look whether it is installed
+        patch.setitem(sys.modules, "onnxruntime", ModuleType("onnxruntime"))
+        return module_of(path)
 
 
 class Session:

@@ -185,4 +185,6 @@ def test_learns_one_batch_by_heart(make: Make) -> None:
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < losses[0] / 10
+        if losses[-1] < losses[0] / 10:
+            return
+    pytest.fail(f"from {losses[0]:.3f} to {losses[-1]:.3f}")

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from mezzotint import config, plots
 from mezzotint.config import Config
+from mezzotint.data import open as open_data
 from mezzotint.disk.checkpoint import last_checkpoint
 from mezzotint.disk.folder import read_metrics
 from mezzotint.disk.model_file import read_header
@@ -27,7 +28,7 @@ from mezzotint.run.events import Busy, Done, Event, Logged, Note, Sheet, Tick
 from mezzotint.run.fit import fit
 from mezzotint.run.parts import Parts
 
-RARE = dict.fromkeys(("validate_every", "sample_every", "checkpoint_every"), "100%")
+RARE = dict.fromkeys(("validate_every", "sample_every", "checkpoint_every", "snapshot_every"), "100%")
 POINTS: dict[str, Any] = {
     "data": {"name": "moons"},
     "network": {"kind": "mlp", "width": 8, "depth": 1},
@@ -41,6 +42,12 @@ PICTURES: dict[str, Any] = {
     "sample": {"sampler": "ddim", "steps": 1},
 }
 BATCH_NORM = {"network": {"kind": "unet_simple", "width": 8, "levels": 2, "norm": "batch", "down": "stride"}}
+
+
+@pytest.fixture(autouse=True)
+def few_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """16 batches of points, not 62: they take longer than the ten steps."""
+    monkeypatch.setattr(open_data, "MAX_HELD_OUT", 256)
 
 
 def make(base: dict[str, Any], changes: dict[str, Any] | None = None, **train: Any) -> Config:

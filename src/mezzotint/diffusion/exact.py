@@ -37,24 +37,28 @@ class Mixture:
             return away
         return torch.einsum("bke,kde->bkd" if back else "bkd,kde->bke", away, self.axes)
 
-    def _at(self, x: Tensor, logsnr: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """alpha (B,1,1); in the axes, x - alpha m and the variances of S, both (B,K,d); log(w_k N(x; alpha m_k, S_k)) (B,K)."""
+    def _at(self, x: Tensor, logsnr: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """alpha (B,1,1); in the axes, x - alpha m and the variances of S, both (B,K,d)."""
         x = x.to(self.means.dtype).flatten(1)[:, None]
         alpha, sigma = (per_row(c.reshape(-1), x) for c in self.process(logsnr))
-        away = self._turn(x - alpha * self.means)
-        spread = alpha**2 * self.variances + sigma**2
+        return alpha, self._turn(x - alpha * self.means), alpha**2 * self.variances + sigma**2
+
+    def _log_joint(self, away: Tensor, spread: Tensor) -> Tensor:
+        """log(w_k N(x; alpha m_k, S_k)) (B,K), of what `_at` gives."""
         log_normal = -0.5 * (away**2 / spread + (2 * math.pi * spread).log()).sum(-1)
-        return alpha, away, spread, self.weights.log() + log_normal
+        return self.weights.log() + log_normal
 
     def __call__(self, x: Tensor, logsnr: Tensor, cond: Cond = NO_COND) -> Tensor:
         """E[x0 | x] (B, *D) in the dtype of x. x: (B, *D); logsnr: (B,) or 0-d float64, in [-inf, inf]."""
-        alpha, away, spread, log_joint = self._at(x, logsnr)
+        alpha, away, spread = self._at(x, logsnr)
         each = self.means + self._turn(alpha * self.variances / spread * away, back=True)
-        return (log_joint.softmax(1)[..., None] * each).sum(1).reshape(x.shape).to(x.dtype)
+        if len(self.weights) > 1:  # of one component the posterior is 1
+            each = self._log_joint(away, spread).softmax(1)[..., None] * each
+        return each.sum(1).reshape(x.shape).to(x.dtype)
 
     def log_prob(self, x: Tensor, logsnr: Tensor) -> Tensor:
         """log density of x at the level, in nats, (B,)."""
-        return self._at(x, logsnr)[-1].logsumexp(1)
+        return self._log_joint(*self._at(x, logsnr)[1:]).logsumexp(1)
 
 
 class Gaussian(Mixture):
@@ -69,7 +73,7 @@ class Gaussian(Mixture):
     def flow(self, x: Tensor, s: Tensor, t: Tensor) -> Tensor:
         """The probability-flow ODE from level s to t, either way, (B, *D): along each axis, the distance from the mean
         grows like the standard deviation. To clean (t = inf) it is the ideal consistency function. s, t: 0-d float64."""
-        _, away, before, _ = self._at(x, s)
+        _, away, before = self._at(x, s)
         alpha, sigma = self.process(t)
         after = alpha**2 * self.variances + sigma**2
         moved = alpha * self.means + self._turn((after / before).sqrt() * away, back=True)

@@ -134,7 +134,7 @@ def test_k_means_finds_what_lies_together() -> None:
 
 def test_a_judge_without_labels_knows_digits_better_than_pixels_do(monkeypatch: pytest.MonkeyPatch) -> None:
     images, _ = digits()
-    monkeypatch.setattr(clusters, "budget", lambda count: 16_000)
+    monkeypatch.setattr(clusters, "budget", lambda count: 10_000)
     judge = clusters.cached_clusters(images[:LEARNED])
     found = extract(judge, images)
     assert found.logits is None and not judge.labels and judge.name == "clusters"
