@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Students: one call in place of seventeen
+# # Students: one call in place of twenty
 #
 # A diffusion model is asked many times for a picture. A *student* is asked once, or twice. Here is a bundled one beside its teacher, and then
 # one that you train yourself, on points in the plane, where every step can be seen.
@@ -71,7 +71,7 @@ plots.sheet(torch.cat(rows), columns=N, row_labels=["1", "2", "4", "8"], scale=2
 # %% [markdown]
 # ## How fast
 #
-# A call of both costs about the same. The teacher's default is 12 steps, five of them guided, which is 17 calls.
+# A call of both costs about the same. The teacher's default is 14 steps, six of them guided, which is 20 calls.
 
 
 # %%

@@ -20,6 +20,7 @@ REACHED: dict[str, tuple[tuple[int, str], ...]] = {
         (32_000, "after 32,000 pictures most digits could be read"),
         (64_000, "after 64,000 to 80,000 pictures 98.6 to 98.9 % of samples were recognised as their class"),
         (160_000, "after 160,000 pictures 99.3 to 99.65 % of samples were recognised as their class"),
+        (300_000, "after 300,000 pictures 99.5 % of samples were recognised as their class"),
     ),
 }
 
