@@ -12,7 +12,7 @@ from mezzotint.studies.tune import judge as tuning_judge
 @pytest.fixture(autouse=True)
 def short_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     first_curve_alone(monkeypatch)
-    monkeypatch.setattr(tuning_judge, "REFERENCE_POINTS", 400)  # as in tests/studies/tune
+    monkeypatch.setattr(tuning_judge, "REFERENCE_POINTS", 200)
 
 
 @pytest.fixture

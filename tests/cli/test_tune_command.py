@@ -12,17 +12,15 @@ from helpers_workshop import Call, contents
 
 from mezzotint.disk.model_file import read_header
 from mezzotint.evaluate.judges import classifier
-from mezzotint.studies.tune import judge as tuning_judge
 from mezzotint.studies.tune import search as study
 
 
 @pytest.fixture(autouse=True, scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache of the tests' own, judges of a second's training, and few real points."""
+    """A cache of the tests' own, and judges of a second's training."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MEZZOTINT_CACHE", str(tmp_path_factory.mktemp("kept")))
         patch.setattr(classifier, "budget", lambda count: 3000)
-        patch.setattr(tuning_judge, "REFERENCE_POINTS", 200)
         yield
 
 
