@@ -132,7 +132,7 @@ class Service:
         self._check("the pixels of all pictures", pixels, self.limits.max_pixels)
         try:
             for text in (body.prompt, body.negative):
-                if text is not None:
+                if text is not None or model.language is not None:
                     model.asked(torch.zeros(1, dtype=torch.int64), None, text)
         except ConfigError as error:  # it names the word that is not known
             raise Problem(422, str(error), param="prompt") from error
