@@ -245,13 +245,13 @@ def modules(package: str, first: list[str]) -> Iterator[str]:
 
 
 def contents(folder: Path, words: str) -> Iterator[str]:
-    """A table of contents of the pages below a folder that are there."""
+    """A table of contents of the pages below a folder that are there, each once, at its first mention."""
     caption, patterns = words.split(": ")
-    names = []
+    names: dict[str, None] = {}
     for title, _, pattern in (each.rpartition("=") for each in patterns.split()):
         for path in sorted(folder.glob(f"{pattern}.md")):
             name = path.relative_to(folder).with_suffix("").as_posix()
-            names.append(f"{title} <{name}>" if title else name)
+            names.setdefault(f"{title} <{name}>" if title else name)
     yield f"```{{toctree}}\n:caption: {caption}\n:maxdepth: 1\n\n" + "\n".join(names) + "\n```\n"
 
 
