@@ -19,6 +19,7 @@ MAX_BYTES = 100_000  # of a picture
 CUTS = {  # width and height in pixels of what is kept of a larger picture: whole rows and columns of it
     "bouncing": (1058, 332),
     "cifar10": (662, 134),
+    "emoji": (1096, 326),
     "flowers": (398, 134),
     "scenes": (1096, 528),
     "upscale": (400, 400),
