@@ -108,7 +108,7 @@ class RePaintNetwork(nn.Module):
         level = (kept / (1 - kept)).log()
         alpha, sigma = kept.sqrt(), (1 - kept).sqrt()
         state = model.process(level)[0] / alpha * x
-        guidance = model._guidance(len(x), self.cond, model.settings())
+        guidance = model.guidance(len(x), self.cond, model.settings())
         with torch.no_grad():
             x0 = model.guided(state, level.expand(len(x)), self.cond, guidance)  # type: ignore[call-arg]
         return SimpleNamespace(sample=(x - alpha * x0.clamp(-1, 1)) / sigma)

@@ -320,11 +320,11 @@ class Model:
         return Walk(
             request.task.steps(way, seeds.to(self.device)),
             cond.map(lambda column: column.to(self.device)),
-            self._guidance(len(seeds), cond, settings, request.away),
+            self.guidance(len(seeds), cond, settings, request.away),
             self._corrections(settings),
         )
 
-    def _guidance(self, n: int, cond: Cond, settings: Sample, away: Cond | None = None) -> Guidance | None:
+    def guidance(self, n: int, cond: Cond, settings: Sample, away: Cond | None = None) -> Guidance | None:
         """How strongly the rows asked about for n things are driven to what they are asked to be, away from nothing asked, from
         something else or from what a weak model would make of it; rows that are asked just that are not."""
         away = nothing(self.classes, self.language) if away is None else away
