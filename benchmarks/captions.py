@@ -48,10 +48,9 @@ def captioned(model: Model, split: str | None) -> tuple[Pictures, Tensor]:
     """Pictures of a split of the run's data, and the numbers (M,) of those to ask for: those
     whose words it knows, without a split those it trained on."""
     data = model.config.data
-    path = Path(data.path) if data.path else None
     pictures = load_pictures(
         data.name,
-        path,
+        data.path,
         split=split,
         size=data.size,
         captions=data.captions,
@@ -77,6 +76,10 @@ def main() -> None:
     rows, shown = [], []
     for weights in arguments.weights:
         model = load(arguments.model, weights=weights)
+        if not model.config.data.captions or model.config.data.path is None:
+            raise SystemExit(
+                f"{arguments.model} was not trained on captioned pictures in a folder or parquet files"
+            )
         for split in (None, "test"):
             pictures, part = captioned(model, split)
             n = min(8 if arguments.quick else arguments.n, len(part))
