@@ -9,8 +9,6 @@ captions that the run trained on, once for those of the split `test` all of whos
 by the caption of another.
 """
 
-from pathlib import Path
-
 import measuring
 import torch
 import torch.nn.functional as F
