@@ -5,8 +5,8 @@
 A picture is made for each of n captions, by the model's defaults, and compared with the n real pictures of these captions: by
 the root mean square difference at 16x16 pixels, in which no network has a part. `first`: how often its own picture is the
 nearest, by chance 1 / n. `rank`: the median rank of its own picture in [0, 1], 0 is the nearest, by chance 0.5. Once for
-captions that the run trained on, once for those of the split `test` all of whose words the model knows, and once, to put the measure on trial, for pictures asked
-by the caption of another.
+captions that the run trained on, once for those of the split `test` all of whose words the model knows. Beside them, to put the
+measure on trial, for pictures asked by the caption of another.
 """
 
 import measuring
@@ -15,13 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mezzotint import build, plots
-from mezzotint.data.images import Pictures, load_pictures
+from mezzotint.data.images import Pictures
 from mezzotint.data.open import PictureSource
-from mezzotint.errors import ConfigError
 from mezzotint.evaluate.metrics.share import Share
 from mezzotint.model.loading import load
 from mezzotint.model.model import Model
 
+TRAINED = "trained on"
 PIXELS = 16
 SHOWN = 8
 
@@ -33,34 +33,22 @@ def ranks(made: Tensor, real: Tensor) -> Tensor:
     return (distance < distance.diagonal()[:, None]).sum(1)
 
 
-def known(model: Model, caption: str) -> bool:
-    """Whether the model knows all the words."""
-    try:
-        model.request(1, prompt=caption)
-    except ConfigError:
-        return False
-    return True
-
-
-def captioned(model: Model, split: str | None) -> tuple[Pictures, Tensor]:
-    """Pictures of a split of the run's data, and the numbers (M,) of those to ask for: those
-    whose words it knows, without a split those it trained on."""
-    data = model.config.data
-    pictures = load_pictures(
-        data.name,
-        data.path,
-        split=split,
-        size=data.size,
-        captions=data.captions,
-        labels=False,
-        background=data.background,
-    )
-    if split is not None:
-        captions = pictures.captions or []
-        return pictures, torch.tensor([i for i, text in enumerate(captions) if known(model, text)])
-    source = build.source(model.config, torch.device("cpu"))
-    assert isinstance(source, PictureSource)
-    return pictures, source.kept
+def captioned(model: Model, split: str) -> tuple[Pictures, Tensor]:
+    """The pictures of a split of the run's data, and the numbers (M,) of those to ask for: of TRAINED those it trained on, of others
+    those all of whose words it knows."""
+    config = model.config
+    if split != TRAINED:
+        config = config.model_copy(update={"data": config.data.model_copy(update={"split": split})})
+    nothing = f"{model.source} was not trained on captioned pictures"
+    if model.language is None:
+        raise SystemExit(nothing)
+    source = build.source(config, torch.device("cpu"))
+    if not isinstance(source, PictureSource) or source.pictures.captions is None:
+        raise SystemExit(nothing)
+    if split == TRAINED:
+        return source.pictures, source.kept
+    fits = [i for i, text in enumerate(source.pictures.captions) if model.language.fits(text)]
+    return source.pictures, torch.tensor(fits)
 
 
 def main() -> None:
@@ -74,11 +62,7 @@ def main() -> None:
     rows, shown = [], []
     for weights in arguments.weights:
         model = load(arguments.model, weights=weights)
-        if not model.config.data.captions or model.config.data.path is None:
-            raise SystemExit(
-                f"{arguments.model} was not trained on captioned pictures in a folder or parquet files"
-            )
-        for split in (None, "test"):
+        for split in (TRAINED, "test"):
             pictures, part = captioned(model, split)
             n = min(8 if arguments.quick else arguments.n, len(part))
             chosen = part[torch.arange(n) * len(part) // n]
@@ -90,7 +74,7 @@ def main() -> None:
             for name, against in (("own caption", real), ("another's", real.roll(n // 2, 0))):
                 rank = ranks(made, against)
                 first = Share.of(int((rank == 0).sum()), n)
-                row = {"weights": weights, "split": split or "trained on", "asked by": name, "n": n}
+                row = {"weights": weights, "split": split, "asked by": name, "n": n}
                 rows.append(
                     {**row, "first": first._asdict(), "rank": float(rank.double().median()) / (n - 1)}
                 )
