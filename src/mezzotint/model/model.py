@@ -326,7 +326,8 @@ class Model:
 
     def guidance(self, n: int, cond: Cond, settings: Sample, away: Cond | None = None) -> Guidance | None:
         """How strongly the rows asked about for n things are driven to what they are asked to be, away from nothing asked, from
-        something else or from what a weak model would make of it; rows that are asked just that are not."""
+        something else or from what a weak model would make of it; rows that are asked just that are not. cond: of n rows, or of 2 n
+        where each thing is asked about twice. None where neither a condition nor a weak model could drive anything."""
         away = nothing(self.classes, self.language) if away is None else away
         asked, others = cond.asked.inputs(), away.inputs()
         if not asked and self.weak is None:
